@@ -1,0 +1,1 @@
+"""Making models small: distillation, quantization, the accuracy gate. Never imported while serving."""

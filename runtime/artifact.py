@@ -1,0 +1,152 @@
+"""What compression writes and serving reads: a directory with ``artifact.json`` and the files that it names.
+
+    OUT/artifact.json   kind, models, and the settings of the kind
+    OUT/...             model files, vocab.txt or dict.txt, golden.npz, report.json, report.md
+
+One schema for both sides, so that nothing about a model is guessed while serving.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from devices.errors import ModelError
+from runtime.predictor import Backend, ModelFiles, model_files
+
+ARTIFACT_NAME = "artifact.json"
+GOLDEN_INPUT, GOLDEN_OUTPUT = "in:", "out:"  # prefixes of the array names in golden.npz
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelEntry(_Schema):
+    """One model of an artifact.
+
+    Attributes:
+        name: As in receipts and ``/v2/models/NAME``, for example ``ocr-det``.
+        directory: Where its files lie, relative to the artifact; "." for the artifact itself.
+        precision: ``fp32`` or ``int8``.
+        backend: The backend that it was measured on and is meant for.
+        golden: ``.npz`` beside artifact.json: inputs ``in:NAME``, expected outputs ``out:NAME``; None without one.
+        tolerance: Largest absolute difference from a golden output that still counts as the same.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    directory: str = "."
+    precision: Literal["fp32", "int8"] = "fp32"
+    backend: Backend = "openvino"
+    golden: str | None = None
+    tolerance: float = Field(default=1e-3, gt=0)
+
+
+class TextSettings(_Schema):
+    """How a text classifier's logits become labels.
+
+    Attributes:
+        labels: In the order of the logits.
+        multi_label: Each label by its own sigmoid; otherwise one softmax over all.
+        max_length: Tokens, with [CLS] and [SEP]; longer texts are cut.
+        temperature: Logits are divided by it before sigmoid or softmax.
+        lowercase: What the tokenizer was trained with.
+    """
+
+    labels: tuple[str, ...]
+    multi_label: bool
+    max_length: int = Field(default=128, ge=4)
+    temperature: float = Field(default=1.0, gt=0)
+    lowercase: bool = True
+
+
+class OcrSettings(_Schema):
+    """Parameters of det -> cls -> rec; the defaults are PP-OCR mobile's.
+
+    Attributes:
+        det_limit_side: Longest side fed to det, in pixels; larger pictures shrink.
+        det_min_side: Pictures whose shorter side is below this are enlarged, since small print needs it; in pixels.
+        det_threshold: A pixel with a higher probability is text.
+        box_threshold: A box with a lower mean probability is dropped.
+        unclip_ratio: How far a box grows: area * ratio / perimeter, in pixels (DB, arXiv:1911.08947).
+        rec_height: Height of a line fed to rec, in pixels.
+        cls_threshold: A line is turned by 180 degrees only above this confidence.
+        drop_confidence: Lines read with less are left out.
+    """
+
+    det_limit_side: int = Field(default=960, ge=32)
+    det_min_side: int = Field(default=736, ge=32)
+    det_threshold: float = Field(default=0.3, gt=0, lt=1)
+    box_threshold: float = Field(default=0.5, gt=0, lt=1)
+    unclip_ratio: float = Field(default=1.6, gt=0)
+    rec_height: int = Field(default=48, ge=8)
+    cls_threshold: float = Field(default=0.9, gt=0, le=1)
+    drop_confidence: float = Field(default=0.5, ge=0, le=1)
+
+
+class BehaviourSettings(_Schema):
+    """How an account history becomes the behaviour model's input.
+
+    Attributes:
+        max_transactions: The latest so many are looked at; older ones are left out.
+        min_transactions: With fewer the model is not asked, and the receipt says so.
+        mean: Per feature, subtracted before the model.
+        std: Per feature, divided by before the model.
+    """
+
+    max_transactions: int = Field(default=200, ge=1)
+    min_transactions: int = Field(default=5, ge=1)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Artifact(_Schema):
+    """The whole of ``artifact.json``; ``kind`` says which of the settings is present."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["text", "ocr", "behaviour", "model"]
+    profile: str
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
+    text: TextSettings | None = None
+    ocr: OcrSettings | None = None
+    behaviour: BehaviourSettings | None = None
+
+    def model(self, name: str) -> ModelEntry:
+        """The entry called ``name``; KeyError if there is none."""
+        for entry in self.models:
+            if entry.name == name:
+                return entry
+        raise KeyError(name)
+
+    def write(self, directory: Path) -> None:
+        """Write ``artifact.json``; models that it names should already be there."""
+        text = json.dumps(self.model_dump(mode="json", exclude_none=True), ensure_ascii=False, indent=2)
+        (directory / ARTIFACT_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_artifact(directory: Path) -> Artifact:
+    """Read ``artifact.json`` in ``directory``.
+
+    Raises:
+        ModelError: It is missing or malformed; the message names the field.
+    """
+    path = directory / ARTIFACT_NAME
+    try:
+        return Artifact.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{directory} is not an artifact: {ARTIFACT_NAME} is missing.",
+            remedy="Make one with 'edgekit compress', or check the path.",
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise ModelError(f"{path} is malformed at {where}: {first['msg']}.") from error
+
+
+def entry_files(directory: Path, entry: ModelEntry) -> ModelFiles:
+    """Read the files of one model of the artifact in ``directory``."""
+    return model_files(directory / entry.directory, entry.name, precision=entry.precision)

@@ -1,0 +1,71 @@
+"""OpenVINO on the CPU: reads ONNX, its own IR, and FP32 ``.pdmodel``."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.errors import BackendError, BackendNotInstalledError
+from runtime.predictor import Backend, ModelFiles, RunOptions, TensorSpec, check_feeds
+
+try:
+    import openvino
+except ImportError as error:
+    raise BackendNotInstalledError(
+        "Backend openvino was asked for, but the package openvino is not installed.",
+        remedy="Install the serving set with './build.sh setup', or choose another backend.",
+    ) from error
+
+
+class OpenVinoPredictor:
+    """A compiled model and as many infer requests as may run at once."""
+
+    backend: Backend = "openvino"
+
+    def __init__(self, files: ModelFiles, options: RunOptions) -> None:
+        self.name, self.precision, self.sha256 = files.name, files.precision, files.sha256
+        core = openvino.Core()
+        config: dict[str, object] = {
+            "INFERENCE_NUM_THREADS": options.threads,
+            "NUM_STREAMS": options.parallel,
+            # without this a CPU with BF16 rounds FP32 models silently, and backends no longer agree
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        if options.cache_dir is not None:
+            config["CACHE_DIR"] = str(options.cache_dir)
+        try:
+            weights = openvino.Tensor(np.frombuffer(files.weights, np.uint8)) if files.weights else None
+            model = core.read_model(files.graph, weights) if weights else core.read_model(files.graph)
+            self._compiled = core.compile_model(model, "CPU", config)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO could not load {files.name}: {_first_line(error)}") from error
+        self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
+        self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
+        self._idle: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
+        for _ in range(options.parallel):
+            self._idle.put(self._compiled.create_infer_request())
+
+    def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """See ``Predictor.run``. Waits while every infer request is busy."""
+        checked = check_feeds(self.name, self.inputs, feeds)
+        request = self._idle.get()
+        try:
+            request.infer(checked)
+            return {spec.name: np.array(request.get_output_tensor(i).data) for i, spec in enumerate(self.outputs)}
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed on {self.name}: {_first_line(error)}") from error
+        finally:
+            self._idle.put(request)
+
+
+def _spec(port: openvino.ConstOutput) -> TensorSpec:
+    shape = tuple(None if side.is_dynamic else side.get_length() for side in port.get_partial_shape())
+    return TensorSpec(port.get_any_name(), np.dtype(port.get_element_type().to_dtype()).name, shape)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

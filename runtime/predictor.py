@@ -1,0 +1,197 @@
+"""One loaded model behind one backend.
+
+``load_predictor`` is the only door to the three backends; a backend that is not asked for is never imported.
+Inputs are bound by name, always: OpenVINO orders an ERNIE model's inputs differently from Paddle, and feeding
+by position gives wrong logits with no error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.errors import BackendUnsupportedError, ModelError, RequestError
+
+Backend = Literal["openvino", "onnxruntime", "paddle"]
+ModelFormat = Literal["onnx", "paddle", "openvino"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+
+# file names of each format: (graph, weights); the first that exists is taken
+_FILE_NAMES: tuple[tuple[ModelFormat, str, str | None], ...] = (
+    ("onnx", "model.onnx", None),
+    ("openvino", "model.xml", "model.bin"),
+    ("paddle", "inference.pdmodel", "inference.pdiparams"),
+    ("paddle", "inference.json", "inference.pdiparams"),
+)
+_READS: dict[Backend, tuple[ModelFormat, ...]] = {
+    "openvino": ("onnx", "openvino", "paddle"),
+    "onnxruntime": ("onnx",),
+    "paddle": ("paddle",),
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, numpy dtype and shape of one input or output; None is a free dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The bytes of one model: what was verified is what is loaded, whatever happens on the disk meanwhile."""
+
+    name: str
+    format: ModelFormat
+    graph: bytes
+    weights: bytes | None = None
+    precision: str = "fp32"
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over the graph followed by the weights, hexadecimal."""
+        digest = hashlib.sha256(self.graph)
+        digest.update(self.weights or b"")
+        return digest.hexdigest()
+
+    @property
+    def is_pir(self) -> bool:
+        """Whether this is Paddle 3's ``inference.json``, which only Paddle Inference reads."""
+        return self.format == "paddle" and self.graph.lstrip()[:1] == b"{"
+
+
+def model_files(directory: Path, name: str, *, precision: str = "fp32") -> ModelFiles:
+    """Read the model in ``directory``.
+
+    Raises:
+        ModelError: No known model file is there, or its weights are missing.
+    """
+    for format_, graph, weights in _FILE_NAMES:
+        if not (directory / graph).is_file():
+            continue
+        if weights is not None and not (directory / weights).is_file():
+            raise ModelError(f"{directory / graph} is there but {weights} beside it is missing.")
+        return ModelFiles(
+            name=name,
+            format=format_,
+            graph=(directory / graph).read_bytes(),
+            weights=(directory / weights).read_bytes() if weights else None,
+            precision=precision,
+        )
+    names = ", ".join(graph for _, graph, _ in _FILE_NAMES)
+    raise ModelError(f"{directory} holds no model: none of {names} is there.")
+
+
+def backend_reads(backend: Backend, files: ModelFiles) -> bool:
+    """Whether ``backend`` can load ``files`` as they are."""
+    return files.format in _READS[backend] and not (backend == "openvino" and files.is_pir)
+
+
+class Predictor(Protocol):
+    """A loaded model. ``run`` may be called from several threads; results never mix and are copies."""
+
+    name: str
+    backend: Backend
+    precision: str
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Run once.
+
+        Args:
+            feeds: One array per input name, of the input's dtype.
+
+        Returns:
+            One array per output name.
+
+        Raises:
+            RequestError: A name is unknown or missing, or a dtype or shape does not fit.
+            BackendError: The backend failed.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a backend may use the machine.
+
+    Attributes:
+        threads: CPU threads for one inference.
+        parallel: Inferences that may run at once.
+        cache_dir: Where compiled models are kept between starts; None keeps none.
+    """
+
+    threads: int = 2
+    parallel: int = 1
+    cache_dir: Path | None = None
+
+
+def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | None = None) -> Predictor:
+    """Load a model into a backend. May take seconds.
+
+    Raises:
+        BackendNotInstalledError: The library is not installed.
+        BackendUnsupportedError: The backend cannot read this format.
+        BackendError: The backend refused the model.
+    """
+    options = options or RunOptions()
+    if not backend_reads(backend, files):
+        kind = "Paddle 3 inference.json" if files.is_pir else files.format
+        able = [other for other in BACKENDS if backend_reads(other, files)]
+        raise BackendUnsupportedError(
+            f"Backend {backend} cannot read {files.name}, whose format is {kind}.",
+            remedy=f"Use one of {', '.join(able)}, or convert the model with 'edgekit compress'.",
+        )
+    if backend == "openvino":
+        from runtime.backends.openvino import OpenVinoPredictor
+
+        return OpenVinoPredictor(files, options)
+    if backend == "onnxruntime":
+        from runtime.backends.onnxruntime import OnnxRuntimePredictor
+
+        return OnnxRuntimePredictor(files, options)
+    from runtime.backends.paddle import PaddlePredictor
+
+    return PaddlePredictor(files, options)
+
+
+def check_feeds(
+    name: str, specs: tuple[TensorSpec, ...], feeds: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.generic]]:
+    """Compare ``feeds`` with a model's inputs before a backend sees them.
+
+    Returns:
+        The same arrays, C-contiguous, in the model's order.
+
+    Raises:
+        RequestError: Names, dtypes or shapes do not fit; the message says which and what was expected.
+    """
+    known = {spec.name for spec in specs}
+    if unknown := sorted(set(feeds) - known):
+        raise RequestError(f"Model {name} has no input {unknown[0]!r}; its inputs are {sorted(known)}.")
+    checked: dict[str, NDArray[np.generic]] = {}
+    for spec in specs:
+        if spec.name not in feeds:
+            raise RequestError(f"Model {name} needs input {spec.name!r}, which is missing.")
+        array = np.ascontiguousarray(feeds[spec.name])
+        if array.dtype.name != spec.dtype:
+            raise RequestError(f"Input {spec.name!r} of {name} is {array.dtype.name}; expected {spec.dtype}.")
+        fits = len(array.shape) == len(spec.shape) and all(
+            want in (None, have) for want, have in zip(spec.shape, array.shape, strict=True)
+        )
+        if not fits:
+            want = "x".join("?" if side is None else str(side) for side in spec.shape)
+            have = "x".join(map(str, array.shape))
+            raise RequestError(f"Input {spec.name!r} of {name} has shape {have}; expected {want}.")
+        checked[spec.name] = array
+    return checked
