@@ -1,0 +1,1 @@
+"""Everything in here is invented: sample papers, texts, histories and a demonstration teacher."""

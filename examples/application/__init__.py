@@ -1,0 +1,1 @@
+"""The sample application A-001 and how it is drawn."""

@@ -1,0 +1,1 @@
+"""Invented papers and how they are drawn."""

@@ -1,0 +1,294 @@
+"""A sheet of paper: what is drawn on it is recorded once and comes out as a picture or as a PDF page.
+
+Recording first means that the truth (which text stands where) comes from the same calls that draw, and that the
+picture and the PDF of a paper cannot differ. Units are those of the sheet; ``picture(scale)`` turns them into pixels,
+a PDF takes them as points. Text is placed by its baseline.
+
+Drawing needs Debian's ``fonts-noto-cjk``. Nothing that only reads the committed pictures does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+Box = tuple[Point, Point, Point, Point]
+
+BLACK: Colour = (28, 28, 30)
+GREY: Colour = (120, 122, 128)
+RED: Colour = (200, 40, 44)
+
+_FONT_FOLDER = Path("/usr/share/fonts/opentype/noto")
+_FONT_FILES = {
+    "regular": "NotoSansCJK-Regular.ttc",
+    "bold": "NotoSansCJK-Bold.ttc",
+    "serif": "NotoSerifCJK-Regular.ttc",
+}
+_SIMPLIFIED_CHINESE = 2  # index of the SC face in Noto's collections
+
+Font = ImageFont.FreeTypeFont
+
+
+def font_file(name: str) -> Path:
+    """Return the font collection called ``regular``, ``bold`` or ``serif``.
+
+    Raises:
+        FileNotFoundError: Debian's fonts-noto-cjk is not installed.
+    """
+    path = _FONT_FOLDER / _FONT_FILES[name]
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; redrawing needs: apt-get install fonts-noto-cjk")
+    return path
+
+
+@cache
+def _font(name: str, size: float) -> Font:
+    return ImageFont.truetype(str(font_file(name)), size, index=_SIMPLIFIED_CHINESE)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of text on a picture.
+
+    Attributes:
+        text: What stands there.
+        box: Four corners in pixels, clockwise from the one nearest the picture's top left.
+    """
+
+    text: str
+    box: Box
+
+
+def ordered(points: Iterable[Point]) -> Box:
+    """Return four corners clockwise, beginning with the one nearest the top left."""
+    corners = list(points)
+    cx, cy = (sum(p[i] for p in corners) / 4 for i in (0, 1))
+    corners.sort(key=lambda p: math.atan2(p[1] - cy, p[0] - cx))
+    first = min(range(4), key=lambda i: corners[i][0] + corners[i][1])
+    a, b, c, d = corners[first:] + corners[:first]
+    return a, b, c, d
+
+
+@dataclass(frozen=True)
+class _Text:
+    x: float
+    y: float
+    text: str
+    size: float
+    font: str
+    colour: Colour
+    anchor: str  # l, m or r
+    tracking: float  # extra space after each character
+    turn: float  # degrees clockwise about (x, y)
+    stacked: bool  # one character below the other
+    joins: bool  # belongs to the truth line of the text before it
+
+
+@dataclass(frozen=True)
+class _Shape:
+    kind: str  # rectangle, ellipse or line
+    corners: tuple[float, float, float, float]
+    fill: Colour | None
+    outline: Colour | None
+    width: float
+
+
+@dataclass
+class Sheet:
+    """A sheet of ``width`` by ``height`` units; see the module's docstring."""
+
+    width: float
+    height: float
+    paper: Colour = (255, 255, 255)
+    _marks: list[_Text | _Shape] = field(default_factory=list)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float,
+        *,
+        font: str = "regular",
+        colour: Colour = BLACK,
+        anchor: str = "l",
+        tracking: float = 0.0,
+        turn: float = 0.0,
+        stacked: bool = False,
+        joins: bool = False,
+    ) -> None:
+        """Write ``text`` with its baseline at ``y``; ``joins`` makes it one truth line with the text before."""
+        self._marks.append(_Text(x, y, text, size, font, colour, anchor, tracking, turn, stacked, joins))
+
+    def rectangle(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        *,
+        fill: Colour | None = None,
+        outline: Colour | None = None,
+        width: float = 1.0,
+    ) -> None:
+        """Draw a rectangle."""
+        self._marks.append(_Shape("rectangle", (x0, y0, x1, y1), fill, outline, width))
+
+    def ellipse(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        *,
+        fill: Colour | None = None,
+        outline: Colour | None = None,
+        width: float = 1.0,
+    ) -> None:
+        """Draw an ellipse in the given rectangle."""
+        self._marks.append(_Shape("ellipse", (x0, y0, x1, y1), fill, outline, width))
+
+    def line(self, x0: float, y0: float, x1: float, y1: float, *, colour: Colour = GREY, width: float = 1.0) -> None:
+        """Draw a straight line."""
+        self._marks.append(_Shape("line", (x0, y0, x1, y1), colour, None, width))
+
+    def seal(self, x: float, y: float, radius: float) -> None:
+        """Put the red circle that says 样章 (specimen seal) around (x, y)."""
+        self.ellipse(x - radius, y - radius, x + radius, y + radius, outline=RED, width=max(1.5, radius / 18))
+        self.text(x, y + radius * 0.2, "样章", radius * 0.55, font="bold", colour=RED, anchor="m")
+
+    def picture(self, scale: float = 1.0) -> tuple[Image.Image, tuple[Line, ...]]:
+        """Draw the sheet with ``scale`` pixels to the unit; return the picture (RGB) and its lines."""
+        image = Image.new("RGB", (round(self.width * scale), round(self.height * scale)), self.paper)
+        draw = ImageDraw.Draw(image)
+        lines: list[Line] = []
+        for mark in self._marks:
+            if isinstance(mark, _Shape):
+                _draw_shape(draw, mark, scale)
+                continue
+            box = _draw_text(image, mark, scale)
+            if mark.joins:
+                before = lines.pop()
+                lines.append(Line(before.text + mark.text, _around((*before.box, *box))))
+            else:
+                lines.append(Line(mark.text, box))
+        return image, tuple(lines)
+
+
+def _around(points: Sequence[Point]) -> Box:
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+    return (left, top), (right, top), (right, bottom), (left, bottom)
+
+
+def _draw_shape(draw: ImageDraw.ImageDraw, shape: _Shape, scale: float) -> None:
+    corners = [c * scale for c in shape.corners]
+    width = max(1, round(shape.width * scale))
+    if shape.kind == "line":
+        draw.line(corners, fill=shape.fill, width=width)
+    elif shape.kind == "ellipse":
+        draw.ellipse(corners, fill=shape.fill, outline=shape.outline, width=width)
+    else:
+        draw.rectangle(corners, fill=shape.fill, outline=shape.outline, width=width)
+
+
+def _glyphs(mark: _Text, scale: float) -> list[tuple[float, float, str]]:
+    """Return (x, baseline, text) of the pieces that are drawn one by one, in pixels."""
+    font = _font(mark.font, mark.size * scale)
+    x, y = mark.x * scale, mark.y * scale
+    if mark.stacked:
+        step = (mark.size + mark.tracking) * scale
+        return [(x - font.getlength(c) / 2, y + i * step, c) for i, c in enumerate(mark.text)]
+    pieces = list(mark.text) if mark.tracking else [mark.text]
+    advances = [font.getlength(piece) + mark.tracking * scale for piece in pieces]
+    total = sum(advances) - mark.tracking * scale
+    x -= {"l": 0.0, "m": total / 2, "r": total}[mark.anchor]
+    placed = []
+    for piece, advance in zip(pieces, advances, strict=True):
+        placed.append((x, y, piece))
+        x += advance
+    return placed
+
+
+def _draw_text(image: Image.Image, mark: _Text, scale: float) -> Box:
+    """Draw one text and return the box around its ink, a hair wider than the ink itself."""
+    font = _font(mark.font, mark.size * scale)
+    mask = Image.new("L", image.size, 0)
+    draw = ImageDraw.Draw(mask)
+    corners: list[Point] = []
+    for x, y, piece in _glyphs(mark, scale):
+        draw.text((x, y), piece, font=font, fill=255, anchor="ls")
+        left, top, right, bottom = draw.textbbox((x, y), piece, font=font, anchor="ls")
+        corners += [(left, top), (right, bottom)]
+    margin = max(1.0, 0.06 * mark.size * scale)
+    (left, top), _, (right, bottom), _ = _around(corners)
+    box = _around([(left - margin, top - margin), (right + margin, bottom + margin)])
+    if mark.turn:
+        centre = (mark.x * scale, mark.y * scale)
+        mask = mask.rotate(-mark.turn, resample=Image.Resampling.BICUBIC, center=centre)
+        box = ordered(_turned(p, centre, mark.turn) for p in box)
+    image.paste(mark.colour, (0, 0), mask)
+    return box
+
+
+def _turned(point: Point, centre: Point, degrees: float) -> Point:
+    angle = math.radians(degrees)
+    dx, dy = point[0] - centre[0], point[1] - centre[1]
+    return (
+        centre[0] + dx * math.cos(angle) - dy * math.sin(angle),
+        centre[1] + dx * math.sin(angle) + dy * math.cos(angle),
+    )
+
+
+def write_pdf(sheets: Sequence[Sheet], path: Path, *, title: str) -> None:
+    """Write the sheets as a PDF with a text layer and the used glyphs of the font embedded.
+
+    Needs fpdf2, which is not among the project's dependencies: it is used for redrawing only.
+
+    Raises:
+        ValueError: A sheet carries turned or stacked text, which no PDF here needs.
+    """
+    from fpdf import FPDF  # a tool of redrawing, not a dependency
+
+    pdf = FPDF(unit="pt")
+    pdf.set_creation_date(datetime(2026, 11, 21, 9, 0, tzinfo=UTC))
+    pdf.set_title(title)
+    pdf.set_auto_page_break(False)
+    for name in _FONT_FILES:
+        pdf.add_font(name, fname=str(font_file(name)), collection_font_number=_SIMPLIFIED_CHINESE)
+    for sheet in sheets:
+        pdf.add_page(format=(sheet.width, sheet.height))
+        for mark in sheet._marks:
+            if isinstance(mark, _Shape):
+                _pdf_shape(pdf, mark)
+                continue
+            if mark.turn or mark.stacked or mark.tracking:
+                raise ValueError(f"no turned, stacked or spaced text in a PDF: {mark.text}")
+            pdf.set_font(mark.font, size=mark.size)
+            pdf.set_text_color(*mark.colour)
+            width = pdf.get_string_width(mark.text)
+            pdf.text(mark.x - {"l": 0.0, "m": width / 2, "r": width}[mark.anchor], mark.y, mark.text)
+    pdf.output(str(path))
+
+
+def _pdf_shape(pdf: FPDF, shape: _Shape) -> None:  # noqa: F821 - imported where it is used
+    x0, y0, x1, y1 = shape.corners
+    pdf.set_line_width(shape.width)
+    if shape.kind == "line":
+        pdf.set_draw_color(*shape.fill)
+        pdf.line(x0, y0, x1, y1)
+        return
+    if shape.fill:
+        pdf.set_fill_color(*shape.fill)
+    if shape.outline:
+        pdf.set_draw_color(*shape.outline)
+    style = ("D" if shape.outline else "") + ("F" if shape.fill else "")
+    (pdf.ellipse if shape.kind == "ellipse" else pdf.rect)(x0, y0, x1 - x0, y1 - y0, style=style)
