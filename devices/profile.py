@@ -1,0 +1,160 @@
+"""What a kind of device is declared to be: which machines it fits, how they serve, what compression must reach.
+
+A profile is one TOML file. The kit's own lie in ``devices/profiles/``; a bank may keep others beside its policy
+and name them by path. An unknown key is an error, so that a misspelt one is never silently a default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from devices.errors import ProfileError
+
+Backend = Literal["openvino", "onnxruntime", "paddle"]
+Architecture = Literal["x86_64", "aarch64"]
+GpuKind = Literal["none", "intel", "nvidia", "jetson"]
+
+PROFILES_DIR = Path(__file__).parent / "profiles"
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Match(_Schema):
+    """Which machines a profile fits.
+
+    Attributes:
+        arch: Processor architectures, any of them.
+        isa: Instruction sets, all of them, named as ``devices.probe`` names them.
+        min_cores: CPU cores that this process may use.
+        min_memory_mb: Memory that this process may use.
+        gpu: Which kind of GPU it needs; ``none`` needs none and does not mind one.
+        min_gpu_memory_mb: The GPU's own memory; 0 where it shares the machine's.
+        on_request: Ranked after every other profile that fits: chosen only by a person who names it.
+    """
+
+    arch: Annotated[tuple[Architecture, ...], Field(min_length=1)]
+    isa: tuple[str, ...] = ()
+    min_cores: int = Field(ge=1)
+    min_memory_mb: int = Field(ge=0)
+    gpu: GpuKind = "none"
+    min_gpu_memory_mb: int = Field(default=0, ge=0)
+    on_request: bool = False
+
+
+class Serve(_Schema):
+    """How such a device serves.
+
+    Attributes:
+        backends: In order of preference; compression measures on the first.
+        threads: CPU threads for one inference.
+        parallel: Inferences that may run at once.
+        memory_limit_mb: What the serving process should stay under.
+        int8: Whether INT8 models are worth trying here.
+        reduce_range: INT8 weights in 7 bits: without VNNI two products of 8 bits overflow the 16-bit sum.
+    """
+
+    backends: Annotated[tuple[Backend, ...], Field(min_length=1)]
+    threads: int = Field(ge=1)
+    parallel: int = Field(ge=1)
+    memory_limit_mb: int = Field(ge=256)
+    int8: bool
+    reduce_range: bool
+
+
+class Compress(_Schema):
+    """What compression for such a device must reach.
+
+    Attributes:
+        max_drop: Accuracy that a compressed model may lose, as a fraction: 0.01 is one point.
+        text_latency_ms: A text of 128 tokens should take no longer; None sets no limit.
+        student: Size of the ERNIE student, by its published name such as ``nano``.
+    """
+
+    max_drop: float = Field(ge=0, lt=1)
+    text_latency_ms: float | None = Field(default=None, gt=0)
+    student: str
+
+
+class Profile(_Schema):
+    """One kind of device.
+
+    Attributes:
+        name: Lower-case, as in receipts; the same as its file's name.
+        summary: One sentence for a person who chooses.
+        sources: The documents that its numbers come from.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    summary: str
+    sources: tuple[str, ...]
+    match: Match
+    serve: Serve
+    compress: Compress
+
+
+def load_profile(name_or_path: str | Path) -> Profile:
+    """Load a profile by the name of one of the kit's own, or by the path of a ``.toml`` file.
+
+    Raises:
+        ProfileError: There is no such profile (the message lists those that there are), the file cannot be read,
+            it is not TOML, or a key is unknown, missing or has a value of the wrong kind.
+    """
+    if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
+        return _read(Path(name_or_path))
+    names = _names()
+    if name_or_path not in names:
+        near = difflib.get_close_matches(name_or_path, names, n=1)
+        raise ProfileError(
+            f"There is no device profile {name_or_path!r}.",
+            remedy=(f"Did you mean {near[0]!r}? " if near else "")
+            + f"The profiles are {', '.join(names)}; your own is named by the path of its .toml file.",
+        )
+    return _read(PROFILES_DIR / f"{name_or_path}.toml")
+
+
+def known_profiles() -> tuple[Profile, ...]:
+    """The kit's own profiles, by name."""
+    return tuple(_read(PROFILES_DIR / f"{name}.toml") for name in _names())
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in PROFILES_DIR.glob("*.toml"))
+
+
+def _read(path: Path) -> Profile:
+    remedy = "Correct the profile; the ones that come with the kit show every key."
+    try:
+        profile = Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ProfileError(
+            f"The device profile {path} cannot be read: {error.strerror}.", remedy="Check the path."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"The device profile {path} is not TOML: {error}.", remedy=remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ProfileError(
+            f"The device profile {path} is wrong at {key}: {_reason(first['type'], first['msg'])}.", remedy=remedy
+        ) from error
+    if profile.name != path.stem:
+        raise ProfileError(
+            f"The device profile {path} is wrong at name: it says {profile.name!r}, its file {path.stem!r}.",
+            remedy="Give the file and the profile in it the same name.",
+        )
+    return profile
+
+
+def _reason(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such key"
+    if kind == "missing":
+        return "the key is missing"
+    return message[:1].lower() + message[1:]
