@@ -1,0 +1,104 @@
+"""Paddle models to ONNX and to OpenVINO's own format."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from devices.errors import CompressionError
+from runtime.predictor import model_files
+
+# 17 has LayerNormalization as one operator; paddle2onnx raises it further by itself where a model needs it
+OPSET = 17
+_TIMEOUT_S = 600
+_CONVERT = (
+    "import sys, paddle2onnx\n"
+    f"paddle2onnx.export(sys.argv[1], sys.argv[2], sys.argv[3], opset_version={OPSET}, auto_upgrade_opset=True)\n"
+)
+
+
+def to_onnx(model_dir: Path, out: Path) -> Path:
+    """Write the model in ``model_dir`` as the ONNX file ``out``.
+
+    paddle2onnx reports failure by aborting, by ``SystemExit`` or by silence, so it runs in a process of its own.
+    A model that is ONNX already is copied.
+
+    Args:
+        model_dir: With ``inference.pdmodel`` and ``inference.pdiparams``, or ``model.onnx``.
+        out: The file to write; its directory is made.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        ModelError: No model is in ``model_dir``.
+        CompressionError: The model is of a kind that paddle2onnx 1.3.1 cannot read, or the conversion failed.
+    """
+    files = model_files(model_dir, model_dir.name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if files.format == "onnx":
+        out.write_bytes(files.graph)
+        return out
+    if files.format == "openvino":
+        raise CompressionError(
+            f"{model_dir} holds an OpenVINO model, from which there is no way back to ONNX.",
+            remedy="Give the Paddle or ONNX model that it was made from.",
+        )
+    if files.is_pir:
+        raise CompressionError(
+            f"{model_dir / 'inference.json'} is in Paddle 3's new format, which paddle2onnx 1.3.1 cannot read.",
+            remedy="Save the model again with FLAGS_enable_pir_api=0 set, which gives inference.pdmodel, or give the "
+            "model as model.onnx. Without compression, backend paddle serves inference.json as it is.",
+        )
+    out.unlink(missing_ok=True)  # what is there afterwards is the converter's only sign of success
+    command = [sys.executable, "-c", _CONVERT]
+    command += [str(model_dir / "inference.pdmodel"), str(model_dir / "inference.pdiparams"), str(out)]
+    try:
+        result = subprocess.run(
+            command,
+            env={**os.environ, "FLAGS_enable_pir_api": "0"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _failure(model_dir, f"it did not finish in {_TIMEOUT_S} s") from error
+    if result.returncode != 0 or not out.is_file():
+        raise _failure(model_dir, _last_words(result))
+    return out
+
+
+def to_openvino(onnx_file: Path, out: Path) -> Path:
+    """Write an ONNX file as OpenVINO's IR: ``out`` (``.xml``) and the ``.bin`` beside it.
+
+    Weights stay as they are; OpenVINO's default of rounding them to 16 bits is switched off.
+
+    Raises:
+        CompressionError: OpenVINO cannot read the file.
+    """
+    import openvino
+
+    try:
+        openvino.save_model(openvino.Core().read_model(onnx_file), out, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise CompressionError(f"OpenVINO could not convert {onnx_file}: {str(error).splitlines()[-1]}") from error
+    return out
+
+
+def _failure(model_dir: Path, why: str) -> CompressionError:
+    return CompressionError(
+        f"paddle2onnx could not convert {model_dir / 'inference.pdmodel'}: {why}.",
+        remedy="Check that inference.pdmodel and inference.pdiparams belong together and are whole; if they do, give "
+        "the model as model.onnx or serve it uncompressed with backend paddle.",
+    )
+
+
+def _last_words(result: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.removeprefix("[Paddle2ONNX]").strip() for line in (result.stdout + result.stderr).splitlines()]
+    telling = [line for line in lines if any(word in line.lower() for word in ("fail", "error", "not support"))]
+    words = telling[0] if telling else f"it ended with status {result.returncode}"
+    return words.rstrip(".")
