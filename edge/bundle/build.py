@@ -1,0 +1,96 @@
+"""Build a bundle from artifacts, a policy and a profile, and sign it. A bundle appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from devices.errors import BundleError
+from devices.profile import Profile
+from edge.bundle.keys import key_id
+from edge.bundle.manifest import (
+    MANIFEST_NAME,
+    POLICY_NAME,
+    PROFILE_NAME,
+    SIGNATURE_NAME,
+    FileEntry,
+    Manifest,
+    sha256_hex,
+)
+from edge.bundle.verify import signature_bytes
+from edge.policy import load_policy
+from runtime.artifact import ARTIFACT_NAME, read_artifact
+
+
+def build_bundle(
+    artifacts: Sequence[Path],
+    *,
+    profile: Profile,
+    profile_toml: bytes,
+    policy: Path,
+    out: Path,
+    key: Ed25519PrivateKey,
+    name: str,
+    version: str,
+    created: datetime,
+) -> Manifest:
+    """Write the bundle to ``out``, replacing an earlier bundle there.
+
+    Raises:
+        BundleError: ``out`` holds something else, an artifact is none or is there twice, or the policy is malformed.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_NAME).is_file():
+        raise BundleError(f"{out} holds files that are no bundle.", remedy="Name an empty or new directory with --out.")
+    policy_bytes = policy.read_bytes()
+    load_policy(policy_bytes)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        draft = Path(scratch) / "bundle"
+        draft.mkdir()
+        for artifact in artifacts:
+            kind = read_artifact(artifact).kind
+            target = draft / (_FOLDERS.get(kind) or artifact.resolve().name)
+            if target.exists():
+                raise BundleError(f"Two artifacts would both be {target.name} in the bundle: {artifact} is the second.")
+            shutil.copytree(artifact, target)
+        (draft / POLICY_NAME).write_bytes(policy_bytes)
+        (draft / PROFILE_NAME).write_bytes(profile_toml)
+        manifest = Manifest(
+            name=name,
+            version=version,
+            created=created,
+            profile=profile.name,
+            artifacts=tuple(sorted(path.parent.name for path in draft.glob(f"*/{ARTIFACT_NAME}"))),
+            files={
+                path.relative_to(draft).as_posix(): _entry(path) for path in sorted(draft.rglob("*")) if path.is_file()
+            },
+        )
+        data = manifest.to_bytes()
+        (draft / MANIFEST_NAME).write_bytes(data)
+        (draft / SIGNATURE_NAME).write_bytes(signature_bytes(key_id(key.public_key()), key.sign(data)))
+        for path in _files(draft):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if out.exists():
+            out.replace(Path(scratch) / "replaced")
+        draft.replace(out)
+    return manifest
+
+
+# one folder a part of the decision, whatever directory it was compressed into; "model" keeps its own name
+_FOLDERS = {"ocr": "ocr", "text": "text-risk", "behaviour": "behaviour"}
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def _entry(path: Path) -> FileEntry:
+    data = path.read_bytes()
+    return FileEntry(sha256=sha256_hex(data), size=len(data))

@@ -1,0 +1,93 @@
+"""Ed25519 keys: one that signs, and the public ones that this device trusts.
+
+A key's id is the first 16 hexadecimal digits of the SHA-256 of its 32 raw public bytes.
+Both live in the state directory: ``keys/signing.pem`` (mode 0600) and ``keys/trusted/*.pem``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from devices.errors import BundleSignatureError
+from devices.state import ensure_state_dir, state_dir
+from edge.bundle.manifest import sha256_hex
+
+
+def key_id(key: Ed25519PublicKey) -> str:
+    """The short name by which people and signatures refer to a key."""
+    return sha256_hex(key.public_bytes(Encoding.Raw, PublicFormat.Raw))[:16]
+
+
+def signing_key() -> Ed25519PrivateKey:
+    """This machine's signing key, made on first use and trusted on this machine from then on.
+
+    A bank signs elsewhere and gives its devices the public key; this one serves demonstration and development.
+
+    Raises:
+        BundleSignatureError: The key file is there but cannot be read.
+    """
+    path = ensure_state_dir("keys") / "signing.pem"
+    if not path.exists():
+        key = Ed25519PrivateKey.generate()
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        # complete under another name first: a power cut must not leave half a key behind
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    try:
+        key_read = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BundleSignatureError(f"{path} is not a private key in PEM form.", remedy=f"Move {path} away.") from error
+    if not isinstance(key_read, Ed25519PrivateKey):
+        raise BundleSignatureError(f"{path} is not an Ed25519 key.", remedy=f"Move {path} away.")
+    trust(key_read.public_key())
+    return key_read
+
+
+def trust(key: Ed25519PublicKey) -> Path:
+    """Trust ``key`` on this device from now on; returns where it is kept."""
+    path = ensure_state_dir("keys", "trusted") / f"{key_id(key)}.pem"
+    if not path.exists():
+        path.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return path
+
+
+def read_public_key(path: Path) -> Ed25519PublicKey:
+    """Read one public key in PEM form.
+
+    Raises:
+        BundleSignatureError: It is not an Ed25519 public key.
+    """
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise BundleSignatureError(
+            f"{path} is not a public key in PEM form.", remedy="Copy the key file again from the bank's key holder."
+        ) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise BundleSignatureError(f"{path} is not an Ed25519 key.", remedy="Ask the key holder for the Ed25519 key.")
+    return key
+
+
+def trusted_keys() -> Mapping[str, Ed25519PublicKey]:
+    """The keys that this device trusts, by id; empty on a new device."""
+    folder = state_dir() / "keys" / "trusted"
+    keys = [read_public_key(path) for path in sorted(folder.glob("*.pem"))]
+    return {key_id(key): key for key in keys}
