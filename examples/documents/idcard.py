@@ -33,7 +33,7 @@ def id_number(birth: date, sequence: int, *, region: str = "999999") -> str:
 
 @dataclass(frozen=True)
 class IdCard:
-    """What a card says. The address is wrapped at 11 characters."""
+    """What a card says."""
 
     name: str
     birth_date: date
@@ -89,13 +89,26 @@ def draw_front(sheet: Sheet, card: IdCard, layout: str, x: float, y: float) -> N
         px += 11.5 * len(value) + 7
         sheet.text(px, y + 158, unit, 17, colour=_LABEL, joins=True)
         px += 25
-    address = [card.address[i : i + 11] for i in range(0, len(card.address), 11)]
+    address = _wrapped(card.address, 11)
     pair(left, y + 206, "住址", address[0], 20)
     for number, part in enumerate(address[1:], start=1):
         sheet.text(left + 48, y + 206 + 31 * number, part, 20)
     sheet.text(x + 40, y + 348, "公民身份号码", 17, colour=_LABEL)
     sheet.text(x + 40 + 17 * 6 + 28, y + 348, card.id_number, 24, tracking=2.5)
     sheet.text(x + 24, y + 28, "样张SPECIMEN", 14, font="bold", colour=RED)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Break ``text`` into lines of ``width`` Chinese characters; two digits take the room of one."""
+    lines, room = [""], float(width)
+    for character in text:
+        needed = 0.5 if character.isascii() else 1.0
+        if room < needed:
+            lines.append("")
+            room = width
+        lines[-1] += character
+        room -= needed
+    return lines
 
 
 def draw_back(sheet: Sheet, card: IdCard, layout: str, x: float, y: float) -> None:

@@ -219,21 +219,25 @@ def _glyphs(mark: _Text, scale: float) -> list[tuple[float, float, str]]:
 
 
 def _draw_text(image: Image.Image, mark: _Text, scale: float) -> Box:
-    """Draw one text and return the box around its ink, a hair wider than the ink itself."""
+    """Draw one text and return the box around its ink, as much wider as people label it."""
     font = _font(mark.font, mark.size * scale)
-    mask = Image.new("L", image.size, 0)
+    # Text that will be turned may begin outside the sheet, so the mask has room on every side.
+    room = max(image.size) if mark.turn else 0
+    mask = Image.new("L", (image.width + 2 * room, image.height + 2 * room), 0)
     draw = ImageDraw.Draw(mask)
     corners: list[Point] = []
     for x, y, piece in _glyphs(mark, scale):
-        draw.text((x, y), piece, font=font, fill=255, anchor="ls")
+        draw.text((x + room, y + room), piece, font=font, fill=255, anchor="ls")
         left, top, right, bottom = draw.textbbox((x, y), piece, font=font, anchor="ls")
         corners += [(left, top), (right, bottom)]
-    margin = max(1.0, 0.06 * mark.size * scale)
+    margin = max(1.0, 0.11 * mark.size * scale)
     (left, top), _, (right, bottom), _ = _around(corners)
     box = _around([(left - margin, top - margin), (right + margin, bottom + margin)])
     if mark.turn:
         centre = (mark.x * scale, mark.y * scale)
-        mask = mask.rotate(-mark.turn, resample=Image.Resampling.BICUBIC, center=centre)
+        about = (centre[0] + room, centre[1] + room)
+        mask = mask.rotate(-mark.turn, resample=Image.Resampling.BICUBIC, center=about)
+        mask = mask.crop((room, room, room + image.width, room + image.height))
         box = ordered(_turned(p, centre, mark.turn) for p in box)
     image.paste(mark.colour, (0, 0), mask)
     return box

@@ -1,0 +1,1 @@
+"""Pictures with known text: for calibration, for evaluation, and single lines for recognition."""
