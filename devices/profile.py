@@ -106,8 +106,17 @@ def load_profile(name_or_path: str | Path) -> Profile:
         ProfileError: There is no such profile (the message lists those that there are), the file cannot be read,
             it is not TOML, or a key is unknown, missing or has a value of the wrong kind.
     """
+    return _read(profile_path(name_or_path))
+
+
+def profile_path(name_or_path: str | Path) -> Path:
+    """The file of a profile, named as for ``load_profile``.
+
+    Raises:
+        ProfileError: There is no profile of this name.
+    """
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
-        return _read(Path(name_or_path))
+        return Path(name_or_path)
     names = _names()
     if name_or_path not in names:
         near = difflib.get_close_matches(name_or_path, names, n=1)
@@ -116,7 +125,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
             remedy=(f"Did you mean {near[0]!r}? " if near else "")
             + f"The profiles are {', '.join(names)}; your own is named by the path of its .toml file.",
         )
-    return _read(PROFILES_DIR / f"{name_or_path}.toml")
+    return PROFILES_DIR / f"{name_or_path}.toml"
 
 
 def known_profiles() -> tuple[Profile, ...]:
@@ -128,22 +137,33 @@ def _names() -> list[str]:
     return sorted(path.stem for path in PROFILES_DIR.glob("*.toml"))
 
 
-def _read(path: Path) -> Profile:
+def parse_profile(data: bytes, origin: str) -> Profile:
+    """Parse a profile's bytes; ``origin`` names them in messages.
+
+    Raises:
+        ProfileError: They are no TOML, or a key is unknown, missing or has a value of the wrong kind.
+    """
     remedy = "Correct the profile; the ones that come with the kit show every key."
     try:
-        profile = Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ProfileError(
-            f"The device profile {path} cannot be read: {error.strerror}.", remedy="Check the path."
-        ) from error
+        return Profile.model_validate(tomllib.loads(data.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"The device profile {path} is not TOML: {error}.", remedy=remedy) from error
+        raise ProfileError(f"The device profile {origin} is not TOML: {error}.", remedy=remedy) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise ProfileError(
-            f"The device profile {path} is wrong at {key}: {_reason(first['type'], first['msg'])}.", remedy=remedy
+            f"The device profile {origin} is wrong at {key}: {_reason(first['type'], first['msg'])}.", remedy=remedy
         ) from error
+
+
+def _read(path: Path) -> Profile:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ProfileError(
+            f"The device profile {path} cannot be read: {error.strerror}.", remedy="Check the path."
+        ) from error
+    profile = parse_profile(data, str(path))
     if profile.name != path.stem:
         raise ProfileError(
             f"The device profile {path} is wrong at name: it says {profile.name!r}, its file {path.stem!r}.",

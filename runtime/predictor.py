@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.errors import BackendUnsupportedError, ModelError, RequestError
+from devices.profile import Backend
 
-Backend = Literal["openvino", "onnxruntime", "paddle"]
 ModelFormat = Literal["onnx", "paddle", "openvino"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
@@ -74,20 +74,25 @@ def model_files(directory: Path, name: str, *, precision: str = "fp32") -> Model
     Raises:
         ModelError: No known model file is there, or its weights are missing.
     """
+    known = {file for _, graph, weights in _FILE_NAMES for file in (graph, weights) if file}
+    present = {file: (directory / file).read_bytes() for file in sorted(known) if (directory / file).is_file()}
+    return model_from_bytes(present, name, origin=str(directory), precision=precision)
+
+
+def model_from_bytes(files: Mapping[str, bytes], name: str, *, origin: str, precision: str = "fp32") -> ModelFiles:
+    """The model among ``files``, contents by file name; ``origin`` names the place in messages.
+
+    Raises:
+        ModelError: No known model file is there, or its weights are missing.
+    """
     for format_, graph, weights in _FILE_NAMES:
-        if not (directory / graph).is_file():
+        if graph not in files:
             continue
-        if weights is not None and not (directory / weights).is_file():
-            raise ModelError(f"{directory / graph} is there but {weights} beside it is missing.")
-        return ModelFiles(
-            name=name,
-            format=format_,
-            graph=(directory / graph).read_bytes(),
-            weights=(directory / weights).read_bytes() if weights else None,
-            precision=precision,
-        )
+        if weights is not None and weights not in files:
+            raise ModelError(f"{origin} holds {graph}, but {weights} beside it is missing.")
+        return ModelFiles(name, format_, files[graph], files[weights] if weights else None, precision)
     names = ", ".join(graph for _, graph, _ in _FILE_NAMES)
-    raise ModelError(f"{directory} holds no model: none of {names} is there.")
+    raise ModelError(f"{origin} holds no model: none of {names} is there.")
 
 
 def backend_reads(backend: Backend, files: ModelFiles) -> bool:

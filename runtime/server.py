@@ -57,7 +57,9 @@ def serve(app: Flask, host: str, port: int, *, on_ready: Callable[[str], None]) 
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
-        on_ready(f"http://{host}:{server.effective_port}")
+        # a name such as localhost may stand for several addresses; then waitress returns a server of several sockets
+        bound = getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)]
+        on_ready(f"http://{bound[0][0]}:{bound[0][1]}")
         server.run()  # returns after SystemExit or KeyboardInterrupt, when requests in progress are done
     finally:
         signal.signal(signal.SIGTERM, previous)
