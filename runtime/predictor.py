@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.errors import BackendUnsupportedError, ModelError, RequestError
-from devices.profile import Backend
+from devices.profile import Backend as Backend  # the word is used with predictors everywhere
 
 ModelFormat = Literal["onnx", "paddle", "openvino"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
