@@ -135,16 +135,27 @@ def read_artifact(directory: Path) -> Artifact:
     """
     path = directory / ARTIFACT_NAME
     try:
-        return Artifact.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise ModelError(
-            f"{directory} is not an artifact: {ARTIFACT_NAME} is missing.",
+            f"{directory} is not an artifact: {ARTIFACT_NAME} cannot be read: {error.strerror}.",
             remedy="Make one with 'edgekit compress', or check the path.",
         ) from error
+    return parse_artifact(data, str(path))
+
+
+def parse_artifact(data: bytes, origin: str) -> Artifact:
+    """Parse the bytes of an ``artifact.json``; ``origin`` names them in messages.
+
+    Raises:
+        ModelError: They are malformed; the message names the field.
+    """
+    try:
+        return Artifact.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
-        raise ModelError(f"{path} is malformed at {where}: {first['msg']}.") from error
+        raise ModelError(f"{origin} is malformed at {where}: {first['msg']}.") from error
 
 
 def entry_files(directory: Path, entry: ModelEntry) -> ModelFiles:
