@@ -1,0 +1,179 @@
+"""ERNIE's tokenizer: the same ids as PaddleNLP's ``ErnieTokenizer``, without PaddleNLP.
+
+    special tokens that the text spells out   "[SEP]" in a text becomes the token, as PaddleNLP has it
+    -> character table                        control dropped, CJK, punctuation, symbols apart, lower case, accents off
+    -> words -> longest pieces first          WordPiece (Schuster and Nakajima 2012), at most 100 characters a word
+
+Plain Python on purpose: the ``tokenizers`` library sorts characters by another Unicode version than PaddleNLP
+does, so that newer emoji vanish instead of becoming [UNK] and every id behind them moves.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.errors import TokenizerError
+
+PAD, CLS, SEP, MASK, UNK = SPECIAL_TOKENS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")
+_SPECIAL = re.compile("(" + "|".join(re.escape(token) for token in SPECIAL_TOKENS) + ")")
+_LONGEST_WORD = 100  # characters; PaddleNLP makes longer words [UNK]
+# the CJK ideograph blocks, each of whose characters is a word (BERT's list, which PaddleNLP keeps)
+_CJK = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+# letters and numbers by Unicode, symbols by PaddleNLP's own list
+_ALSO_SYMBOLS = frozenset("\u00b2\u00b5\u00ba\u00d8\u014b\u01b1\u3007")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Several texts as one batch.
+
+    Attributes:
+        input_ids: (N, L) int64, [CLS] ... [SEP], padded behind with the pad id.
+        token_type_ids: (N, L) int64, all zero: every text is one segment.
+        lengths: Per text, tokens before the padding.
+    """
+
+    input_ids: NDArray[np.int64]
+    token_type_ids: NDArray[np.int64]
+    lengths: tuple[int, ...]
+
+
+class ErnieTokenizer:
+    """Text to ids.
+
+    Args:
+        vocab: One token a line, as the bytes of ``vocab.txt``, its path, or the tokens themselves. The line number is
+            the id; of a token that stands twice the later line counts (ERNIE 3.0 has ``$`` at 12084 and 18005).
+        lowercase: Lower case and no accents, as ``do_lower_case`` in ``tokenizer_config.json``.
+
+    Raises:
+        TokenizerError: The file is missing, is not UTF-8, or lacks a special token.
+    """
+
+    def __init__(self, vocab: Path | bytes | Sequence[str], lowercase: bool = True) -> None:
+        tokens = _read_vocab(vocab)
+        self.vocab_size = len(tokens)
+        self._ids = {token: index for index, token in enumerate(tokens)}
+        if missing := [token for token in SPECIAL_TOKENS if token not in self._ids]:
+            raise TokenizerError(
+                f"The vocabulary of {len(tokens)} tokens lacks {', '.join(missing)}.",
+                remedy="Use the vocab.txt that came with the model.",
+            )
+        self.pad_id, self._cls, self._sep, self._unk = (self._ids[token] for token in (PAD, CLS, SEP, UNK))
+        self._table = _CharacterTable(lowercase)
+
+    def encode(self, texts: Sequence[str], max_length: int, *, multiple_of: int = 1) -> Encoded:
+        """Turn texts into one batch, padded to the longest.
+
+        Args:
+            texts: At least one; an empty one becomes [CLS] [SEP].
+            max_length: Tokens, with [CLS] and [SEP]; what is beyond is cut from the end.
+            multiple_of: Pad further, to the next multiple of this, but never beyond ``max_length``.
+        """
+        rows = [self.ids(text, max_length) for text in texts]
+        lengths = tuple(len(row) for row in rows)
+        width = min(-(-max(lengths) // multiple_of) * multiple_of, max_length)
+        input_ids = np.full((len(rows), width), self.pad_id, np.int64)
+        for row, ids in zip(input_ids, rows, strict=True):
+            row[: len(ids)] = ids
+        return Encoded(input_ids, np.zeros_like(input_ids), lengths)
+
+    def ids(self, text: str, max_length: int) -> list[int]:
+        """One text's ids with [CLS] and [SEP], at most ``max_length``, without padding."""
+        room = max_length - 2
+        if room < 0:
+            raise ValueError(f"max_length is {max_length}; [CLS] and [SEP] alone need 2.")
+        found: list[int] = []
+        for part in _SPECIAL.split(text):
+            # words are looked up one by one and no further than needed: a long text costs no more than its split
+            words = [part] if part in SPECIAL_TOKENS else part.translate(self._table).split()
+            for word in words:
+                if len(found) >= room:
+                    break
+                found.extend(self._pieces(word))
+        return [self._cls, *found[:room], self._sep]
+
+    def _pieces(self, word: str) -> list[int]:
+        """The longest known pieces of ``word`` from the left, or [UNK] for the whole where one is unknown."""
+        if len(word) > _LONGEST_WORD:
+            return [self._unk]
+        pieces: list[int] = []
+        start = 0
+        while start < len(word):
+            prefix = "##" if start else ""
+            for end in range(len(word), start, -1):
+                piece = self._ids.get(prefix + word[start:end])
+                if piece is not None:
+                    break
+            else:
+                return [self._unk]
+            pieces.append(piece)
+            start = end
+        return pieces
+
+
+class _CharacterTable(dict[int, str]):
+    """For ``str.translate``: what becomes of each character, worked out when it is first met."""
+
+    def __init__(self, lowercase: bool) -> None:
+        super().__init__()
+        self._lowercase = lowercase
+
+    def __missing__(self, code: int) -> str:
+        self[code] = result = self._replacement(code)
+        return result
+
+    def _replacement(self, code: int) -> str:
+        character = chr(code)
+        if character in "\t\n\r":
+            return " "
+        if code == 0xFFFD or unicodedata.category(character).startswith("C"):
+            return ""
+        if character.isspace():
+            return " "
+        shown = character
+        if self._lowercase:
+            decomposed = unicodedata.normalize("NFD", character.lower())
+            shown = "".join(part for part in decomposed if unicodedata.category(part) != "Mn")
+        shown = "".join(f" {part} " if _stands_alone(part) else part for part in shown)
+        return f" {shown} " if any(low <= code <= high for low, high in _CJK) else shown
+
+
+def _stands_alone(character: str) -> bool:
+    """Punctuation and symbols, which PaddleNLP (2.4 and later) makes words of their own."""
+    if character.isascii():
+        return character.isprintable() and not character.isalnum() and character != " "
+    return unicodedata.category(character)[0] in "PS" or character in _ALSO_SYMBOLS
+
+
+def _read_vocab(vocab: Path | bytes | Sequence[str]) -> Sequence[str]:
+    if isinstance(vocab, Path):
+        try:
+            vocab = vocab.read_bytes()
+        except FileNotFoundError as error:
+            raise TokenizerError(f"The vocabulary {vocab} is missing.") from error
+    if not isinstance(vocab, bytes):
+        return vocab
+    try:
+        text = vocab.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"The vocabulary is not UTF-8: byte {error.start} cannot be read.") from error
+    # not splitlines(): tokens such as U+2028 are characters here, not ends of lines
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
