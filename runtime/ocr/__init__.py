@@ -1,0 +1,1 @@
+"""PP-OCR: det finds lines, cls turns them upright, rec reads them."""

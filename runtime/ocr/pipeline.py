@@ -1,0 +1,169 @@
+"""A page in, its lines out: det, cls, rec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.errors import ModelError
+from runtime.artifact import OcrSettings
+from runtime.ocr.detect import boxes_from_map
+from runtime.ocr.line import Line, box_of, in_reading_order
+from runtime.ocr.models import OcrModels, complete_characters
+from runtime.ocr.preprocess import (
+    cut_line,
+    det_size,
+    det_tensor,
+    line_tensor,
+    line_width,
+    reading_box,
+    upright,
+)
+from runtime.ocr.recognize import ctc_decode, group_by_width
+from runtime.predictor import Backend, Predictor, RunOptions, load_predictor
+
+_CLS_HEIGHT, _CLS_WIDTH = 48, 192  # PP-OCR mobile cls v2.0
+_CLS_BATCH = 8
+_MAX_SIDE = 16_000  # pixels; OpenCV warps up to 32,767
+
+
+@dataclass(frozen=True, eq=False)
+class OcrPipeline:
+    """Loaded models and how to use them. Nothing changes by reading, so threads may share one.
+
+    Attributes:
+        det: Finds lines.
+        rec: Reads them.
+        cls: Tells those that stand on their head; without it they are read as they are.
+        characters: One for each class of rec but the blank.
+        settings: Sizes and thresholds.
+    """
+
+    det: Predictor
+    rec: Predictor
+    cls: Predictor | None
+    characters: tuple[str, ...]
+    settings: OcrSettings
+
+    def read(self, image: NDArray[np.uint8]) -> tuple[Line, ...]:
+        """Read a page.
+
+        Args:
+            image: (H, W, 3) uint8, BGR.
+
+        Returns:
+            Lines in reading order, boxes within the page; none for an empty page.
+
+        Raises:
+            BackendError: A model failed.
+        """
+        page = _bounded(image)
+        boxes = [reading_box(box) for box in self.detect(page)]
+        crops = [cut_line(page, box, self.settings.rec_height) for box in boxes]
+        for index, (turn, _) in enumerate(self.orient(crops)):
+            if turn:
+                boxes[index], crops[index] = np.roll(boxes[index], 2, axis=0), _turned(crops[index])
+        height, width = image.shape[:2]
+        scale, last = (width / page.shape[1], height / page.shape[0]), (width, height)
+        lines = [
+            Line(text, confidence, box_of((box * scale).clip(0, last)))
+            for box, (text, confidence) in zip(boxes, self.recognize(crops), strict=True)
+            if text.strip() and confidence >= self.settings.drop_confidence
+        ]
+        return in_reading_order(lines)
+
+    def detect(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Find lines.
+
+        Args:
+            image: (H, W, 3) uint8, BGR.
+
+        Returns:
+            (N, 4, 2) corners in pixels, clockwise from the upper left; they may reach over the page's edges.
+        """
+        height, width = image.shape[:2]
+        limits = self.settings
+        size = det_size(height, width, limit_side=limits.det_limit_side, min_side=limits.det_min_side)
+        probabilities = _run(self.det, det_tensor(image, size))[0, 0]
+        scale = np.array((width / size[1], height / size[0]), np.float32)
+        return np.multiply(boxes_from_map(probabilities, limits), scale)
+
+    def orient(self, crops: Sequence[NDArray[np.uint8]]) -> list[tuple[int, float]]:
+        """Tell which lines stand on their head.
+
+        Args:
+            crops: (H, W, 3) uint8, BGR, one line each.
+
+        Returns:
+            For each crop 180 or 0, the degrees to turn it by, and cls's confidence in its answer. An answer of 180
+            below ``cls_threshold`` comes out as 0. Without cls all stay as they are.
+        """
+        if self.cls is None:
+            return [(0, 1.0) for _ in crops]
+        answers: list[tuple[int, float]] = []
+        for start in range(0, len(crops), _CLS_BATCH):
+            batch = [upright(crop) for crop in crops[start : start + _CLS_BATCH]]
+            chances = _run(self.cls, line_tensor(batch, _CLS_HEIGHT, _CLS_WIDTH))  # (N, 2): upright, on its head
+            for row in chances:
+                turned = row[1] > row[0] and row[1] >= self.settings.cls_threshold
+                answers.append((180 if turned else 0, float(row.max())))
+        return answers
+
+    def recognize(self, crops: Sequence[NDArray[np.uint8]]) -> list[tuple[str, float]]:
+        """Read crops of one line each.
+
+        Args:
+            crops: (H, W, 3) uint8, BGR, of any size; one that is much higher than wide is turned first.
+
+        Returns:
+            Text and confidence of each, in the same order.
+        """
+        height = self.settings.rec_height
+        lines = [upright(crop) for crop in crops]
+        results: list[tuple[str, float]] = [("", 0.0)] * len(lines)
+        for width, members in group_by_width([line_width(line, height) for line in lines]):
+            tensor = line_tensor([lines[member] for member in members], height, width)
+            answers = ctc_decode(_run(self.rec, tensor), self.characters)
+            for member, answer in zip(members, answers, strict=True):
+                results[member] = answer
+        return results
+
+
+def load_ocr(models: OcrModels, backend: Backend, options: RunOptions | None = None) -> OcrPipeline:
+    """Load a model set into one backend. May take seconds.
+
+    Raises:
+        ModelError: The dictionary does not fit rec.
+        BackendError: The backend is not installed, or cannot read or run a model.
+    """
+    det, rec = (load_predictor(files, backend, options) for files in (models.det, models.rec))
+    cls = load_predictor(models.cls, backend, options) if models.cls else None
+    for predictor in filter(None, (det, rec, cls)):
+        if len(predictor.inputs) != 1:
+            raise ModelError(f"Model {predictor.name} has {len(predictor.inputs)} inputs; PP-OCR's have one.")
+    # some backends know the number of classes only after a run
+    blank = np.zeros((1, 3, models.settings.rec_height, 320), np.float32)
+    characters = complete_characters(models.characters, _run(rec, blank).shape[-1])
+    return OcrPipeline(det, rec, cls, characters, models.settings)
+
+
+def _run(predictor: Predictor, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    output = predictor.run({predictor.inputs[0].name: tensor})[predictor.outputs[0].name]
+    return output.astype(np.float32, copy=False)
+
+
+def _bounded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    scale = _MAX_SIDE / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _turned(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return crop[::-1, ::-1]

@@ -1,0 +1,97 @@
+"""From pictures to the tensors that det, cls and rec expect."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Tensor = NDArray[np.float32]
+
+_STRIDE = 32  # det's total stride
+# mean and spread of each channel that the networks were trained with (PaddleOCR, configs/det and configs/rec)
+_DET_MEAN, _DET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_LINE_MEAN, _LINE_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+MAX_WIDTH = 3200  # of a line fed to rec, in pixels; longer ones are squeezed
+_UPRIGHT_RATIO = 1.5  # a crop so much higher than wide holds a line that runs downwards
+
+
+def det_size(height: int, width: int, *, limit_side: int, min_side: int) -> tuple[int, int]:
+    """The size at which det sees a page: enlarged until the shorter side has ``min_side``, if the longer one allows it.
+
+    Returns:
+        Height and width, multiples of 32, neither above ``limit_side`` by more than rounding.
+    """
+    scale = min(max(1.0, min_side / min(height, width)), limit_side / max(height, width))
+    return max(_STRIDE, round(height * scale / _STRIDE) * _STRIDE), max(
+        _STRIDE, round(width * scale / _STRIDE) * _STRIDE
+    )
+
+
+def det_tensor(image: Image, size: tuple[int, int]) -> Tensor:
+    """Resize a page to ``size`` (height, width) and normalise it: (1, 3, H, W)."""
+    tensor = np.empty((1, 3, *size), np.float32)
+    _normalise(cv2.resize(image, size[::-1], interpolation=_interpolation(image, size)), _DET_MEAN, _DET_STD, tensor[0])
+    return tensor
+
+
+def line_tensor(crops: list[Image], height: int, width: int) -> Tensor:
+    """Crops of one line each, scaled to ``height``, left-aligned: (N, 3, height, width), zero where nothing is.
+
+    A crop that would be wider than ``width`` is squeezed.
+    """
+    tensor = np.zeros((len(crops), 3, height, width), np.float32)
+    for row, crop in zip(tensor, crops, strict=True):
+        fitted = min(width, line_width(crop, height))
+        if crop.shape[:2] != (height, fitted):
+            crop = cv2.resize(crop, (fitted, height), interpolation=_interpolation(crop, (height, fitted)))
+        _normalise(crop, _LINE_MEAN, _LINE_STD, row[:, :, :fitted])
+    return tensor
+
+
+def line_width(crop: Image, height: int) -> int:
+    """Width of a crop scaled to ``height``, in pixels."""
+    return min(MAX_WIDTH, max(1, -(-crop.shape[1] * height // crop.shape[0])))
+
+
+def upright(crop: Image) -> Image:
+    """Turn a crop against the clock when its line runs downwards."""
+    return np.rot90(crop) if crop.shape[0] >= _UPRIGHT_RATIO * crop.shape[1] else crop
+
+
+def reading_box(box: Tensor) -> Tensor:
+    """Let a det box begin where its line does: one much higher than wide begins at its right upper corner."""
+    width, height = np.linalg.norm(box[1] - box[0]), np.linalg.norm(box[3] - box[0])
+    return np.roll(box, -1, axis=0) if height >= _UPRIGHT_RATIO * width else box
+
+
+def cut_line(image: Image, box: Tensor, height: int) -> Image:
+    """Rectify the rotated rectangle ``box`` in one step.
+
+    Args:
+        image: The page.
+        box: (4, 2), clockwise from where the line begins; may reach over the page's edge, which is then repeated.
+        height: The crop's height in pixels, unless the line is more than twice as high: then its own, since skipping
+            pixels would tear thin strokes.
+    """
+    across, down = float(np.linalg.norm(box[1] - box[0])), float(np.linalg.norm(box[3] - box[0]))
+    scale = height / down if down <= 2 * height else 1.0
+    size = (max(1, min(MAX_WIDTH * 2, round(across * scale))), max(1, round(down * scale)))
+    target = np.array([(0, 0), (size[0], 0), (0, size[1])], np.float32)
+    # OpenCV puts pixel centres at whole numbers, boxes count from the pixels' edges
+    matrix = cv2.getAffineTransform(box[[0, 1, 3]] - 0.5, target - 0.5)
+    crop = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(crop, np.uint8)
+
+
+def _normalise(image: Image, mean: tuple[float, ...], std: tuple[float, ...], out: Tensor) -> None:
+    """Write (pixel / 255 - mean) / std of a (H, W, 3) picture into ``out`` (3, H, W)."""
+    for channel in range(3):
+        np.subtract(image[:, :, channel], np.float32(255 * mean[channel]), out=out[channel], dtype=np.float32)
+        out[channel] *= np.float32(1 / (255 * std[channel]))
+
+
+def _interpolation(image: Image, size: tuple[int, int]) -> int:
+    shrinks = size[0] * 2 < image.shape[0] or size[1] * 2 < image.shape[1]
+    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
