@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -283,7 +284,7 @@ def write_pdf(sheets: Sequence[Sheet], path: Path, *, title: str) -> None:
     pdf.output(str(path))
 
 
-def _pdf_shape(pdf: FPDF, shape: _Shape) -> None:  # noqa: F821 - imported where it is used
+def _pdf_shape(pdf: Any, shape: _Shape) -> None:
     x0, y0, x1, y1 = shape.corners
     pdf.set_line_width(shape.width)
     if shape.kind == "line":
