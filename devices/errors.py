@@ -1,6 +1,7 @@
 """Every error that an operator can meet, in one tree.
 
     EdgeKitError                       KIT-001
+      UsageError                       USAGE-001   a command was called with wrong arguments
       InputError                       INPUT-001   what a caller handed in cannot be used
         ImageError                     IMAGE-001   not a picture, damaged, or too large
         PdfError                       PDF-001     not a PDF, encrypted, or too long
@@ -59,6 +60,14 @@ class EdgeKitError(Exception):
     def as_dict(self) -> dict[str, str]:
         """The four fields that JSON output and HTTP problems carry."""
         return {"code": self.code, "problem": self.problem, "state": self.state, "remedy": self.remedy}
+
+
+class UsageError(EdgeKitError):
+    """A command was called with wrong arguments."""
+
+    code = "USAGE-001"
+    exit_code = 2
+    default_state = "Nothing was done."
 
 
 class InputError(EdgeKitError):

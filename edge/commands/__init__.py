@@ -1,0 +1,1 @@
+"""One file a command group; ``edge.cli`` puts them together."""

@@ -1,0 +1,228 @@
+"""From a verified bundle to everything that a device serves: models loaded, proven and warm.
+
+Models are built from the bundle's verified bytes. For each one the first backend of the profile's order that
+reproduces the golden outputs on this machine serves; what was passed over is kept for status and log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from devices.errors import BundleError
+from devices.profile import Backend, Profile, parse_profile
+from devices.state import ensure_state_dir
+from edge.application import from_parts
+from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
+from edge.bundle.verify import VerifiedBundle
+from edge.pipeline import Identity, Scorer
+from edge.policy import load_policy
+from edge.receipt import Bundle as BundleReference
+from edge.receipt import Model as ModelReference
+from edge.receipt import Offline
+from runtime.app import Services, UploadedFile
+from runtime.artifact import ARTIFACT_NAME, Artifact, ModelEntry, parse_artifact
+from runtime.behaviour import BehaviourModel
+from runtime.choice import choose_backend
+from runtime.ocr.models import parse_characters
+from runtime.ocr.pipeline import OcrPipeline
+from runtime.predictor import Predictor, RunOptions, model_from_bytes
+from runtime.text import TextClassifier
+from runtime.tokenizer import ErnieTokenizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that is ready: the services for HTTP, and the scorer for calls in the same process."""
+
+    services: Services
+    scorer: Scorer
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One artifact of the bundle: its files by path relative to it, and its parsed ``artifact.json``."""
+
+    folder: str
+    files: Mapping[str, bytes]
+    artifact: Artifact
+
+    def within(self, directory: str) -> dict[str, bytes]:
+        """The files directly in ``directory`` of the artifact, by name."""
+        prefix = "" if directory == "." else f"{directory}/"
+        inside = {path.removeprefix(prefix): data for path, data in self.files.items() if path.startswith(prefix)}
+        return {path: data for path, data in inside.items() if "/" not in path}
+
+
+def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> Device:
+    """Load every model of ``bundle``, check each against its golden outputs, and warm it up.
+
+    Args:
+        bundle: Verified; its files are not read from the disk again.
+        backend: Serve everything with this one instead of the profile's order.
+
+    Raises:
+        BundleError: A part that scoring needs is missing, or a file of it is malformed.
+        BackendError: No backend serves one of the models.
+    """
+    profile = parse_profile(_file(bundle, PROFILE_NAME), PROFILE_NAME)
+    parts = [_part(bundle, folder) for folder in bundle.manifest.artifacts]
+    loader = _Loader(profile, (backend,) if backend else profile.serve.backends)
+    for part in parts:
+        for entry in part.artifact.models:
+            loader.load(part, entry)
+
+    ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors)
+    text = _text(_only(parts, "text", bundle), loader.predictors)
+    behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
+    text.classify(["预热"])
+
+    models = [
+        ModelReference(name=name, sha256=each.sha256, backend=each.backend, precision=each.precision)
+        for name, each in sorted(loader.predictors.items())
+    ]
+    started = datetime.now(UTC)
+    identity = Identity(
+        device_id=platform.node() or "unknown",
+        profile=profile.name,
+        bundle=BundleReference(name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256),
+        models=models,
+        offline=Offline(since=started, authority="full"),
+    )
+    scorer = Scorer(
+        ocr=ocr,
+        text=text,
+        behaviour=behaviour,
+        policy=load_policy(_file(bundle, POLICY_NAME)),
+        identity=identity,
+    )
+
+    def status() -> dict[str, Any]:
+        return {
+            "device_id": identity.device_id,
+            "profile": profile.name,
+            "bundle": identity.bundle.model_dump(mode="json") | {"signed_by": bundle.key_id},
+            "models": [model.model_dump(mode="json") for model in models],
+            "passed_over": loader.passed_over,
+            "journal": {"backlog": 0},
+            "offline": identity.offline.model_dump(mode="json"),
+            "started": started.isoformat(),
+        }
+
+    def score(application: bytes, uploads: Sequence[UploadedFile]) -> dict[str, Any]:
+        submission = from_parts(application, name_uploads(application, uploads))
+        return scorer.score(submission).receipt.model_dump(mode="json")
+
+    services = Services(
+        version=version("branch-edgekit"),
+        predictors=loader.predictors,
+        ocr=ocr,
+        text=text,
+        score=score,
+        status=status,
+    )
+    return Device(services, scorer)
+
+
+def name_uploads(application: bytes, uploads: Sequence[UploadedFile]) -> dict[str, bytes]:
+    """Files by the names that ``application`` uses: a part may carry its name as file name or as field name."""
+    try:
+        wanted = {document["file"] for document in json.loads(application)["documents"]}
+    except (ValueError, TypeError, KeyError):
+        wanted = set()  # from_parts will say what is wrong with it
+    files: dict[str, bytes] = {}
+    for upload in uploads:
+        named_by_field = upload.field in wanted and upload.filename not in wanted
+        files[upload.field if named_by_field else upload.filename or upload.field] = upload.data
+    return files
+
+
+class _Loader:
+    """Loads models one after another; remembers predictors and what was passed over."""
+
+    def __init__(self, profile: Profile, order: Sequence[Backend]) -> None:
+        self._order = order
+        self._options = RunOptions(
+            threads=profile.serve.threads,
+            parallel=profile.serve.parallel,
+            cache_dir=ensure_state_dir("cache", "compiled"),
+        )
+        self.predictors: dict[str, Predictor] = {}
+        self.passed_over: dict[str, list[str]] = {}
+
+    def load(self, part: _Part, entry: ModelEntry) -> None:
+        if entry.name in self.predictors:
+            raise BundleError(f"Two models of the bundle are called {entry.name}.")
+        files = model_from_bytes(
+            part.within(entry.directory), entry.name, origin=f"{part.folder} of the bundle", precision=entry.precision
+        )
+        golden = part.files.get(entry.golden) if entry.golden else None
+        if entry.golden and golden is None:
+            raise BundleError(f"{part.folder} of the bundle lacks {entry.golden}, the golden outputs of {entry.name}.")
+        choice = choose_backend(files, entry, golden, self._order, self._options)
+        self.predictors[entry.name] = choice.predictor
+        for reason in choice.passed_over:
+            log.warning("%s: %s", entry.name, reason)
+            self.passed_over.setdefault(entry.name, []).append(reason)
+
+
+def _part(bundle: VerifiedBundle, folder: str) -> _Part:
+    prefix = f"{folder}/"
+    files = {path.removeprefix(prefix): data for path, data in bundle.files.items() if path.startswith(prefix)}
+    if ARTIFACT_NAME not in files:
+        raise BundleError(f"The bundle lists the artifact {folder}, but {folder}/{ARTIFACT_NAME} is not in it.")
+    return _Part(folder, files, parse_artifact(files[ARTIFACT_NAME], f"{folder}/{ARTIFACT_NAME}"))
+
+
+def _only(parts: Sequence[_Part], kind: str, bundle: VerifiedBundle) -> _Part:
+    found = [part for part in parts if part.artifact.kind == kind]
+    if len(found) != 1:
+        raise BundleError(
+            f"Bundle {bundle.manifest.name} {bundle.manifest.version} has {len(found)} artifacts of kind {kind}; "
+            "scoring needs one.",
+            remedy="Build the bundle again with one artifact each of kind ocr, text and behaviour.",
+        )
+    return found[0]
+
+
+def _file(bundle: VerifiedBundle, path: str) -> bytes:
+    if path not in bundle.files:
+        raise BundleError(f"The bundle holds no {path}.", remedy="Build the bundle again with 'edgekit bundle build'.")
+    return bundle.files[path]
+
+
+def _ocr(part: _Part, predictors: Mapping[str, Predictor]) -> OcrPipeline:
+    settings = part.artifact.ocr
+    dictionary = part.within("rec").get("dict.txt")
+    if settings is None or dictionary is None:
+        raise BundleError(f"{part.folder} of the bundle lacks its OCR settings or rec/dict.txt.")
+    return OcrPipeline(
+        predictors["ocr-det"],
+        predictors["ocr-rec"],
+        predictors.get("ocr-cls"),
+        parse_characters(dictionary),
+        settings,
+    )
+
+
+def _text(part: _Part, predictors: Mapping[str, Predictor]) -> TextClassifier:
+    settings = part.artifact.text
+    vocabulary = part.files.get("vocab.txt")
+    if settings is None or vocabulary is None:
+        raise BundleError(f"{part.folder} of the bundle lacks its text settings or vocab.txt.")
+    predictor = predictors[part.artifact.models[0].name]
+    return TextClassifier(predictor, ErnieTokenizer(vocabulary, lowercase=settings.lowercase), settings)
+
+
+def _behaviour(part: _Part, predictors: Mapping[str, Predictor]) -> BehaviourModel:
+    if part.artifact.behaviour is None:
+        raise BundleError(f"{part.folder} of the bundle lacks its behaviour settings.")
+    return BehaviourModel(predictors[part.artifact.models[0].name], part.artifact.behaviour)
