@@ -1,0 +1,107 @@
+"""``edgekit predict``: run a model on texts or pictures, without a bundle."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from edge.commands.result import DIRECTORY, Result, backend_option, json_option
+from runtime.predictor import Backend
+
+
+@click.group()
+def predict() -> None:
+    """Run a text or OCR model by itself."""
+
+
+@predict.command()
+@click.option("--model", required=True, type=DIRECTORY, help="A PaddleNLP checkpoint, or a compressed artifact.")
+@backend_option
+@json_option
+def text(model: Path, backend: Backend | None) -> Result:
+    """Label the texts on stdin, one a line."""
+    from edge.convert import text_artifact
+    from runtime.artifact import read_artifact
+    from runtime.text import load_text_classifier
+
+    artifact = text_artifact(model, backend or "openvino")
+    classifier = load_text_classifier(artifact, backend or read_artifact(artifact).models[0].backend)
+    texts = _lines(sys.stdin.buffer.read())
+    results = classifier.classify(texts, allow_empty=True)
+    table = Table("Text", "Label", "Probability")
+    for result in results:
+        ranked = sorted(result.labels.items(), key=lambda item: -item[1])
+        for index, (label, probability) in enumerate(ranked[:3]):
+            table.add_row("" if index else result.text, label, f"{probability:.3f}")
+    return Result({"results": [asdict(result) for result in results]}, table)
+
+
+def _lines(data: bytes) -> list[str]:
+    """Lines end at line feeds alone: other Unicode separators belong to the text."""
+    try:
+        content = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"Standard input is not UTF-8: {error.reason} at byte {error.start}.") from error
+    lines = content.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+@predict.command()
+@click.option("--models", required=True, type=DIRECTORY, help="det/ rec/ cls/, or a compressed artifact.")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@backend_option
+@json_option
+def ocr(models: Path, images: Sequence[Path], backend: Backend | None) -> Result:
+    """Read the pictures IMAGES."""
+    from edge.convert import readable_by
+    from runtime.ocr.models import read_ocr_models
+    from runtime.ocr.pipeline import load_ocr
+
+    found = read_ocr_models(models)
+    chosen = backend or _default_backend(found.det.is_pir)
+    pipeline = load_ocr(
+        replace(
+            found,
+            det=readable_by(found.det, chosen),
+            rec=readable_by(found.rec, chosen),
+            cls=readable_by(found.cls, chosen) if found.cls else None,
+        ),
+        chosen,
+    )
+    results = [{"file": str(image), "lines": _read(pipeline, image)} for image in images]
+    table = Table("File", "Text", "Confidence")
+    for result in results:
+        for index, line in enumerate(result["lines"]):
+            table.add_row("" if index else str(result["file"]), line["text"], f"{line['confidence']:.2f}")
+    return Result({"results": results}, table)
+
+
+def _default_backend(pir: bool) -> Backend:
+    # nothing but Paddle Inference reads Paddle 3's inference.json
+    return "paddle" if pir else "openvino"
+
+
+def _read(pipeline: Any, image: Path) -> list[Mapping[str, Any]]:
+    from devices.errors import ImageError, InputError
+    from runtime.images import load_image
+
+    try:
+        data = image.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{image} cannot be read: {error.strerror}.", state="No picture was read.") from error
+    try:
+        pixels = load_image(data)
+    except InputError as error:
+        raise type(error)(f"{image}: {error.problem}", state="No picture was read.", remedy=error.remedy) from error
+    return [
+        {"text": line.text, "confidence": line.confidence, "box": [list(point) for point in line.box]}
+        for line in pipeline.read(pixels)
+    ]
