@@ -1,0 +1,1 @@
+"""Fields of identity cards, income proofs and bank statements, read from text lines by key words and geometry."""

@@ -1,0 +1,56 @@
+"""One document: its pages in, its fields and problems out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge.documents import idcard, income, statement
+from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, Extraction, problem
+from edge.documents.layout import Flow, ReadPage, Row, rows_of
+
+# words that only papers of one kind carry
+_MARKS = {
+    "id_card": ("公民身份号码", "居民身份证", "签发机关", "有效期限", "民族", "住址", "性别"),
+    "income_proof": ("收入证明", "月收入", "兹证明", "特此证明", "年收入", "单位盖章", "职务"),
+    "bank_statement": ("交易明细", "对账单", "流水", "余额", "摘要", "交易日期", "户名", "账号"),
+}
+
+
+def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
+    """Read the fields of a document.
+
+    Args:
+        kind: ``id_card``, ``income_proof`` or ``bank_statement``.
+        pages: The lines of every page.
+
+    Returns:
+        The fields that were found, and a problem for each that was not or that contradicts another. A paper of another
+        kind gives one problem, not one for every field.
+    """
+    rows = rows_of(pages)
+    if not rows:
+        return Extraction(kind, {}, (problem(kind, "unreadable"),))
+    if kind == "id_card":
+        fields = idcard.read_fields(rows)
+        problems = idcard.check(fields)
+    elif kind == "income_proof":
+        fields = income.read_fields(rows)
+        problems = income.check(fields, rows)
+    else:
+        fields = statement.read_fields(rows)
+        problems = statement.check(fields)
+    seen = _seen_kind(rows)
+    if seen != kind:
+        likeness = f"，更像{KIND_NAMES[seen]}" if seen else ""
+        return Extraction(kind, fields, (problem(kind, "wrong_kind", seen=likeness),))
+    missing = [problem(kind, "missing_field", name) for name in FIELD_NAMES[kind] if name not in fields]
+    ordered = {name: fields[name] for name in FIELD_NAMES[kind] if name in fields}
+    return Extraction(kind, ordered, (*missing, *problems))
+
+
+def _seen_kind(rows: Sequence[Row]) -> str | None:
+    """The kind whose words stand on the paper most often; None if no word of any kind does."""
+    text = Flow(rows, gap="", turn="").text
+    counts = {kind: sum(mark in text for mark in marks) for kind, marks in _MARKS.items()}
+    best = max(counts, key=lambda kind: counts[kind])
+    return best if counts[best] else None

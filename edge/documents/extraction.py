@@ -1,0 +1,114 @@
+"""What comes out of a document: fields, each with its confidence and place, and problems for a person to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.ocr.line import Box
+
+KIND_NAMES = {"id_card": "身份证", "income_proof": "收入证明", "bank_statement": "银行流水"}
+
+# the contract's names; zh for the texts of problems
+FIELD_NAMES: Mapping[str, Mapping[str, str]] = {
+    "id_card": {
+        "name": "姓名",
+        "sex": "性别",
+        "ethnicity": "民族",
+        "birth_date": "出生日期",
+        "address": "住址",
+        "id_number": "身份证号",
+        "issuing_authority": "签发机关",
+        "valid_from": "有效期起始日",
+        "valid_until": "有效期截止日",
+    },
+    "income_proof": {
+        "name": "姓名",
+        "id_number": "身份证号",
+        "employer": "工作单位",
+        "position": "职务",
+        "monthly_income": "月收入",
+        "issue_date": "开具日期",
+    },
+    "bank_statement": {
+        "bank": "银行名称",
+        "account_name": "户名",
+        "account_number": "账号",
+        "period_from": "起始日期",
+        "period_to": "截止日期",
+        "rows": "交易明细",
+    },
+}
+
+_TEXTS = {
+    "unreadable": "未能从该文件读出文字",
+    "wrong_kind": "该文件不像{kind}{seen}",
+    "missing_field": "未读到{name}",
+    "low_confidence": "{name}的识别置信度仅 {confidence:.2f}，请人工核对",
+    "id_checksum": "身份证号的校验码不正确",
+    "birth_date_mismatch": "{name}与身份证号所示出生日期不一致",
+    "sex_mismatch": "{name}与身份证号所示性别不一致",
+    "expired": "身份证已于 {date} 到期",
+    "not_yet_valid": "身份证自 {date} 起才有效",
+    "capitals_mismatch": "小写金额 {digits:,.2f} 与大写金额 {capitals:,.2f} 不一致",
+    "capitals_unreadable": "大写金额无法辨认",
+    "row_incomplete": "第 {rows} 行的日期、金额或余额未读全",
+    "balance_mismatch": "第 {rows} 行的余额与金额对不上",
+    "row_outside_period": "第 {rows} 行的日期不在账单起止日期内",
+    "name_mismatch": "{name}与申请人姓名不一致",
+    "id_number_mismatch": "身份证号与申请人的不一致",
+}
+PROBLEM_CODES = frozenset(_TEXTS)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field.
+
+    Attributes:
+        value: Text, number, ISO 8601 date, or the list of rows.
+        confidence: The least confidence of the lines that it was read from.
+        box: Around it, in pixels of its page.
+        page: Index of the page.
+    """
+
+    value: Any
+    confidence: float
+    box: Box
+    page: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something for a person to look at. ``field`` is None where the whole document is meant."""
+
+    code: str
+    text: str
+    field: str | None = None
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What was read from one document."""
+
+    kind: str
+    fields: Mapping[str, Field]
+    problems: tuple[Problem, ...] = ()
+
+    def value(self, name: str) -> Any:
+        """The value of a field, None if it was not read."""
+        field = self.fields.get(name)
+        return field.value if field else None
+
+
+def problem(kind: str, code: str, field: str | None = None, **values: object) -> Problem:
+    """Word a problem of a document of ``kind``; ``values`` fill the text."""
+    name = FIELD_NAMES[kind].get(field or "", "")
+    return Problem(code, _TEXTS[code].format(name=name, kind=KIND_NAMES[kind], **values), field)
+
+
+def rows_text(indices: list[int]) -> str:
+    """Row numbers as people count them, at most five."""
+    shown = "、".join(str(index + 1) for index in indices[:5])
+    return shown + (f" 等 {len(indices)}" if len(indices) > 5 else "")

@@ -1,0 +1,192 @@
+"""Where text stands: pieces straightened, gathered into rows, and searched with their places kept.
+
+A page comes as OCR lines or as the text layer of a PDF. A photographed page is turned, a little or upside down, so
+pieces are compared along the page's own reading direction; boxes that go out are those that came in.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from edge.documents.extraction import Field
+from edge.documents.normalise import half_width
+from runtime.ocr.line import Box, Line, reading_axes
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ReadPage:
+    """The lines of one page, with its size in pixels."""
+
+    lines: tuple[Line, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One line of text; ``left`` to ``bottom`` in straightened coordinates, ``box`` as it was read."""
+
+    text: str
+    confidence: float
+    page: int
+    box: Box
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    @property
+    def middle(self) -> float:
+        """Height of its centre."""
+        return (self.top + self.bottom) / 2
+
+    @property
+    def height(self) -> float:
+        """Height of the line."""
+        return self.bottom - self.top
+
+    def part(self, start: int, end: int) -> Piece:
+        """The characters ``start`` to ``end``, their place estimated from the widths of characters."""
+        widths = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in self.text]
+        whole = sum(widths) or 1
+        a, b = sum(widths[:start]) / whole, sum(widths[:end]) / whole
+        top_left, top_right, bottom_right, bottom_left = self.box
+        box = (
+            _between(top_left, top_right, a),
+            _between(top_left, top_right, b),
+            _between(bottom_left, bottom_right, b),
+            _between(bottom_left, bottom_right, a),
+        )
+        span = self.right - self.left
+        left, right = self.left + a * span, self.left + b * span
+        return Piece(self.text[start:end], self.confidence, self.page, box, left, right, self.top, self.bottom)
+
+
+Row = tuple[Piece, ...]  # left to right
+
+
+def rows_of(pages: Sequence[ReadPage]) -> list[Row]:
+    """The rows of all pages, top to bottom."""
+    return [row for index, page in enumerate(pages) for row in _page_rows(_pieces(index, page.lines))]
+
+
+def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
+    if not lines:
+        return []
+    boxes = np.array([line.box for line in lines], np.float32)  # (N, 4, 2)
+    along, down = reading_axes(boxes)
+    # means of two corners each: a box that is still turned a little does not grow into its neighbours
+    lefts, rights = (boxes[:, [0, 3]] @ along).mean(1), (boxes[:, [1, 2]] @ along).mean(1)
+    tops, bottoms = (boxes[:, [0, 1]] @ down).mean(1), (boxes[:, [2, 3]] @ down).mean(1)
+    pieces = []
+    for line, *sides in zip(lines, lefts.tolist(), rights.tolist(), tops.tolist(), bottoms.tolist(), strict=True):
+        if text := half_width(line.text).strip():
+            pieces.append(Piece(text, line.confidence, page, line.box, *sides))
+    return pieces
+
+
+def _page_rows(pieces: list[Piece]) -> list[Row]:
+    """Chain pieces from left to right: each joins the row whose last piece is level with it and ends before it.
+
+    Comparing with the last piece rather than the row's mean follows rows that a perspective slants.
+    """
+    chains: list[list[Piece]] = []
+    for piece in sorted(pieces, key=lambda piece: piece.left):
+        best, distance = None, math.inf
+        for chain in chains:
+            last = chain[-1]
+            apart = abs(last.middle - piece.middle)
+            overlap = last.right - piece.left
+            if apart < min(0.55 * min(last.height, piece.height), distance) and overlap < 0.8 * piece.height:
+                best, distance = chain, apart
+        if best is None:
+            chains.append([piece])
+        else:
+            best.append(piece)
+    return [tuple(chain) for chain in sorted(chains, key=lambda chain: median(piece.middle for piece in chain))]
+
+
+class Flow:
+    """Rows as one text for regular expressions, with the way back from characters to places.
+
+    White space inside a piece is dropped. Between pieces stands ``gap``, between rows ``turn``: with a space and a
+    line break values end where their piece ends; with nothing at all sentences run on across lines.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, gap: str = " ", turn: str = "\n") -> None:
+        characters: list[str] = []
+        self._origin: list[tuple[Piece, int] | None] = []
+        for row in rows:
+            for piece in row:
+                for index, character in enumerate(piece.text):
+                    if not character.isspace():
+                        characters.append(character)
+                        self._origin.append((piece, index))
+                characters.extend(gap)
+                self._origin.extend([None] * len(gap))
+            if gap:  # the row's last gap gives way to the turn
+                del characters[-len(gap) :], self._origin[-len(gap) :]
+            characters.extend(turn)
+            self._origin.extend([None] * len(turn))
+        self.text = "".join(characters)
+
+    def search(self, pattern: str) -> re.Match[str] | None:
+        """The first match."""
+        return re.search(pattern, self.text)
+
+    def pieces(self, start: int, end: int) -> list[Piece]:
+        """The parts of pieces under the characters ``start`` to ``end``."""
+        spans: list[tuple[Piece, int, int]] = []
+        for origin in self._origin[start:end]:
+            if origin is None:
+                continue
+            piece, index = origin
+            if spans and spans[-1][0] is piece:
+                spans[-1] = (piece, spans[-1][1], index + 1)
+            else:
+                spans.append((piece, index, index + 1))
+        return [piece.part(first, last) for piece, first, last in spans]
+
+    def field(self, match: re.Match[str], group: int | str, value: Any) -> Field:
+        """A field whose characters are a group of ``match``."""
+        return field_of(value, self.pieces(*match.span(group)))
+
+
+def field_of(value: Any, pieces: Sequence[Piece]) -> Field:
+    """A field read from ``pieces``; its box is around those on the first one's page."""
+    page = pieces[0].page
+    boxes = [piece.box for piece in pieces if piece.page == page]
+    return Field(
+        value, min(piece.confidence for piece in pieces), boxes[0] if len(boxes) == 1 else _around(boxes), page
+    )
+
+
+def _between(a: Point, b: Point, share: float) -> Point:
+    return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    xs = [x for box in boxes for x, _ in box]
+    ys = [y for box in boxes for _, y in box]
+    left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+    return (left, top), (right, top), (right, bottom), (left, bottom)
+
+
+def spaced(label: str) -> str:
+    """A pattern for a label whose characters may stand apart, as in 姓 名."""
+    return r"\s*".join(map(re.escape, label))
+
+
+def one_of(*labels: str) -> str:
+    """A pattern for any of the labels, the longest first."""
+    return "(?:" + "|".join(spaced(label) for label in sorted(labels, key=len, reverse=True)) + ")"

@@ -1,0 +1,222 @@
+"""The receipt: what was decided about one application, from what, by which models, and how it is shown.
+
+The keys are those of the contract and no others. A receipt is written once and never changed; what a person decides
+afterwards is kept beside it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+RiskLevel = Literal["low", "medium", "high"]
+Decision = Literal["pass", "review"]
+Authority = Literal["full", "reduced", "review_only", "stopped"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BundleIdentity(_Schema):
+    """The bundle that scored; ``sha256`` of its manifest."""
+
+    name: str
+    version: str
+    sha256: Sha256
+
+
+class ModelIdentity(_Schema):
+    """One model as it was loaded."""
+
+    name: str
+    sha256: Sha256
+    backend: str
+    precision: str
+
+
+class Offline(_Schema):
+    """Since when the device has had no line, None while it has one, and what it may still decide."""
+
+    since: AwareDatetime | None
+    authority: Authority
+
+
+class Reason(_Schema):
+    """One part of the score.
+
+    Attributes:
+        code: For programs.
+        text: For people.
+        contribution: Points; the contributions of all reasons add up to the score exactly.
+        evidence: What it rests on, one item a line.
+    """
+
+    code: str
+    text: str
+    contribution: Annotated[int, Field(ge=0, le=100)]
+    evidence: list[str]
+
+
+class ReadField(_Schema):
+    """A field of a document: its value, the least confidence of the lines it was read from, and where it stands."""
+
+    value: Any
+    confidence: Probability
+    box: Box
+
+
+class DocumentProblem(_Schema):
+    """Something about a document that a person should look at; ``field`` None where it concerns the whole."""
+
+    code: str
+    text: str
+    field: str | None
+
+
+class ReadDocument(_Schema):
+    """One document with what was read from it."""
+
+    kind: str
+    file: str
+    fields: dict[str, ReadField]
+    problems: list[DocumentProblem]
+
+
+class TextRisk(_Schema):
+    """Probability of each label of the text model."""
+
+    labels: dict[str, Probability]
+
+
+class TopTransaction(_Schema):
+    """A transaction that moved the behaviour score; ``index`` into the application's list."""
+
+    index: Annotated[int, Field(ge=0)]
+    weight: float
+
+
+class Behaviour(_Schema):
+    """The behaviour model's answer; ``probability`` None where the history is too short to ask it."""
+
+    probability: Probability | None
+    top_transactions: list[TopTransaction]
+
+
+class Receipt(_Schema):
+    """The whole receipt; field by field the contract's."""
+
+    decision_id: uuid.UUID = Field(default_factory=uuid.uuid4)
+    application_id: str
+    time: AwareDatetime
+    device_id: str
+    profile: str
+    bundle: BundleIdentity
+    score: Annotated[int, Field(ge=0, le=100)]
+    risk_level: RiskLevel
+    decision: Decision
+    reasons: list[Reason]
+    documents: list[ReadDocument]
+    text_risk: TextRisk
+    behaviour: Behaviour
+    models: list[ModelIdentity]
+    offline: Offline
+    timings_ms: dict[str, float]
+
+    def to_json(self) -> str:
+        """The receipt as one JSON document, Chinese readable, ending in a line break."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def now() -> datetime:
+    """The time for a receipt: to the second, with the device's zone."""
+    return datetime.now().astimezone().replace(microsecond=0)
+
+
+_LEVEL_TEXT: dict[RiskLevel, tuple[str, str]] = {
+    "low": ("低风险", "green"),
+    "medium": ("中风险", "yellow"),
+    "high": ("高风险", "red"),
+}
+_DECISION_TEXT: dict[Decision, str] = {"pass": "通过", "review": "转人工复核"}
+_KIND_TEXT = {"id_card": "身份证", "income_proof": "收入证明", "bank_statement": "银行流水"}
+_ROWS_SHOWN = 3
+
+
+def render(receipt: Receipt) -> RenderableType:
+    """The receipt as tables for a terminal: Chinese for the clerk, the codes for whoever is called for help."""
+    level, colour = _LEVEL_TEXT[receipt.risk_level]
+    head = Table.grid(padding=(0, 2))
+    head.add_row("申请 application", escape(receipt.application_id))
+    head.add_row("决定 decision", f"[bold {colour}]{_DECISION_TEXT[receipt.decision]}[/] ({receipt.decision})")
+    head.add_row("评分 score", f"[bold {colour}]{receipt.score}/100  {level}[/] ({receipt.risk_level})")
+    head.add_row("编号 decision_id", str(receipt.decision_id))
+    head.add_row("时间 time", receipt.time.isoformat())
+    bundle = f"{receipt.bundle.name} {receipt.bundle.version} (sha256 {receipt.bundle.sha256[:12]}...)"
+    head.add_row("设备 device", escape(f"{receipt.device_id}, {receipt.profile}, {bundle}"))
+    since = f", 离线自 since {receipt.offline.since.isoformat()}" if receipt.offline.since else ""
+    head.add_row("授权 authority", f"{receipt.offline.authority}{since}")
+    parts = [head, _reasons(receipt), *(_document(document) for document in receipt.documents)]
+    return Group(*parts, _assessments(receipt), _models(receipt))
+
+
+def _reasons(receipt: Receipt) -> Table:
+    table = Table("分值", "原因", "依据", "code", title="评分原因 reasons", title_justify="left")
+    table.columns[0].justify = "right"
+    for reason in receipt.reasons:
+        table.add_row(str(reason.contribution), Text(reason.text), Text("\n".join(reason.evidence)), Text(reason.code))
+    table.add_section()
+    table.add_row(str(sum(reason.contribution for reason in receipt.reasons)), "合计 score")
+    return table
+
+
+def _document(document: ReadDocument) -> Table:
+    title = f"{_KIND_TEXT.get(document.kind, document.kind)} {document.kind}: {document.file}"
+    table = Table("字段", "读取值", "置信度", title=Text(title), title_justify="left")
+    for name, read in document.fields.items():
+        table.add_row(name, Text(_value(read.value)), f"{read.confidence:.2f}")
+    for problem in document.problems:
+        table.add_row(
+            Text(problem.field or "-"), Text(problem.text, style="yellow"), Text(problem.code, style="yellow")
+        )
+    return table
+
+
+def _value(value: object) -> str:
+    if not isinstance(value, list):
+        return f"{value:,.2f}" if isinstance(value, float) else str(value)
+    lines = [" ".join("?" if cell is None else str(cell) for cell in row.values()) for row in value[:_ROWS_SHOWN]]
+    more = [f"... 共 {len(value)} 行"] if len(value) > _ROWS_SHOWN else []
+    return "\n".join(lines + more)
+
+
+def _assessments(receipt: Receipt) -> Table:
+    table = Table("模型判断", "结果", title="模型判断 assessments", title_justify="left")
+    labels = sorted(receipt.text_risk.labels.items(), key=lambda pair: -pair[1])
+    table.add_row("用途文本 text_risk", Text("  ".join(f"{label} {probability:.2f}" for label, probability in labels)))
+    probability = receipt.behaviour.probability
+    top = ", ".join(f"#{item.index} ({item.weight:+.2f})" for item in receipt.behaviour.top_transactions)
+    said = "未评估" if probability is None else f"{probability:.2f}" + (f"，主要交易 {top}" if top else "")
+    table.add_row("账户行为 behaviour", Text(said))
+    return table
+
+
+def _models(receipt: Receipt) -> Table:
+    table = Table("model", "backend", "precision", "sha256", title="模型 models", title_justify="left")
+    for model in receipt.models:
+        table.add_row(model.name, model.backend, model.precision, model.sha256[:12] + "...")
+    if receipt.timings_ms:
+        table.caption = "  ".join(
+            f"{stage} {milliseconds:.0f} ms" for stage, milliseconds in receipt.timings_ms.items()
+        )
+    return table
