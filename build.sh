@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# The one door: './build.sh help' lists the verbs. CI calls './build.sh check' and nothing else.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+VENV=.venv
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+python_311() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3.11 python3; do
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "Python 3.11 was not found. Nothing was installed. Install python3.11 and python3.11-venv (Debian 12:" \
+        "apt-get install python3 python3-venv), or name one with PYTHON=/path/to/python3.11. [SETUP-001]" >&2
+    exit 1
+}
+
+# install VENV LOCK: an environment with exactly the locked wheels and this project in place; nothing if unchanged
+install() {
+    local venv=$1 lock=$2 python stamp
+    stamp=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
+    if [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ]; then
+        return
+    fi
+    python=$(python_311)
+    echo "Installing $lock into $venv (the first time takes a minute or two)" >&2
+    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+    # --no-deps: the lock is complete, and leaves out on purpose what requirements/overrides.txt names
+    "$venv/bin/python" -m pip install --no-deps --require-hashes --requirement "$lock" >&2
+    "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable . >&2
+    echo "$stamp" > "$venv/.stamp"
+}
+
+setup() { install "$VENV" requirements/dev.lock; }
+
+demo() {
+    SECONDS=0
+    setup
+    "$VENV/bin/python" -m examples.demo --setup-seconds "$SECONDS" "$@"
+}
+
+# test [PYTEST ARGUMENTS]
+test_() {
+    setup
+    "$VENV/bin/python" -m pytest "$@"
+}
+
+lint() {
+    setup
+    "$VENV/bin/ruff" format --check .
+    "$VENV/bin/ruff" check .
+    "$VENV/bin/mypy"
+}
+
+check() {
+    lint
+    test_
+}
+
+serve() {
+    setup
+    if [ ! -f demo-out/bundle/manifest.json ]; then
+        echo "There is no demo bundle yet. Nothing was started. Run './build.sh demo' first. [SETUP-002]" >&2
+        exit 1
+    fi
+    exec "$VENV/bin/edgekit" serve --bundle demo-out/bundle "$@"
+}
+
+bench() {
+    setup
+    "$VENV/bin/python" -m benchmarks "$@"
+}
+
+lock() { bash requirements/lock.sh; }
+
+help() {
+    cat <<'TEXT'
+./build.sh setup     locked dependencies into .venv; a second run takes no time
+./build.sh demo      compress, bundle, serve, score the sample application; results in demo-out/
+./build.sh test      all tests; arguments go to pytest
+./build.sh lint      format, lint, types
+./build.sh check     lint and test: what CI runs
+./build.sh bench     benchmarks: a table, benchmarks/results/NAME.json
+./build.sh serve     the runtime on loopback with the demo's bundle
+./build.sh lock      write the lock files anew from requirements/*.in (needs uv)
+TEXT
+}
+
+verb=${1:-help}
+[ $# -gt 0 ] && shift
+case "$verb" in
+    setup | demo | lint | check | serve | bench | lock | help) "$verb" "$@" ;;
+    test) test_ "$@" ;;
+    *)
+        echo "There is no verb '$verb'." >&2
+        help >&2
+        exit 2
+        ;;
+esac
