@@ -58,7 +58,12 @@ class TextClassifier:
 
     @classmethod
     def from_bytes(
-        cls, files: ModelFiles, vocab: bytes, settings: TextSettings, backend: Backend, options: RunOptions | None = None
+        cls,
+        files: ModelFiles,
+        vocab: bytes,
+        settings: TextSettings,
+        backend: Backend,
+        options: RunOptions | None = None,
     ) -> TextClassifier:
         """From bytes that were verified before, as a bundle hands them over.
 

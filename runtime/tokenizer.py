@@ -165,13 +165,15 @@ def _stands_alone(character: str) -> bool:
 def _read_vocab(vocab: Path | bytes | Sequence[str]) -> Sequence[str]:
     if isinstance(vocab, Path):
         try:
-            vocab = vocab.read_bytes()
+            content = vocab.read_bytes()
         except FileNotFoundError as error:
             raise TokenizerError(f"The vocabulary {vocab} is missing.") from error
-    if not isinstance(vocab, bytes):
+    elif isinstance(vocab, bytes):
+        content = vocab
+    else:
         return vocab
     try:
-        text = vocab.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise TokenizerError(f"The vocabulary is not UTF-8: byte {error.start} cannot be read.") from error
     # not splitlines(): tokens such as U+2028 are characters here, not ends of lines

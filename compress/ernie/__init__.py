@@ -1,0 +1,1 @@
+"""ERNIE: checkpoints in, distilled and quantized text classifiers out."""

@@ -1,0 +1,131 @@
+"""ERNIE in Paddle, with PaddleNLP's weight names (ERNIE 2.0: arXiv:1907.12412; 3.0: arXiv:2107.02137).
+
+Attention mask, positions and task ids are worked out inside the network: whoever serves it feeds ``input_ids`` and
+``token_type_ids`` and cannot get the rest wrong. Attention is written out plainly (``nn.TransformerEncoder``),
+which OpenVINO and ONNX Runtime recognise and fuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.ernie.checkpoint import ErnieConfig
+from compress.paddle_env import paddle
+
+# added to the attention of padding; PaddleNLP's value, and small enough for float16
+_MASKED = -1e4
+
+
+class ErnieEmbeddings(paddle.nn.Layer):
+    """Word, position, token type and task embeddings, summed and normalised."""
+
+    def __init__(self, config: ErnieConfig) -> None:
+        super().__init__()
+        initial = paddle.nn.initializer.Normal(std=config.initializer_range)
+
+        def table(rows: int) -> Any:
+            return paddle.nn.Embedding(rows, config.hidden_size, weight_attr=paddle.ParamAttr(initializer=initial))
+
+        self.word_embeddings = table(config.vocab_size)
+        self.position_embeddings = table(config.max_position_embeddings)
+        self.token_type_embeddings = table(config.type_vocab_size)
+        self.task_type_embeddings = table(config.task_type_vocab_size) if config.use_task_id else None
+        self._task_id = config.task_id
+        self.layer_norm = paddle.nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+        self.dropout = paddle.nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Any, token_type_ids: Any) -> Any:
+        """Ids (B, T) to vectors (B, T, H)."""
+        positions = paddle.arange(paddle.shape(input_ids)[1], dtype="int64")  # (T,)
+        total = self.word_embeddings(input_ids) + self.position_embeddings(positions)  # (B, T, H)
+        total = total + self.token_type_embeddings(token_type_ids)
+        if self.task_type_embeddings is not None:
+            total = total + self.task_type_embeddings.weight[self._task_id]
+        return self.dropout(self.layer_norm(total))
+
+
+class ErniePooler(paddle.nn.Layer):
+    """The first token's vector through a dense layer and tanh."""
+
+    def __init__(self, config: ErnieConfig) -> None:
+        super().__init__()
+        self.dense = paddle.nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden: Any) -> Any:
+        """(B, T, H) to (B, H)."""
+        return paddle.tanh(self.dense(hidden[:, 0]))
+
+
+class ErnieModel(paddle.nn.Layer):
+    """Embeddings, encoder, pooler."""
+
+    def __init__(self, config: ErnieConfig) -> None:
+        super().__init__()
+        self._pad_id = config.pad_token_id
+        self.embeddings = ErnieEmbeddings(config)
+        layer = paddle.nn.TransformerEncoderLayer(
+            config.hidden_size,
+            config.num_attention_heads,
+            config.intermediate_size,
+            dropout=config.hidden_dropout_prob,
+            activation=config.hidden_act,
+            attn_dropout=config.attention_probs_dropout_prob,
+            act_dropout=0.0,
+            weight_attr=paddle.ParamAttr(initializer=paddle.nn.initializer.Normal(std=config.initializer_range)),
+        )
+        self.encoder = paddle.nn.TransformerEncoder(layer, config.num_hidden_layers)
+        for each in self.encoder.layers:  # paddle.nn.TransformerEncoderLayer does not pass an epsilon through
+            each.norm1._epsilon = each.norm2._epsilon = config.layer_norm_eps
+        self.pooler = ErniePooler(config)
+
+    def forward(self, input_ids: Any, token_type_ids: Any) -> Any:
+        """Ids (B, T) to the last layer's vectors (B, T, H)."""
+        mask = (input_ids == self._pad_id).astype("float32").unsqueeze([1, 2]) * _MASKED  # (B, 1, 1, T)
+        return self.encoder(self.embeddings(input_ids, token_type_ids), mask)
+
+
+class ErnieClassifier(paddle.nn.Layer):
+    """A label head on ERNIE: per text (B, labels), or per token (B, T, labels) where the checkpoint says so."""
+
+    def __init__(self, config: ErnieConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.ernie = ErnieModel(config)
+        self.dropout = paddle.nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = paddle.nn.Linear(
+            config.hidden_size,
+            len(config.id2label),
+            weight_attr=paddle.ParamAttr(initializer=paddle.nn.initializer.Normal(std=config.initializer_range)),
+        )
+
+    def forward(self, input_ids: Any, token_type_ids: Any) -> Any:
+        """Ids (B, T) to logits."""
+        hidden = self.ernie(input_ids, token_type_ids)
+        if self.config.head == "sequence":
+            hidden = self.ernie.pooler(hidden)
+        return self.classifier(self.dropout(hidden))
+
+
+def build_model(config: ErnieConfig, weights: Mapping[str, NDArray[np.float32]] | None = None) -> ErnieClassifier:
+    """The network of ``config``, in evaluation mode.
+
+    Args:
+        config: As read from a checkpoint.
+        weights: All of them, as ``read_checkpoint`` checked them; None leaves the random initial ones.
+    """
+    model = ErnieClassifier(config)
+    if weights is not None:
+        missing, unexpected = model.set_state_dict({name: paddle.to_tensor(array) for name, array in weights.items()})
+        if missing or unexpected:
+            raise ValueError(f"weights do not fit the config: missing {missing}, unexpected {unexpected}")
+    model.eval()
+    return model
+
+
+def model_weights(model: ErnieClassifier) -> dict[str, NDArray[np.float32]]:
+    """The network's weights as arrays, by PaddleNLP's names."""
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}

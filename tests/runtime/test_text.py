@@ -1,0 +1,100 @@
+"""The text classifier, with a predictor made of arithmetic: what is fed and what is made of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from devices.errors import ModelError, TextError
+from runtime.artifact import TextSettings
+from runtime.predictor import Backend, TensorSpec
+from runtime.text import TextClassifier, label_probabilities
+from runtime.tokenizer import ErnieTokenizer
+
+CHARACTERS = "贷款还旧借新卡网"
+TOKENIZER = ErnieTokenizer(["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]", *CHARACTERS])
+MULTI = TextSettings(labels=("a", "b"), multi_label=True, max_length=32, temperature=2.0)
+
+
+@dataclass
+class SumPredictor:
+    """Logits are the sum of a text's ids and its length; padding, being 0, adds nothing."""
+
+    name: str = "text-risk"
+    backend: Backend = "openvino"
+    precision: str = "fp32"
+    sha256: str = ""
+    width: int = 2
+    input_names: tuple[str, ...] = ("token_type_ids", "input_ids")
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(name, "int64", (None, None)) for name in self.input_names)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return (TensorSpec("logits", "float32", (None, self.width)),)
+
+    def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        ids = feeds["input_ids"]
+        assert not feeds["token_type_ids"].any()
+        self.shapes.append(ids.shape)
+        columns = [ids.sum(axis=1), (ids != 0).sum(axis=1), ids.sum(axis=1)][: self.width]
+        return {"logits": np.stack(columns, axis=1).astype(np.float32)}
+
+
+def test_answers_come_in_the_order_of_the_texts_with_their_own_ids() -> None:
+    texts = [CHARACTERS[: 1 + index * 5 % 8] * (1 + index % 3) for index in range(50)]
+    predictor = SumPredictor()
+    results = TextClassifier(predictor, TOKENIZER, MULTI).classify(texts)
+    assert [result.text for result in results] == texts
+    for text, result in zip(texts, results, strict=True):
+        assert result.input_ids == TOKENIZER.ids(text, 32)
+        assert result.token_type_ids == [0] * len(result.input_ids)
+        assert result.logits == [sum(result.input_ids), len(result.input_ids)]
+        expected = [1 / (1 + np.exp(-logit / 2)) for logit in result.logits]
+        assert list(result.labels.values()) == pytest.approx(expected)
+    assert len(predictor.shapes) == 4
+    assert {shape[1] % 8 for shape in predictor.shapes} == {0}
+
+
+def test_no_texts_give_no_answers() -> None:
+    assert TextClassifier(SumPredictor(), TOKENIZER, MULTI).classify([]) == []
+
+
+def test_an_empty_text_is_refused_unless_it_is_asked_for() -> None:
+    classifier = TextClassifier(SumPredictor(), TOKENIZER, MULTI)
+    with pytest.raises(TextError, match="Text 2 is empty"):
+        classifier.classify(["贷", " \u3000\n"])
+    assert classifier.classify([""], allow_empty=True)[0].input_ids == [1, 2]
+
+
+def test_a_text_beyond_the_limit_is_refused_with_its_length() -> None:
+    classifier = TextClassifier(SumPredictor(), TOKENIZER, MULTI)
+    assert len(classifier.classify(["贷" * 20_000])[0].input_ids) == 32
+    with pytest.raises(TextError, match="20,001 characters"):
+        classifier.classify(["贷" * 20_001])
+
+
+def test_one_label_of_several_is_a_softmax_that_sums_to_one() -> None:
+    single = TextSettings(labels=("a", "b", "c"), multi_label=False, temperature=0.5)
+    got = label_probabilities(np.array([[1.0, 2.0, 3.0], [1e4, 0.0, -1e4]]), single)
+    powers = np.exp(np.array([2.0, 4.0, 6.0]))
+    np.testing.assert_allclose(got, [powers / powers.sum(), [1, 0, 0]], rtol=1e-12)
+
+
+def test_extreme_logits_stay_probabilities() -> None:
+    got = label_probabilities(np.array([[1e5, -1e5]]), MULTI)
+    np.testing.assert_array_equal(got, [[1.0, 0.0]])
+
+
+def test_a_model_that_is_none_of_text_is_refused() -> None:
+    with pytest.raises(ModelError, match="its inputs are"):
+        TextClassifier(SumPredictor(input_names=("x",)), TOKENIZER, MULTI)
+    with pytest.raises(ModelError, match=r"shape \(1, 3\)"):
+        TextClassifier(SumPredictor(width=3), TOKENIZER, MULTI).classify(["贷"])
