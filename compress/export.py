@@ -52,7 +52,7 @@ def to_onnx(model_dir: Path, out: Path) -> Path:
             remedy="Save the model again with FLAGS_enable_pir_api=0 set, which gives inference.pdmodel, or give the "
             "model as model.onnx. Without compression, backend paddle serves inference.json as it is.",
         )
-    out.unlink(missing_ok=True)  # what is there afterwards is the converter's only sign of success
+    out.unlink(missing_ok=True)  # what is in it afterwards is the converter's only sign of success
     command = [sys.executable, "-c", _CONVERT]
     command += [str(model_dir / "inference.pdmodel"), str(model_dir / "inference.pdiparams"), str(out)]
     try:
@@ -67,7 +67,8 @@ def to_onnx(model_dir: Path, out: Path) -> Path:
         )
     except subprocess.TimeoutExpired as error:
         raise _failure(model_dir, f"it did not finish in {_TIMEOUT_S} s") from error
-    if result.returncode != 0 or not out.is_file():
+    if result.returncode != 0 or not out.is_file() or out.stat().st_size == 0:
+        out.unlink(missing_ok=True)  # after a failure it is there, empty
         raise _failure(model_dir, _last_words(result))
     return out
 
