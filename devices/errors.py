@@ -25,6 +25,7 @@
         CalibrationError               COMPRESS-003 calibration data cannot be used
         AccuracyDropError              COMPRESS-004 no candidate passed the gate
       ServeError                       SERVE-001   the server could not start or is not ready
+      PolicyError                      POLICY-001  a bank's policy is malformed or does not fit the models
       DownloadError                    FETCH-001   a pinned file could not be fetched or has another hash
 
 Each carries three sentences and a code: what happened, what the device does now, what to do.
@@ -237,3 +238,12 @@ class DownloadError(EdgeKitError):
 
     code = "FETCH-001"
     exit_code = 10
+
+
+class PolicyError(EdgeKitError):
+    """A bank's policy is missing, malformed, or does not fit the models."""
+
+    code = "POLICY-001"
+    exit_code = 11
+    default_state = "Nothing was scored."
+    default_remedy = "Correct the policy; examples/policy.toml explains every key."

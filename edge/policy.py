@@ -1,0 +1,190 @@
+"""A bank's policy: how much each finding weighs and how reasons are worded. One TOML file, one form.
+
+``examples/policy.toml`` explains every key. The form makes two promises that scoring rests on: the points of the five
+parts add up to 100, and more risk never weighs less.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from string import Template
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from devices.errors import PolicyError
+
+Language = Literal["zh", "en"]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Points = Annotated[int, Field(ge=0, le=100)]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _knows_only_what(text: str) -> str:
+    template = Template(text)
+    if not template.is_valid() or template.get_identifiers() != ["what"]:
+        raise ValueError("the text must hold $what once and no other name after a $")
+    return text
+
+
+class Wording(_Schema):
+    """A word in both languages."""
+
+    zh: str
+    en: str
+
+    def in_language(self, language: Language) -> str:
+        """The word in one of them."""
+        return self.zh if language == "zh" else self.en
+
+
+class ReasonText(_Schema):
+    """The sentence of a reason; ``$what`` is filled in."""
+
+    zh: Annotated[str, AfterValidator(_knows_only_what)]
+    en: Annotated[str, AfterValidator(_knows_only_what)]
+
+    def filled(self, language: Language, what: str) -> str:
+        """The sentence with ``what`` in it."""
+        return Template(self.zh if language == "zh" else self.en).substitute(what=what)
+
+
+class Levels(_Schema):
+    """From which score on a risk is medium, and high."""
+
+    medium_from: Annotated[int, Field(ge=1, le=100)]
+    high_from: Annotated[int, Field(ge=1, le=100)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.high_from < self.medium_from:
+            raise ValueError(f"high_from is {self.high_from}, below medium_from, {self.medium_from}")
+        return self
+
+
+class LabelPolicy(Wording):
+    """How much a label of the text model counts."""
+
+    weight: Share
+
+
+class TextPolicy(_Schema):
+    """The text model's part."""
+
+    points: Points
+    floor: Annotated[float, Field(ge=0, lt=1)]
+    review_from: Share
+    labels: dict[str, LabelPolicy]
+
+
+class BehaviourPolicy(_Schema):
+    """The behaviour model's part."""
+
+    points: Points
+    floor: Annotated[float, Field(ge=0, lt=1)]
+    review_from: Share
+
+
+class DocumentsPolicy(_Schema):
+    """The documents' part."""
+
+    points: Points
+    default: Points
+    confidence_from: Share
+    problems: dict[str, Points]
+
+
+class CapacityPolicy(_Schema):
+    """The part of income and instalment."""
+
+    points: Points
+    share_from: Annotated[float, Field(ge=0, lt=100)]
+    share_to: Annotated[float, Field(gt=0, le=100)]
+    gap_from: Share
+    gap_to: Share
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.share_to <= self.share_from or self.gap_to <= self.gap_from:
+            raise ValueError("share_to must be above share_from, and gap_to above gap_from")
+        return self
+
+
+class PartPolicy(Wording):
+    """Whether an application without this part goes to a person."""
+
+    required: bool
+
+
+class PartsPolicy(_Schema):
+    """Every part that can be missing."""
+
+    id_card: PartPolicy
+    income_proof: PartPolicy
+    bank_statement: PartPolicy
+    behaviour: PartPolicy
+
+
+class MissingPolicy(_Schema):
+    """The part of what is missing."""
+
+    points: Points
+    each: Points
+    parts: PartsPolicy
+
+
+class ReasonTexts(_Schema):
+    """The sentence of every reason."""
+
+    text_risk: ReasonText
+    account_behaviour: ReasonText
+    document_problems: ReasonText
+    repayment_capacity: ReasonText
+    missing_parts: ReasonText
+
+
+class Policy(_Schema):
+    """The whole file."""
+
+    schema_version: Literal[1]
+    levels: Levels
+    text: TextPolicy
+    behaviour: BehaviourPolicy
+    documents: DocumentsPolicy
+    capacity: CapacityPolicy
+    missing: MissingPolicy
+    reasons: ReasonTexts
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        parts = (self.text, self.behaviour, self.documents, self.capacity, self.missing)
+        total = sum(part.points for part in parts)
+        if total != 100:
+            raise ValueError(
+                f"the points of text, behaviour, documents, capacity and missing are {total} together, not 100"
+            )
+        return self
+
+
+def load_policy(source: bytes | Path) -> Policy:
+    """Read a policy from its bytes or its file.
+
+    Raises:
+        PolicyError: It is missing, not TOML, or malformed; the message names the key.
+    """
+    name = str(source) if isinstance(source, Path) else "The policy"
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+        return Policy.model_validate(tomllib.loads(data.decode("utf-8")))
+    except OSError as error:
+        raise PolicyError(f"{name} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PolicyError(f"{name} is not TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise PolicyError(f"{name} is malformed at {where}: {first['msg']}.") from error

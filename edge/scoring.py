@@ -1,0 +1,208 @@
+"""From findings to a score, a decision and reasons. Pure: no clock, no files, no chance.
+
+The score is the sum of five parts, each a whole number of points between 0 and the most that the policy gives it; the
+policy's five add up to 100. So the score is the exact sum of the reasons' contributions, nothing is cut off or left
+over for "other", and there are at most five reasons.
+
+Within a part more risk never gives fewer points, and parts do not touch each other, so the score never falls when a
+single finding gets worse.
+
+Nobody is refused: an application passes, or a person looks at it. It passes only at low risk, with every required part
+there, no problem with any document, and no single probability above the policy's limit for review.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from devices.errors import PolicyError
+from edge.documents.extraction import Problem
+from edge.policy import Language, Policy
+from edge.receipt import Decision, Reason, RiskLevel
+
+_EVIDENCE_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class DocumentFindings:
+    """What was found wrong with one document."""
+
+    kind: str
+    file: str
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a score rests on.
+
+    Attributes:
+        text_labels: Probability of each label of the purpose text.
+        behaviour: Probability of trouble by the account's history; None if it was not assessed.
+        top_transactions: (index, weight) of those that moved it most.
+        behaviour_problems: Why it was not assessed.
+        documents: One entry for each document handed in.
+        declared_income: Yuan a month, as the applicant says.
+        proven_income: Yuan a month, as read from an income proof; None if none was read.
+        instalment: Yuan a month: the amount divided by the term, without interest.
+    """
+
+    text_labels: Mapping[str, float]
+    behaviour: float | None
+    top_transactions: Sequence[tuple[int, float]]
+    behaviour_problems: Sequence[str]
+    documents: Sequence[DocumentFindings]
+    declared_income: float
+    proven_income: float | None
+    instalment: float
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The outcome; ``reasons`` with the largest contribution first."""
+
+    score: int
+    risk_level: RiskLevel
+    decision: Decision
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    code: str
+    points: int
+    needs_review: bool
+    what: str
+    evidence: tuple[str, ...]
+
+
+def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Assessment:
+    """Score the findings.
+
+    Raises:
+        PolicyError: The text model gives a label that the policy does not know.
+    """
+    parts = (
+        _text(findings, policy, language),
+        _behaviour(findings, policy),
+        _documents(findings, policy),
+        _capacity(findings, policy),
+        _missing(findings, policy, language),
+    )
+    score = sum(part.points for part in parts)
+    level: RiskLevel = "low"
+    if score >= policy.levels.medium_from:
+        level = "high" if score >= policy.levels.high_from else "medium"
+    told = [part for part in parts if part.points or part.needs_review]
+    told.sort(key=lambda part: -part.points)
+    passes = level == "low" and not any(part.needs_review for part in parts)
+    reasons = tuple(
+        Reason(
+            code=part.code,
+            text=getattr(policy.reasons, part.code).filled(language, part.what),
+            contribution=part.points,
+            evidence=list(part.evidence[:_EVIDENCE_SHOWN]),
+        )
+        for part in told
+    )
+    return Assessment(score, level, "pass" if passes else "review", reasons)
+
+
+def _text(findings: Findings, policy: Policy, language: Language) -> _Part:
+    """Labels combine like independent causes, 1 - product(1 - weight * share): each further one adds, never past 1."""
+    text = policy.text
+    if unknown := sorted(set(findings.text_labels) - set(text.labels)):
+        raise PolicyError(f"The text model gives the label {unknown[0]!r}, which the policy's text.labels lacks.")
+    spared = 1.0
+    named: list[tuple[float, str]] = []
+    needs_review = False
+    for label, probability in findings.text_labels.items():
+        known = text.labels[label]
+        share = _ramp(probability, text.floor, 1.0)
+        spared *= 1.0 - known.weight * share
+        if known.weight and share:
+            named.append((probability, label))
+            needs_review |= probability >= text.review_from
+    named.sort(reverse=True)
+    return _Part(
+        "text_risk",
+        _points(text.points, 1.0 - spared),
+        needs_review,
+        _joined([text.labels[label].in_language(language) for _, label in named], language),
+        tuple(f"{label} {probability:.2f}" for probability, label in named),
+    )
+
+
+def _behaviour(findings: Findings, policy: Policy) -> _Part:
+    probability = findings.behaviour
+    if probability is None:
+        return _Part("account_behaviour", 0, False, "", ())
+    return _Part(
+        "account_behaviour",
+        _points(policy.behaviour.points, _ramp(probability, policy.behaviour.floor, 1.0)),
+        probability >= policy.behaviour.review_from,
+        f"{probability:.0%}",
+        tuple(f"transactions[{index}] weight {weight:.2f}" for index, weight in findings.top_transactions),
+    )
+
+
+def _documents(findings: Findings, policy: Policy) -> _Part:
+    weights = policy.documents
+    found = [(document, problem) for document in findings.documents for problem in document.problems]
+    total = sum(weights.problems.get(problem.code, weights.default) for _, problem in found)
+    return _Part(
+        "document_problems",
+        min(weights.points, total),
+        bool(found),
+        str(len(found)),
+        tuple(f"{document.kind} {document.file}: {problem.text} ({problem.code})" for document, problem in found),
+    )
+
+
+def _capacity(findings: Findings, policy: Policy) -> _Part:
+    weights = policy.capacity
+    proven = findings.proven_income
+    income, source = (findings.declared_income, "declared") if proven is None else (proven, "proven")
+    share = findings.instalment / income if income > 0 else math.inf
+    strain = _ramp(share, weights.share_from, weights.share_to)
+    shown = f"{share:.0%}" if income > 0 else "∞"
+    evidence = [f"instalment {findings.instalment:,.2f} / {source} income {income:,.2f} = {shown}"]
+    if proven is not None and findings.declared_income > 0:
+        gap = max(0.0, 1.0 - proven / findings.declared_income)
+        strain = max(strain, _ramp(gap, weights.gap_from, weights.gap_to))
+        evidence.append(f"declared income {findings.declared_income:,.2f}, proven {proven:,.2f}: {gap:.0%} less")
+    return _Part("repayment_capacity", _points(weights.points, strain), False, shown, tuple(evidence))
+
+
+def _missing(findings: Findings, policy: Policy, language: Language) -> _Part:
+    present = {document.kind for document in findings.documents}
+    if findings.behaviour is not None:
+        present.add("behaviour")
+    parts = {name: getattr(policy.missing.parts, name) for name in type(policy.missing.parts).model_fields}
+    absent = {name: part for name, part in parts.items() if name not in present}
+    evidence = [name for name in absent if name != "behaviour"]
+    if "behaviour" in absent:
+        evidence += findings.behaviour_problems or ["behaviour"]
+    return _Part(
+        "missing_parts",
+        min(policy.missing.points, policy.missing.each * len(absent)),
+        any(part.required for part in absent.values()),
+        _joined([part.in_language(language) for part in absent.values()], language),
+        tuple(evidence),
+    )
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 up to ``low``, 1 from ``high`` on, straight between."""
+    return 1.0 if value >= high else max(0.0, (value - low) / (high - low))
+
+
+def _points(most: int, share: float) -> int:
+    """Rounded half up, which keeps the order of any two shares."""
+    return math.floor(most * share + 0.5)
+
+
+def _joined(words: list[str], language: Language) -> str:
+    return ("、" if language == "zh" else ", ").join(words)
