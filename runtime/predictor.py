@@ -145,11 +145,14 @@ def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | No
     """Load a model into a backend. May take seconds.
 
     Raises:
+        ModelError: The model's file is empty.
         BackendNotInstalledError: The library is not installed.
         BackendUnsupportedError: The backend cannot read this format.
         BackendError: The backend refused the model.
     """
     options = options or RunOptions()
+    if not files.graph:
+        raise ModelError(f"The file of model {files.name} is empty.")
     if not backend_reads(backend, files):
         kind = "Paddle 3 inference.json" if files.is_pir else files.format
         able = [other for other in BACKENDS if backend_reads(other, files)]
