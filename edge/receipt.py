@@ -28,7 +28,7 @@ class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class BundleIdentity(_Schema):
+class Bundle(_Schema):
     """The bundle that scored; ``sha256`` of its manifest."""
 
     name: str
@@ -36,7 +36,7 @@ class BundleIdentity(_Schema):
     sha256: Sha256
 
 
-class ModelIdentity(_Schema):
+class Model(_Schema):
     """One model as it was loaded."""
 
     name: str
@@ -121,7 +121,7 @@ class Receipt(_Schema):
     time: AwareDatetime
     device_id: str
     profile: str
-    bundle: BundleIdentity
+    bundle: Bundle
     score: Annotated[int, Field(ge=0, le=100)]
     risk_level: RiskLevel
     decision: Decision
@@ -129,7 +129,7 @@ class Receipt(_Schema):
     documents: list[ReadDocument]
     text_risk: TextRisk
     behaviour: Behaviour
-    models: list[ModelIdentity]
+    models: list[Model]
     offline: Offline
     timings_ms: dict[str, float]
 

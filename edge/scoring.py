@@ -168,12 +168,8 @@ def _capacity(findings: Findings, policy: Policy) -> _Part:
     share = findings.instalment / income if income > 0 else math.inf
     strain = _ramp(share, weights.share_from, weights.share_to)
     shown = f"{share:.0%}" if income > 0 else "∞"
-    evidence = [f"instalment {findings.instalment:,.2f} / {source} income {income:,.2f} = {shown}"]
-    if proven is not None and findings.declared_income > 0:
-        gap = max(0.0, 1.0 - proven / findings.declared_income)
-        strain = max(strain, _ramp(gap, weights.gap_from, weights.gap_to))
-        evidence.append(f"declared income {findings.declared_income:,.2f}, proven {proven:,.2f}: {gap:.0%} less")
-    return _Part("repayment_capacity", _points(weights.points, strain), False, shown, tuple(evidence))
+    evidence = f"instalment {findings.instalment:,.2f} / {source} income {income:,.2f} = {shown}"
+    return _Part("repayment_capacity", _points(weights.points, strain), False, shown, (evidence,))
 
 
 def _missing(findings: Findings, policy: Policy, language: Language) -> _Part:

@@ -42,7 +42,7 @@ def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
     seen = _seen_kind(rows)
     if seen != kind:
         likeness = f"，更像{KIND_NAMES[seen]}" if seen else ""
-        return Extraction(kind, fields, (problem(kind, "wrong_kind", seen=likeness),))
+        return Extraction(kind, {}, (problem(kind, "wrong_kind", seen=likeness),))
     missing = [problem(kind, "missing_field", name) for name in FIELD_NAMES[kind] if name not in fields]
     ordered = {name: fields[name] for name in FIELD_NAMES[kind] if name in fields}
     return Extraction(kind, ordered, (*missing, *problems))

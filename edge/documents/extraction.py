@@ -58,6 +58,7 @@ _TEXTS = {
     "row_outside_period": "第 {rows} 行的日期不在账单起止日期内",
     "name_mismatch": "{name}与申请人姓名不一致",
     "id_number_mismatch": "身份证号与申请人的不一致",
+    "income_mismatch": "申报月收入 {declared:,.2f} 元高于收入证明的 {proven:,.2f} 元",
 }
 PROBLEM_CODES = frozenset(_TEXTS)
 

@@ -95,7 +95,7 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     flow = Flow(rows[:first_table])
     fields: dict[str, Field] = {}
     patterns = {
-        "bank": r"([\u4e00-\u9fff]{2,14}?银行)",
+        "bank": r"([\u4e00-\u9fff]{2,14}?(?:银行|信用社|信用合作社))",
         "account_name": one_of("户名", "账户名称", "账户名", "客户姓名", "客户名称", "户主", "姓名")
         + r"\s*:?\s*([\u4e00-\u9fff·•]{2,25})",
         "account_number": one_of("账号", "卡号", "账户号码", "客户账号") + r"\s*:?\s*([\d*]{8,30})",

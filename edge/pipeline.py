@@ -1,0 +1,262 @@
+"""One application from its bytes to its receipt: load, read, extract, classify, assess, score.
+
+    submission -> pages -> lines -> fields ---+
+               -> purpose -> text labels -----+-> findings -> score, reasons -> receipt
+               -> transactions -> behaviour --+
+
+A document that cannot be decoded refuses the whole application before anything is read, so a receipt never rests on a
+part of what was handed in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.errors import InputError
+from edge import receipt as receipts
+from edge.application import Application, Document, Submission
+from edge.documents.checks import cross_check
+from edge.documents.extract import extract
+from edge.documents.extraction import Extraction, Problem
+from edge.documents.layout import ReadPage
+from edge.policy import Language, Policy
+from edge.receipt import Receipt
+from edge.scoring import DocumentFindings, Findings, assess
+from runtime.behaviour import BehaviourResult
+from runtime.images import Page, load_pages
+from runtime.ocr.line import Line
+from runtime.text import TextResult
+
+
+class ReadsLines(Protocol):
+    """What the scorer needs of ``runtime.ocr.pipeline.OcrPipeline``."""
+
+    def read(self, image: NDArray[np.uint8]) -> tuple[Line, ...]:
+        """The lines of a picture, (H, W, 3) uint8 BGR."""
+        ...
+
+
+class ClassifiesText(Protocol):
+    """What the scorer needs of ``runtime.text.TextClassifier``."""
+
+    def classify(self, texts: Sequence[str]) -> list[TextResult]:
+        """Label probabilities of each text."""
+        ...
+
+
+class AssessesBehaviour(Protocol):
+    """What the scorer needs of ``runtime.behaviour.BehaviourModel``."""
+
+    def assess(self, transactions: Sequence[Mapping[str, object]]) -> BehaviourResult:
+        """The probability of trouble by a history."""
+        ...
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who scores: what a receipt repeats about the device, its bundle and its models."""
+
+    device_id: str
+    profile: str
+    bundle: receipts.Bundle
+    models: Sequence[receipts.Model]
+    offline: receipts.Offline
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPage:
+    """A page as it was seen: the picture, all its lines, and the fields that stand on it."""
+
+    file: str
+    index: int
+    image: NDArray[np.uint8]
+    lines: tuple[Line, ...]
+    fields: Mapping[str, receipts.Box]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A receipt with the pages that it rests on, for drawing."""
+
+    receipt: Receipt
+    pages: tuple[ScoredPage, ...]
+
+
+class Scorer:
+    """Loaded models and a policy. ``score`` changes nothing, so threads may share one."""
+
+    def __init__(
+        self,
+        ocr: ReadsLines,
+        text: ClassifiesText,
+        behaviour: AssessesBehaviour,
+        policy: Policy,
+        identity: Identity,
+        *,
+        language: Language = "zh",
+        clock: Callable[[], datetime] = receipts.now,
+    ) -> None:
+        self._ocr, self._text, self._behaviour = ocr, text, behaviour
+        self._policy, self._identity, self._language, self._clock = policy, identity, language, clock
+
+    def score(self, submission: Submission) -> Scored:
+        """Score one application.
+
+        Raises:
+            InputError: A document cannot be decoded, or the purpose cannot be classified; the problem names it.
+            BackendError: A model failed.
+            PolicyError: The policy does not know a label of the text model.
+        """
+        application, timings = submission.application, _Timings()
+        moment = self._clock()
+        with timings.stage("load"):
+            loaded = [_load(document, submission.files[document.file]) for document in application.documents]
+        with timings.stage("ocr"):
+            lines = [[self._lines(page) for page in pages] for pages in loaded]
+        with timings.stage("fields"):
+            papers = self._papers(submission, loaded, lines, moment)
+        with timings.stage("text"):
+            labels = self._text.classify([application.loan.purpose])[0].labels
+        with timings.stage("behaviour"):
+            behaviour = self._behaviour.assess([entry.model_dump(mode="json") for entry in application.transactions])
+        with timings.stage("score"):
+            outcome = assess(_findings(application, papers, labels, behaviour), self._policy, self._language)
+        receipt = Receipt(
+            application_id=application.application_id,
+            time=moment,
+            device_id=self._identity.device_id,
+            profile=self._identity.profile,
+            bundle=self._identity.bundle,
+            score=outcome.score,
+            risk_level=outcome.risk_level,
+            decision=outcome.decision,
+            reasons=list(outcome.reasons),
+            documents=[paper.in_receipt() for paper in papers],
+            text_risk=receipts.TextRisk(labels={label: round(value, 6) for label, value in labels.items()}),
+            behaviour=_behaviour(behaviour),
+            models=list(self._identity.models),
+            offline=self._identity.offline,
+            timings_ms=timings.finished(),
+        )
+        return Scored(receipt, tuple(page for paper in papers for page in paper.scored_pages()))
+
+    def _papers(
+        self,
+        submission: Submission,
+        loaded: Sequence[tuple[Page, ...]],
+        lines: Sequence[Sequence[tuple[Line, ...]]],
+        moment: datetime,
+    ) -> list[_Paper]:
+        application = submission.application
+        extractions = [
+            extract(
+                document.kind,
+                [ReadPage(read, page.width, page.height) for page, read in zip(pages, reads, strict=True)],
+            )
+            for document, pages, reads in zip(application.documents, loaded, lines, strict=True)
+        ]
+        problems = cross_check(application, extractions, self._policy.documents, moment.date())
+        return [
+            _Paper(*parts) for parts in zip(application.documents, loaded, lines, extractions, problems, strict=True)
+        ]
+
+    def _lines(self, page: Page) -> tuple[Line, ...]:
+        return self._ocr.read(page.image) if page.lines is None else page.lines
+
+
+@dataclass(frozen=True, eq=False)
+class _Paper:
+    """One document with all that was made of it."""
+
+    document: Document
+    pages: tuple[Page, ...]
+    lines: Sequence[tuple[Line, ...]]
+    extraction: Extraction
+    problems: tuple[Problem, ...]
+
+    def in_receipt(self) -> receipts.ReadDocument:
+        return receipts.ReadDocument(
+            kind=self.document.kind,
+            file=self.document.file,
+            fields={
+                name: receipts.ReadField(
+                    value=field.value, confidence=round(field.confidence, 4), box=_rounded(field.box)
+                )
+                for name, field in self.extraction.fields.items()
+            },
+            problems=[
+                receipts.DocumentProblem(code=each.code, text=each.text, field=each.field) for each in self.problems
+            ],
+        )
+
+    def scored_pages(self) -> Iterator[ScoredPage]:
+        for index, (page, lines) in enumerate(zip(self.pages, self.lines, strict=True)):
+            fields = {name: field.box for name, field in self.extraction.fields.items() if field.page == index}
+            yield ScoredPage(self.document.file, index, page.image, lines, fields)
+
+
+def _findings(
+    application: Application, papers: Sequence[_Paper], labels: Mapping[str, float], behaviour: BehaviourResult
+) -> Findings:
+    incomes = [paper.extraction.value("monthly_income") for paper in papers]
+    return Findings(
+        text_labels=labels,
+        behaviour=behaviour.probability,
+        top_transactions=behaviour.top,
+        behaviour_problems=behaviour.problems,
+        documents=[DocumentFindings(paper.document.kind, paper.document.file, paper.problems) for paper in papers],
+        declared_income=application.applicant.declared_monthly_income,
+        proven_income=min((income for income in incomes if income is not None), default=None),
+        instalment=application.loan.amount / application.loan.term_months,
+    )
+
+
+class _Timings:
+    """Milliseconds of each stage and of the whole."""
+
+    def __init__(self) -> None:
+        self._begin = time.perf_counter()
+        self._stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self._stages[name] = _milliseconds(begin)
+
+    def finished(self) -> dict[str, float]:
+        return self._stages | {"total": _milliseconds(self._begin)}
+
+
+def _milliseconds(begin: float) -> float:
+    return round((time.perf_counter() - begin) * 1000, 1)
+
+
+def _load(document: Document, data: bytes) -> tuple[Page, ...]:
+    try:
+        return load_pages(data)
+    except InputError as error:
+        problem = f"The {document.kind} {document.file!r} cannot be used: {error.problem}"
+        raise type(error)(problem, state=error.state, remedy=error.remedy) from error
+
+
+def _behaviour(result: BehaviourResult) -> receipts.Behaviour:
+    return receipts.Behaviour(
+        probability=result.probability,
+        top_transactions=[
+            receipts.TopTransaction(index=index, weight=round(weight, 6)) for index, weight in result.top
+        ],
+    )
+
+
+def _rounded(box: receipts.Box) -> receipts.Box:
+    a, b, c, d = ((round(x, 1), round(y, 1)) for x, y in box)
+    return a, b, c, d
