@@ -143,9 +143,15 @@ def _header(tensor: Any) -> tuple[str, list[int], np.dtype[Any]]:
 
 
 def _from_json(name: str, data: Any, shape: list[int], dtype: np.dtype[Any]) -> NDArray[np.generic]:
+    # numpy would turn null into NaN, "1" into 1 and 1.5 into 1; a caller who sends those made a mistake
     try:
-        array = np.asarray(data, dtype=dtype)
-    except (ValueError, TypeError, OverflowError) as error:
+        given = np.asarray(data)
+        if given.dtype.kind not in "biuf":
+            raise ValueError("expected a list of numbers")
+        array = given.astype(dtype)
+        if dtype.kind != "f" and not np.array_equal(array, given):
+            raise ValueError("a number is out of range or not whole")
+    except ValueError as error:
         raise RequestError(f"Input {name!r} holds values that are no {dtype}: {error}.") from error
     if array.size != math.prod(shape):
         raise RequestError(f"Input {name!r} has {array.size} values; its shape {shape} needs {math.prod(shape)}.")
