@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from compress.calibration import Feeds
 from runtime.predictor import Predictor
 
-Polygon = NDArray[np.float32]  # (corners, 2), convex, in pixels
+Polygon = NDArray[np.float32]  # (corners, 2) in pixels; its convex hull counts
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class DetectionPage:
 
 
 def polygon_iou(first: Polygon, second: Polygon) -> float:
-    """Area of the intersection of two convex polygons by that of their union; 0 where either has no area."""
-    a, b = np.asarray(first, np.float32), np.asarray(second, np.float32)
+    """Area of the intersection of two polygons' convex hulls by that of their union; 0 where either has no area."""
+    a, b = _hull(first), _hull(second)
     union = cv2.contourArea(a) + cv2.contourArea(b)
     if union <= 0:
         return 0.0
@@ -163,5 +163,10 @@ def _matches(found: Sequence[Polygon], truth: Sequence[Polygon], threshold: floa
 
 
 def _covered(box: Polygon, region: Polygon) -> bool:
-    shared, _ = cv2.intersectConvexConvex(np.asarray(box, np.float32), np.asarray(region, np.float32))
-    return bool(shared > 0.5 * cv2.contourArea(np.asarray(box, np.float32)))
+    shared, _ = cv2.intersectConvexConvex(_hull(box), _hull(region))
+    return bool(shared > 0.5 * cv2.contourArea(_hull(box)))
+
+
+def _hull(polygon: Polygon) -> Polygon:
+    """Corners that a person clicked may be in any order, or not quite convex."""
+    return np.asarray(cv2.convexHull(np.asarray(polygon, np.float32)), np.float32)
