@@ -77,8 +77,12 @@ def _address(rows: Sequence[Row], flow: Flow) -> list[Piece]:
     match = flow.search(one_of("住址") + r"\s*(\S[^\n]*)")
     if match is None:
         return []
-    found = flow.pieces(*match.span(1))
-    first = found[0]
+    first, *beside = flow.pieces(*match.span(1))
+    found = [first]
+    for piece in beside:
+        if piece.left - found[-1].right > 2 * first.height:
+            break  # the other side of the card
+        found.append(piece)
     for row in rows:
         for piece in row:
             last = found[-1]

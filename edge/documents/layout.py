@@ -34,9 +34,19 @@ class ReadPage:
 
 @dataclass(frozen=True)
 class Piece:
-    """One line of text; ``left`` to ``bottom`` in straightened coordinates, ``box`` as it was read."""
+    """One line of text.
+
+    Attributes:
+        text: With full-width signs as ASCII, one character for one of ``printed``.
+        printed: As it was read, which tells how wide each character stands.
+        confidence: Of the line.
+        page: Index of its page.
+        box: As it was read.
+        left: With ``right``, ``top`` and ``bottom``: its place along the page's reading direction.
+    """
 
     text: str
+    printed: str
     confidence: float
     page: int
     box: Box
@@ -57,7 +67,7 @@ class Piece:
 
     def part(self, start: int, end: int) -> Piece:
         """The characters ``start`` to ``end``, their place estimated from the widths of characters."""
-        widths = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in self.text]
+        widths = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in self.printed]
         whole = sum(widths) or 1
         a, b = sum(widths[:start]) / whole, sum(widths[:end]) / whole
         top_left, top_right, bottom_right, bottom_left = self.box
@@ -69,7 +79,8 @@ class Piece:
         )
         span = self.right - self.left
         left, right = self.left + a * span, self.left + b * span
-        return Piece(self.text[start:end], self.confidence, self.page, box, left, right, self.top, self.bottom)
+        text, printed = self.text[start:end], self.printed[start:end]
+        return Piece(text, printed, self.confidence, self.page, box, left, right, self.top, self.bottom)
 
 
 Row = tuple[Piece, ...]  # left to right
@@ -90,8 +101,8 @@ def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
     tops, bottoms = (boxes[:, [0, 1]] @ down).mean(1), (boxes[:, [2, 3]] @ down).mean(1)
     pieces = []
     for line, *sides in zip(lines, lefts.tolist(), rights.tolist(), tops.tolist(), bottoms.tolist(), strict=True):
-        if text := half_width(line.text).strip():
-            pieces.append(Piece(text, line.confidence, page, line.box, *sides))
+        if printed := line.text.strip():
+            pieces.append(Piece(half_width(printed), printed, line.confidence, page, line.box, *sides))
     return pieces
 
 

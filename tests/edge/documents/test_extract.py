@@ -1,0 +1,46 @@
+"""What is said of a paper that is empty, or not what it was handed in as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from edge.documents.extract import extract
+from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, PROBLEM_CODES
+from edge.documents.layout import ReadPage
+from edge.policy import load_policy
+
+Build = Callable[..., ReadPage]
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_an_empty_paper_is_unreadable_and_nothing_else(kind: str) -> None:
+    for pages in ([], [ReadPage((), 10, 10)]):
+        extraction = extract(kind, pages)
+        assert extraction.fields == {}
+        assert [each.code for each in extraction.problems] == ["unreadable"]
+
+
+def test_a_paper_of_another_kind_is_said_to_be_one_and_gives_no_fields(page: Build) -> None:
+    letter = page((300, 60, "收入证明"), (100, 100, "姓名：示例甲"), (100, 140, "职务：会计"), (100, 180, "特此证明"))
+    extraction = extract("id_card", [letter])
+    assert extraction.fields == {}
+    assert [(each.code, each.text) for each in extraction.problems] == [
+        ("wrong_kind", "该文件不像身份证，更像收入证明")
+    ]
+
+
+def test_a_paper_of_no_known_kind_is_said_to_be_none(page: Build) -> None:
+    (problem,) = extract("bank_statement", [page((100, 100, "停水通知"))]).problems
+    assert (problem.code, problem.text) == ("wrong_kind", "该文件不像银行流水")
+
+
+def test_every_missing_field_is_named(page: Build) -> None:
+    problems = extract("income_proof", [page((300, 60, "收入证明"))]).problems
+    assert [each.field for each in problems] == list(FIELD_NAMES["income_proof"])
+
+
+def test_the_example_policy_weighs_only_problems_that_exist(request: pytest.FixtureRequest) -> None:
+    policy = load_policy(request.config.rootpath / "examples" / "policy.toml")
+    assert set(policy.documents.problems) <= PROBLEM_CODES

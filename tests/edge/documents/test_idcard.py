@@ -1,0 +1,105 @@
+"""Identity cards in several shapes, all invented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from edge.documents.extract import extract
+from edge.documents.layout import ReadPage
+
+Build = Callable[..., ReadPage]
+NUMBER = "999999199003070012"
+FRONT = [
+    (60, 60, "姓名示例甲"),
+    (60, 110, "性别男"),
+    (200, 110, "民族汉"),
+    (60, 160, "出生1990年3月7日"),
+    (60, 210, "住址样例省示例市虚构区假想"),
+    (100, 242, "路18号2单元303室"),
+    (60, 340, "公民身份号码"),
+    (240, 340, NUMBER),
+]
+BACK = [
+    (200, 500, "中华人民共和国"),
+    (200, 540, "居民身份证"),
+    (120, 620, "签发机关 示例市公安局虚构分局"),
+    (120, 670, "有效期限2021.03.15-2041.03.15"),
+]
+EXPECTED = {
+    "name": "示例甲",
+    "sex": "男",
+    "ethnicity": "汉",
+    "birth_date": "1990-03-07",
+    "address": "样例省示例市虚构区假想路18号2单元303室",
+    "id_number": NUMBER,
+    "issuing_authority": "示例市公安局虚构分局",
+    "valid_from": "2021-03-15",
+    "valid_until": "2041-03-15",
+}
+
+
+def values(*pages: ReadPage) -> dict[str, object]:
+    return {name: field.value for name, field in extract("id_card", pages).fields.items()}
+
+
+@pytest.mark.parametrize("turn", [0.0, 2.5, -4.0, 180.0])
+def test_both_sides_in_one_picture(page: Build, turn: float) -> None:
+    built = page(*FRONT, *BACK, turn=turn)
+    assert values(built) == EXPECTED
+    assert extract("id_card", [built]).problems == ()
+
+
+def test_labels_apart_from_their_values(page: Build) -> None:
+    texts = {
+        60: ((60, "姓 名"), (150, "示例甲")),
+        110: ((60, "性别"), (150, "男"), (220, "民族"), (300, "汉")),
+        160: ((60, "出生"), (150, "1990"), (200, "年"), (240, "3"), (260, "月"), (290, "7"), (310, "日")),
+        210: ((60, "住址"), (150, "样例省示例市虚构区假想")),
+        242: ((150, "路18号2单元303室"),),
+    }
+    cells = [(x, y, text) for y, row in texts.items() for x, text in row] + FRONT[6:] + BACK
+    assert values(page(*cells)) == EXPECTED
+
+
+def test_sides_next_to_each_other_do_not_mix(page: Build) -> None:
+    back = [(x + 440, y - 410, text) for x, y, text in BACK]
+    assert values(page(*FRONT, *back)) == EXPECTED
+
+
+def test_sides_on_two_pages_count_as_one_card(page: Build) -> None:
+    extraction = extract("id_card", [page(*FRONT), page(*BACK)])
+    assert {name: field.value for name, field in extraction.fields.items()} == EXPECTED
+    assert extraction.fields["valid_until"].page == 1
+
+
+def test_the_front_alone_misses_what_stands_on_the_back(page: Build) -> None:
+    problems = extract("id_card", [page(*FRONT)]).problems
+    assert [(each.code, each.field) for each in problems] == [
+        ("missing_field", name) for name in ("issuing_authority", "valid_from", "valid_until")
+    ]
+
+
+def test_a_card_for_good_has_the_last_day_of_the_calendar(page: Build) -> None:
+    assert values(page(*FRONT, *BACK[:-1], (120, 670, "有效期限 2021.03.15-长期")))["valid_until"] == "9999-12-31"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "field"),
+    [
+        (NUMBER, "999999199003070013", "id_checksum", "id_number"),
+        ("出生1990年3月7日", "出生1990年3月8日", "birth_date_mismatch", "birth_date"),
+        ("性别男", "性别女", "sex_mismatch", "sex"),
+    ],
+)
+def test_a_card_that_contradicts_itself_is_a_problem(page: Build, old: str, new: str, code: str, field: str) -> None:
+    cells = [(x, y, new if text == old else text) for x, y, text in FRONT + BACK]
+    problems = extract("id_card", [page(*cells)]).problems
+    assert [(each.code, each.field) for each in problems] == [(code, field)]
+
+
+def test_the_box_of_a_value_leaves_its_label_out(page: Build) -> None:
+    box = extract("id_card", [page(*FRONT, *BACK)]).fields["name"].box
+    assert box[0] == pytest.approx((100, 60))
+    assert box[2] == pytest.approx((160, 80))

@@ -1,0 +1,94 @@
+"""Income proofs as letters and as forms, all invented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from edge.documents.extract import extract
+from edge.documents.layout import ReadPage
+
+Build = Callable[..., ReadPage]
+NUMBER = "999999199003070012"
+EXPECTED: dict[str, Any] = {
+    "name": "示例甲",
+    "id_number": NUMBER,
+    "employer": "样例科技有限公司",
+    "position": "软件工程师",
+    "monthly_income": 12000.5,
+    "issue_date": "2026-11-16",
+}
+LETTER = [
+    (300, 60, "收入证明"),
+    (140, 140, f"兹证明示例甲（身份证号：{NUMBER})"),
+    (100, 180, "系我单位正式员工，现任软件工程师一职，已连续工作三年。"),
+    (100, 220, "近一年平均月收入（税后）为人民币12,000.50元,"),
+    (100, 260, "大写：壹万贰仟元伍角整。"),
+    (140, 300, "特此证明。"),
+    (400, 400, "单位名称：样例科技有限公司"),
+    (600, 420, "样章"),
+    (400, 440, "日期：2026年11月16日"),
+]
+FORM = [
+    (300, 60, "员工收入证明表"),
+    (100, 120, "姓名"),
+    (260, 120, "示例甲"),
+    (100, 160, "身份证号码"),
+    (260, 160, NUMBER),
+    (100, 200, "工作单位"),
+    (260, 200, "样例科技有限公司"),
+    (100, 240, "职务"),
+    (260, 240, "软件工程师"),
+    (100, 280, "月收入（元）"),
+    (260, 280, "12,000.50"),
+    (100, 320, "月收入（大写）"),
+    (260, 320, "壹万贰仟元伍角整"),
+    (100, 360, "开具日期"),
+    (260, 360, "2026-11-16"),
+]
+UNLABELLED = [
+    (300, 60, "收入证明"),
+    (140, 140, f"兹证明示例甲先生，身份证号{NUMBER}，在我公司担任软件工"),
+    (100, 180, "程师，月工资为￥12000.50元整。"),
+    (140, 220, "特此证明。"),
+    (400, 300, "样例科技有限公司"),
+    (400, 340, "2026.11.16"),
+]
+
+
+@pytest.mark.parametrize("cells", [LETTER, FORM, UNLABELLED], ids=["letter", "form", "letter without labels"])
+@pytest.mark.parametrize("turn", [0.0, 2.0])
+def test_every_field_of_each_layout_is_read(page: Build, cells: list[Any], turn: float) -> None:
+    extraction = extract("income_proof", [page(*cells, turn=turn)])
+    assert {name: field.value for name, field in extraction.fields.items()} == EXPECTED
+    assert extraction.problems == ()
+
+
+def changed(cells: list[Any], old: str, new: str) -> list[Any]:
+    return [(x, y, text.replace(old, new)) for x, y, text in cells]
+
+
+@pytest.mark.parametrize("cells", [LETTER, FORM], ids=["letter", "form"])
+def test_digits_and_capitals_that_differ_are_a_problem(page: Build, cells: list[Any]) -> None:
+    problems = extract("income_proof", [page(*changed(cells, "12,000.50", "72,000.50"))]).problems
+    assert [(each.code, each.field) for each in problems] == [("capitals_mismatch", "monthly_income")]
+    assert "72,000.50" in problems[0].text
+    assert "12,000.50" in problems[0].text
+
+
+def test_capitals_that_make_no_number_are_a_problem(page: Build) -> None:
+    problems = extract("income_proof", [page(*changed(LETTER, "伍角整", "伍整"))]).problems
+    assert [each.code for each in problems] == ["capitals_unreadable"]
+
+
+def test_an_ambiguous_income_is_missing_not_guessed(page: Build) -> None:
+    extraction = extract("income_proof", [page(*changed(FORM, "12,000.50", "1.234"))])
+    assert extraction.value("monthly_income") is None
+    assert [(each.code, each.field) for each in extraction.problems] == [("missing_field", "monthly_income")]
+
+
+def test_a_yearly_income_is_not_taken_for_a_monthly_one(page: Build) -> None:
+    cells = changed(changed(LETTER, "平均月收入", "总收入"), "12,000.50", "144,006.00")
+    assert extract("income_proof", [page(*cells)]).value("monthly_income") is None

@@ -1,0 +1,161 @@
+"""Statements with columns in any order, one or two columns of money, one or two pages; all invented."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.documents.extract import extract
+from edge.documents.extraction import Extraction
+from edge.documents.layout import ReadPage
+from runtime.images import load_pages
+
+Build = Callable[..., ReadPage]
+SAMPLE = Path(__file__).parents[3] / "examples" / "application"
+HEAD = [
+    (300, 20, "样例银行账户交易明细"),
+    (40, 60, "户名：示例甲"),
+    (300, 60, "账号：9999990000123456789"),
+    (40, 90, "起止日期：2026-01-01 至 2026-03-31"),
+]
+ROWS = [
+    {"date": "2026-01-03", "summary": "工资", "counterparty": "样例公司", "amount": 8000.0, "balance": 9000.0},
+    {"date": "2026-01-05", "summary": "房租", "counterparty": "房东示例庚", "amount": -2600.0, "balance": 6400.0},
+    {"date": "2026-02-01", "summary": "消费", "counterparty": "", "amount": -0.5, "balance": 6399.5},
+    {"date": "2026-03-02", "summary": "利息", "counterparty": "样例银行", "amount": 1.25, "balance": 6400.75},
+]
+TITLES = {
+    "date": "交易日期",
+    "summary": "摘要",
+    "counterparty": "对方户名",
+    "amount": "交易金额",
+    "out": "支出",
+    "in": "收入",
+    "balance": "余额",
+    "channel": "交易渠道",
+}
+SIGNED = ("date", "summary", "counterparty", "amount", "balance")
+TWO_COLUMNS = ("date", "summary", "counterparty", "out", "in", "balance")
+NUMBERS = ("amount", "out", "in", "balance")
+
+
+def shown(row: dict[str, Any], column: str) -> str:
+    if column == "channel":
+        return "网银"
+    if column in ("out", "in"):
+        fits = row["amount"] is not None and (row["amount"] < 0) == (column == "out")
+        return f"{abs(row['amount']):,.2f}" if fits else ""
+    value = row[column]
+    if column in NUMBERS:
+        return "" if value is None else f"{value:,.2f}"
+    return str(value)
+
+
+def table(build: Build, columns: Sequence[str], rows: Sequence[dict[str, Any]], top: float = 140) -> ReadPage:
+    """A page with a table: texts begin where their heading begins, numbers end where it ends."""
+    lines = []
+    for index, column in enumerate(columns):
+        x = 130.0 * index + (120 if column in NUMBERS else 10)
+        cells = [(x, top, TITLES[column])]
+        cells += [(x, top + 30 * number, shown(row, column)) for number, row in enumerate(rows, start=1)]
+        lines += build(*(cell for cell in cells if cell[2]), right=column in NUMBERS).lines
+    return ReadPage(tuple(lines), 900, 1200)
+
+
+def statement(build: Build, *tables: ReadPage) -> Extraction:
+    head = build(*HEAD)
+    first = ReadPage(head.lines + tables[0].lines, 900, 1200)
+    return extract("bank_statement", [first, *tables[1:]])
+
+
+def codes(extraction: Extraction) -> list[str]:
+    return [each.code for each in extraction.problems]
+
+
+@pytest.mark.parametrize("columns", [SIGNED, TWO_COLUMNS], ids=["signed", "two columns"])
+def test_a_statement_is_read(page: Build, columns: Sequence[str]) -> None:
+    extraction = statement(page, table(page, columns, ROWS))
+    assert {name: field.value for name, field in extraction.fields.items()} == {
+        "bank": "样例银行",
+        "account_name": "示例甲",
+        "account_number": "9999990000123456789",
+        "period_from": "2026-01-01",
+        "period_to": "2026-03-31",
+        "rows": ROWS,
+    }
+    assert extraction.problems == ()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(columns=st.permutations([*SIGNED, "channel"]) | st.permutations(TWO_COLUMNS))
+def test_columns_may_stand_in_any_order(page: Build, columns: list[str]) -> None:
+    assert statement(page, table(page, columns, ROWS)).value("rows") == ROWS
+
+
+def test_rows_go_on_on_the_next_page_with_or_without_headings(page: Build) -> None:
+    again = table(page, TWO_COLUMNS, ROWS[2:], top=60)
+    bare = ReadPage(tuple(line for line in again.lines if line.box[0][1] > 60), 900, 1200)
+    for second in (again, bare):
+        extraction = statement(page, table(page, TWO_COLUMNS, ROWS[:2]), second)
+        assert extraction.value("rows") == ROWS
+        assert extraction.problems == ()
+
+
+def test_the_newest_row_may_stand_first(page: Build) -> None:
+    extraction = statement(page, table(page, SIGNED, ROWS[::-1]))
+    assert extraction.value("rows") == ROWS[::-1]
+    assert extraction.problems == ()
+
+
+def test_a_balance_that_does_not_follow_is_named_by_its_row(page: Build) -> None:
+    rows = [*ROWS[:2], ROWS[2] | {"amount": -1.5}, ROWS[3]]
+    problems = statement(page, table(page, SIGNED, rows)).problems
+    assert [(each.code, each.field) for each in problems] == [("balance_mismatch", "rows")]
+    assert "第 3 行" in problems[0].text
+
+
+def test_a_cell_that_was_not_read_is_none_and_a_problem(page: Build) -> None:
+    rows = [*ROWS[:2], ROWS[2] | {"amount": None}, ROWS[3]]
+    for columns in (SIGNED, TWO_COLUMNS):
+        extraction = statement(page, table(page, columns, rows))
+        assert extraction.value("rows")[2]["amount"] is None
+        assert codes(extraction) == ["row_incomplete"]
+
+
+def test_rows_outside_the_period_are_a_problem(page: Build) -> None:
+    rows = [*ROWS[:3], ROWS[3] | {"date": "2026-04-02"}]
+    assert codes(statement(page, table(page, SIGNED, rows))) == ["row_outside_period"]
+
+
+def test_what_ocr_ran_together_is_taken_apart(page: Build) -> None:
+    drawn = table(page, SIGNED, ROWS)
+    extra = page((10, 290, "2026-03-05 09:12:00"), (140, 290, "取现")).lines
+    numbers = page((640, 290, "-0.75 6,400.00"), right=True).lines
+    rows = statement(page, ReadPage(drawn.lines + extra + numbers, 900, 1200)).value("rows")
+    assert rows[4] == {
+        "date": "2026-03-05", "summary": "取现", "counterparty": "", "amount": -0.75, "balance": 6400.0
+    }  # fmt: skip
+
+
+def test_a_text_on_two_lines_is_one_cell_and_a_footer_is_none(page: Build) -> None:
+    drawn = table(page, SIGNED, ROWS)
+    rest = page((270, 282, "营业部"), (10, 330, "本明细仅供参考"), (10, 360, "支出合计：2,600.50")).lines
+    extraction = statement(page, ReadPage(drawn.lines + rest, 900, 1200))
+    assert extraction.value("rows")[3]["counterparty"] == "样例银行营业部"
+    assert len(extraction.value("rows")) == 4
+
+
+def test_the_sample_statement_is_read_from_its_text_layer() -> None:
+    pages = load_pages((SAMPLE / "statement.pdf").read_bytes())
+    assert all(page.lines is not None for page in pages)
+    extraction = extract("bank_statement", [ReadPage(page.lines or (), page.width, page.height) for page in pages])
+    documents = json.loads((SAMPLE / "truth.json").read_text(encoding="utf-8"))["documents"]
+    expected = next(each["fields"] for each in documents if each["kind"] == "bank_statement")
+    assert {name: field.value for name, field in extraction.fields.items()} == expected
+    assert extraction.problems == ()
