@@ -1,0 +1,350 @@
+"""The behaviour model: trained on labelled account histories, exported, checked on the backend that will serve it.
+
+An LSTM of 32 units reads standardized transactions in order of time; attention (Bahdanau et al., arXiv:1409.0473,
+with one learned query) weighs its states into one vector, and a line decides. The weights of the attention say which
+transactions counted. About eight thousand numbers: INT8 would save nothing, so none is tried.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.evaluate import interleaved_medians_ms
+from compress.export import to_onnx
+from compress.gate import judge
+from compress.histories import FloatArray, History, read_both_labels
+from compress.paddle_env import paddle
+from compress.report import Row, fingerprint, write_report
+from devices.errors import CompressionError, ParityError
+from devices.profile import Backend, Profile
+from runtime.artifact import ARTIFACT_NAME, GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, BehaviourSettings, ModelEntry
+from runtime.behaviour import (
+    DEFAULT_MAX_TRANSACTIONS,
+    FEATURES,
+    INPUT_FEATURES,
+    INPUT_MASK,
+    OUTPUT_ATTENTION,
+    OUTPUT_PROBABILITY,
+    standardize,
+)
+from runtime.choice import Golden, check_parity
+from runtime.predictor import Predictor, RunOptions, load_predictor, model_files
+
+MODEL_NAME = "behaviour"
+HIDDEN = 32
+EPOCHS = 4
+BATCH = 32
+LEARNING_RATE = 8e-3
+PARITY = 1e-4  # largest difference allowed between the backends and the trained network
+
+_MODEL_FILES = ("model.onnx", "inference.pdmodel", "inference.pdiparams")
+_GOLDEN_HISTORIES = 8
+_LATENCY_RUNS = 30
+# A feature that never changed in training says nothing; divided by this it stays silent when it does change.
+_SILENT_STD = 1e6
+
+Progress = Callable[[str, float], None]
+
+
+class BehaviourNetwork(paddle.nn.Layer):
+    """Features (N, T, ``FEATURES``) and mask (N, T) in; probability (N,) and attention (N, T) out.
+
+    The mask is 1 for a transaction and 0 for padding, which must come at the end: the LSTM runs forward only, so what
+    follows the last transaction cannot reach the states before it, and attention gives it no weight.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = paddle.nn.LSTM(FEATURES, HIDDEN)
+        self.query = paddle.nn.Linear(HIDDEN, HIDDEN)
+        self.score = paddle.nn.Linear(HIDDEN, 1)
+        self.head = paddle.nn.Linear(HIDDEN, 1)
+
+    def forward(self, features: paddle.Tensor, mask: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Probability and attention."""
+        logit, attention = self.logit(features, mask)
+        return paddle.nn.functional.sigmoid(logit), attention
+
+    def logit(self, features: paddle.Tensor, mask: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """As ``forward``, before the sigmoid: what the loss is computed from."""
+        states, _ = self.lstm(features)
+        scores = self.score(paddle.tanh(self.query(states))).squeeze(-1)
+        attention = paddle.nn.functional.softmax(scores + (mask - 1.0) * 1e4, axis=-1)
+        pooled = (attention.unsqueeze(-1) * states).sum(axis=1)
+        return self.head(pooled).squeeze(-1), attention
+
+
+def compress_behaviour(
+    train_file: Path,
+    dev_file: Path,
+    profile: Profile,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    seed: int = 0,
+    epochs: int = EPOCHS,
+) -> dict[str, object]:
+    """Train, export, check and write an artifact of kind ``behaviour``.
+
+    Args:
+        train_file: Histories to learn from.
+        dev_file: Histories that the reported figures come from; training never sees them.
+        profile: Whose first backend will serve. For ``paddle`` the artifact holds ``.pdmodel``, otherwise ONNX.
+        out: The artifact's directory; made if needed.
+        progress: Called with a stage and the share of it that is done, 0 to 1.
+        seed: Same seed, data and machine, same model.
+        epochs: Passes over the training data.
+
+    Returns:
+        ``{"out", "backend", "histories": {"train", "dev"}, "rows": [...]}``, rows as in report.json.
+
+    Raises:
+        DataError: A file cannot be read, a line is malformed, or a label is missing from one of the files.
+        CompressionError: The exported model differs from the trained one.
+        BackendError: The profile's first backend is not installed or refuses the model.
+    """
+    report = progress or (lambda stage, share: None)
+    report("read histories", 0.0)
+    train_set, dev_set = read_both_labels(train_file), read_both_labels(dev_file)
+    network, settings = train(train_set, seed=seed, epochs=epochs, progress=lambda share: report("train", share))
+
+    report("export", 0.0)
+    backend = profile.serve.backends[0]
+    golden = _golden(network, [standardize(each.rows, settings) for each in dev_set[:_GOLDEN_HISTORIES]])
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="edgekit-behaviour-") as scratch:
+        paddle_dir = Path(scratch)
+        save_network(network, paddle_dir)
+        reference = _checked_predictor(paddle_dir, "paddle", golden)
+        sizes: dict[Backend, int] = {"paddle": _size(paddle_dir)}
+        for name in (ARTIFACT_NAME, *_MODEL_FILES):  # of an earlier run; artifact.json comes back last
+            (out / name).unlink(missing_ok=True)
+        if backend == "paddle":
+            for name in _MODEL_FILES[1:]:
+                (out / name).write_bytes((paddle_dir / name).read_bytes())
+            candidate = reference
+        else:
+            to_onnx(paddle_dir, out / "model.onnx")
+            candidate = _checked_predictor(out, backend, golden)
+            sizes[backend] = _size(out)
+
+    report("measure", 0.0)
+    rows = _measure(reference, candidate, dev_set, settings, sizes, profile)
+    arrays = {GOLDEN_INPUT + name: array for name, array in golden.inputs.items()}
+    arrays |= {GOLDEN_OUTPUT + name: array for name, array in golden.outputs.items()}
+    np.savez(out / "golden.npz", **arrays)
+    write_report(
+        out,
+        rows,
+        seed=seed,
+        data_fingerprints={"train": fingerprint(train_file), "dev": fingerprint(dev_file)},
+        command=(
+            f"edgekit compress behaviour --train {train_file} --dev {dev_file} --profile {profile.name} --out {out}"
+        ),
+    )
+    entry = ModelEntry(name=MODEL_NAME, backend=backend, golden="golden.npz")
+    Artifact(kind="behaviour", profile=profile.name, models=(entry,), behaviour=settings).write(out)
+    report("measure", 1.0)
+    return {
+        "out": str(out),
+        "backend": backend,
+        "histories": {"train": len(train_set), "dev": len(dev_set)},
+        "rows": json.loads((out / "report.json").read_text(encoding="utf-8"))["rows"],
+    }
+
+
+def train(
+    histories: Sequence[History], *, seed: int, epochs: int, progress: Callable[[float], None]
+) -> tuple[BehaviourNetwork, BehaviourSettings]:
+    """Train a network from scratch: Adam, the learning rate falling to zero along a cosine.
+
+    Histories of like length share a batch, so that little is computed on padding.
+
+    Args:
+        histories: With both labels among them.
+        seed: Of initial weights and order.
+        epochs: Passes over ``histories``.
+        progress: Called with the share that is done, 0 to 1.
+
+    Returns:
+        The network in evaluation mode, and the settings that its features are standardized with.
+    """
+    settings = _fit_settings(histories)
+    inputs = [standardize(each.rows, settings) for each in histories]
+    labels = np.array([each.label for each in histories], np.float32)
+    rng = np.random.default_rng(seed)
+    paddle.seed(seed)
+    network = BehaviourNetwork()
+    steps = epochs * math.ceil(len(histories) / BATCH)
+    rate = paddle.optimizer.lr.CosineAnnealingDecay(LEARNING_RATE, T_max=steps)
+    optimizer = paddle.optimizer.Adam(
+        rate, parameters=network.parameters(), grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0)
+    )
+    done = 0
+    for _ in range(epochs):
+        for batch in _batches([len(rows) for rows in inputs], rng):
+            rows, mask = pad([inputs[index] for index in batch])
+            logit, _attention = network.logit(paddle.to_tensor(rows), paddle.to_tensor(mask))
+            loss = paddle.nn.functional.binary_cross_entropy_with_logits(logit, paddle.to_tensor(labels[batch]))
+            loss.backward()
+            optimizer.step()
+            optimizer.clear_grad()
+            rate.step()
+            done += 1
+            progress(done / steps)
+    network.eval()
+    return network, settings
+
+
+def pad(histories: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Stack histories of different length: features (N, T, ``FEATURES``), zeros at the end, and mask (N, T)."""
+    longest = max(len(rows) for rows in histories)
+    stacked = np.zeros((len(histories), longest, FEATURES), np.float32)
+    mask = np.zeros((len(histories), longest), np.float32)
+    for row, history in enumerate(histories):
+        stacked[row, : len(history)] = history
+        mask[row, : len(history)] = 1
+    return stacked, mask
+
+
+def save_network(network: BehaviourNetwork, directory: Path) -> None:
+    """Write ``inference.pdmodel`` and ``inference.pdiparams``, outputs named ``probability`` and ``attention``.
+
+    ``jit.save`` calls outputs after the operator that made them, so they are renamed in the written program.
+    """
+    spec = paddle.static.InputSpec
+    paddle.jit.save(
+        network,
+        str(directory / "inference"),
+        input_spec=[
+            spec([None, None, FEATURES], "float32", INPUT_FEATURES),
+            spec([None, None], "float32", INPUT_MASK),
+        ],
+    )
+    path = directory / "inference.pdmodel"
+    program = paddle.base.core.ProgramDesc(path.read_bytes())  # owns the block: without this name it is freed under us
+    block = program.block(0)
+    fetched = [block.op(i).input("X")[0] for i in range(block.op_size()) if block.op(i).type() == "fetch"]
+    for old, new in zip(fetched, (OUTPUT_PROBABILITY, OUTPUT_ATTENTION), strict=True):
+        block._rename_var(old.encode(), new.encode())
+    path.write_bytes(program.serialize_to_string())
+
+
+def roc_auc(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
+    """Area under the ROC curve: how often a 1 scores above a 0, ties counting half (Mann and Whitney 1947)."""
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[place]
+    ones = int(labels.sum())
+    zeros = len(labels) - ones
+    return float((rank[labels == 1].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def average_precision(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
+    """Precision at each distinct threshold, weighted by the recall that it adds."""
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(labels[order])
+    last_of_tie = np.append(np.diff(scores[order]) != 0, True)
+    precision = hits[last_of_tie] / (np.flatnonzero(last_of_tie) + 1)
+    return float((precision * np.diff(hits[last_of_tie], prepend=0)).sum() / hits[-1])
+
+
+def _fit_settings(histories: Sequence[History]) -> BehaviourSettings:
+    rows = np.concatenate([each.rows for each in histories]).astype(np.float64)
+    std = rows.std(0)
+    return BehaviourSettings(
+        max_transactions=DEFAULT_MAX_TRANSACTIONS,
+        mean=tuple(float(value) for value in rows.mean(0)),
+        std=tuple(float(value) if value > 1e-6 else _SILENT_STD for value in std),
+    )
+
+
+def _batches(lengths: Sequence[int], rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Batches of like length: sorted within runs of some batches, so that each epoch mixes them anew."""
+    order = rng.permutation(len(lengths))
+    run = BATCH * 8
+    batches = []
+    for start in range(0, len(order), run):
+        near = sorted(order[start : start + run], key=lambda index: lengths[index])
+        batches += [np.array(near[i : i + BATCH]) for i in range(0, len(near), BATCH)]
+    for index in rng.permutation(len(batches)):
+        yield batches[index]
+
+
+def _golden(network: BehaviourNetwork, histories: Sequence[FloatArray]) -> Golden:
+    rows, mask = pad(histories)
+    with paddle.no_grad():
+        probability, attention = network(paddle.to_tensor(rows), paddle.to_tensor(mask))
+    return Golden(
+        {INPUT_FEATURES: rows, INPUT_MASK: mask},
+        {OUTPUT_PROBABILITY: probability.numpy(), OUTPUT_ATTENTION: attention.numpy()},
+    )
+
+
+def _checked_predictor(directory: Path, backend: Backend, golden: Golden) -> Predictor:
+    predictor = load_predictor(model_files(directory, MODEL_NAME), backend, RunOptions())
+    try:
+        check_parity(predictor, golden, tolerance=PARITY)
+    except ParityError as error:
+        raise CompressionError(
+            f"The exported behaviour model is not the trained one: {error.problem}",
+            remedy="Name a profile with another first backend, and report this with the versions installed.",
+        ) from error
+    return predictor
+
+
+def _size(directory: Path) -> int:
+    return sum((directory / name).stat().st_size for name in _MODEL_FILES if (directory / name).is_file())
+
+
+def _measure(
+    reference: Predictor,
+    candidate: Predictor,
+    dev_set: Sequence[History],
+    settings: BehaviourSettings,
+    sizes: Mapping[Backend, int],
+    profile: Profile,
+) -> list[Row]:
+    """Rows for the Paddle reference and for what will serve, AUC and average precision each, on ``dev_set``."""
+    labels = np.array([each.label for each in dev_set])
+    inputs = [standardize(each.rows, settings) for each in dev_set]
+    variants = [reference] if candidate is reference else [reference, candidate]
+    scores = {each.backend: np.array([_score(each, rows) for rows in inputs], np.float64) for each in variants}
+    latency = interleaved_medians_ms(
+        {each.backend: each for each in variants}, [_feeds(max(inputs, key=len))], repeats=_LATENCY_RUNS
+    )
+    rows = []
+    for metric, measure in (("auc", roc_auc), ("average_precision", average_precision)):
+        before = measure(labels, scores[reference.backend])
+        for each in variants:
+            value = measure(labels, scores[each.backend])
+            verdict = judge(before, value, max_drop=profile.compress.max_drop, higher_is_better=True)
+            rows.append(
+                Row(
+                    model=MODEL_NAME,
+                    variant="fp32",
+                    metric=metric,
+                    value=value,
+                    higher_is_better=True,
+                    latency_ms=latency[each.backend],
+                    size_bytes=sizes[each.backend],
+                    backend=each.backend,
+                    verdict=verdict.sentence if each is candidate else "The reference.",
+                    chosen=each is candidate,
+                )
+            )
+    return rows
+
+
+def _score(predictor: Predictor, rows: FloatArray) -> float:
+    return float(predictor.run(_feeds(rows))[OUTPUT_PROBABILITY][0])
+
+
+def _feeds(rows: FloatArray) -> dict[str, NDArray[np.generic]]:
+    return {INPUT_FEATURES: rows[None], INPUT_MASK: np.ones((1, len(rows)), np.float32)}
