@@ -43,7 +43,9 @@ def draw_lines(
     if scale < 1:
         image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     height, width = image.shape[:2]
-    face = ImageFont.truetype(io.BytesIO(font) if isinstance(font, bytes) else str(font), _FULL_SIZE)
+    source = io.BytesIO(font) if isinstance(font, bytes) else str(font)
+    # characters are set one by one, so nothing needs shaping, and the shaper fails on some that OCR may invent
+    face = ImageFont.truetype(source, _FULL_SIZE, layout_engine=ImageFont.Layout.BASIC)
 
     picture = np.ascontiguousarray(image[:, :, ::-1])  # (H, W, 3) RGB
     page = np.full((height, width, 3), 255, np.uint8)
@@ -74,13 +76,9 @@ def _corners(box: Box, scale: float) -> NDArray[np.float32]:
 def _fill(page: NDArray[np.uint8], boxes: Sequence[NDArray[np.float32]]) -> None:
     """Tint the boxes, in place."""
     for corners in boxes:
-        x0, y0, x1, y1 = _bounds(corners, page)
-        part = page[y0:y1, x0:x1]
-        if part.size:
-            mask = np.zeros(part.shape[:2], np.uint8)
-            cv2.fillPoly(mask, [np.rint(corners - (x0, y0)).astype(np.int32)], 1)
-            tinted = (0.7 * part + 0.3 * np.array(_FIELD)).astype(np.uint8)
-            part[mask == 1] = tinted[mask == 1]
+        filled = page.copy()
+        cv2.fillPoly(filled, [np.rint(corners).astype(np.int32)], _FIELD)
+        cv2.addWeighted(page, 0.7, filled, 0.3, 0, dst=page)
 
 
 def _write(
@@ -91,6 +89,7 @@ def _write(
     face: ImageFont.FreeTypeFont,
 ) -> None:
     """Write ``text`` so that it fills the box whose corners are given clockwise from where the text begins."""
+    text = "".join(character for character in text if character.isprintable())
     natural = face.getlength(text)
     if natural <= 0:
         return

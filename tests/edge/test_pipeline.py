@@ -1,0 +1,232 @@
+"""The whole chain from a submission to its receipt, with invented readers in place of the models."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from devices.errors import ImageError, InputError, PdfError
+from edge.application import Submission, from_parts, read_directory
+from edge.pipeline import Identity, Scorer
+from edge.policy import load_policy
+from edge.receipt import Bundle, Model, Offline
+from runtime.behaviour import BehaviourResult
+from runtime.ocr.line import Line
+from runtime.text import TextResult
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NUMBER = "999999199003070012"
+CARD = (
+    "姓名示例甲", "性别男 民族汉", "出生1990年3月7日", "住址样例省示例市", f"公民身份号码{NUMBER}",
+    "签发机关示例市公安局", "有效期限2021.03.15-2041.03.15",
+)  # fmt: skip
+LETTER = (
+    f"兹证明示例甲（身份证号：{NUMBER}）", "现任会计一职，月收入为人民币12,000.00元，", "大写：壹万贰仟元整。",
+    "单位名称：样例公司", "日期：2026年11月16日", "收入证明",
+)  # fmt: skip
+IDENTITY = Identity(
+    device_id="kiosk-1",
+    profile="test",
+    bundle=Bundle(name="demo", version="1", sha256="a" * 64),
+    models=(Model(name="ocr-det", sha256="b" * 64, backend="openvino", precision="int8"),),
+    offline=Offline(since=None, authority="full"),
+)
+MOMENT = datetime.fromisoformat("2026-11-21T10:00:00+08:00")
+
+
+class Reader:
+    """Reads the texts that belong to a picture's colour: its first pixel's blue channel."""
+
+    def __init__(self, **texts: Sequence[str]) -> None:
+        self.texts, self.calls = texts, 0
+
+    def read(self, image: NDArray[np.uint8]) -> tuple[Line, ...]:
+        self.calls += 1
+        texts = self.texts[f"blue_{image[0, 0, 0]}"]
+        return tuple(
+            Line(text, 0.95, ((5.0, 5.0 + 30 * row), (5.0 + 10 * len(text), 5.0 + 30 * row),
+                              (5.0 + 10 * len(text), 25.0 + 30 * row), (5.0, 25.0 + 30 * row)))
+            for row, text in enumerate(texts)
+        )  # fmt: skip
+
+
+class Labels:
+    """Gives every text the same labels."""
+
+    def __init__(self, **labels: float) -> None:
+        self.labels = labels
+
+    def classify(self, texts: Sequence[str]) -> list[TextResult]:
+        return [TextResult(text, [], [], [], dict(self.labels)) for text in texts]
+
+
+class History:
+    """Answers with a given result and keeps what it was asked."""
+
+    def __init__(self, result: BehaviourResult) -> None:
+        self.result, self.asked = result, [{}]
+
+    def assess(self, transactions: Sequence[Mapping[str, object]]) -> BehaviourResult:
+        self.asked = [dict(transaction) for transaction in transactions]
+        return self.result
+
+
+def picture(blue: int, form: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (400, 300), (9, 9, blue)).save(out, form)
+    return out.getvalue()
+
+
+def submission(**changed: Any) -> Submission:
+    """An application with a card, a letter and the sample's statement; ``changed`` replaces keys or files."""
+    files = {
+        "id.png": picture(1),
+        "income.png": picture(2),
+        "statement.pdf": (EXAMPLES / "application" / "statement.pdf").read_bytes(),
+    } | changed.pop("files", {})
+    document = {
+        "application_id": "T-1",
+        "applicant": {"name": "示例甲", "id_number": NUMBER, "declared_monthly_income": 12000},
+        "loan": {"amount": 12000, "term_months": 12, "purpose": "装修"},
+        "documents": [
+            {"kind": "id_card", "file": "id.png"},
+            {"kind": "income_proof", "file": "income.png"},
+            {"kind": "bank_statement", "file": "statement.pdf"},
+        ],
+        "transactions": [
+            {"time": "2026-01-03T09:12:00+08:00", "amount": -1, "balance": 2, "channel": "pos", "counterparty": "店"}
+        ],
+    } | changed
+    named = {each["file"] for each in document["documents"]}
+    return from_parts(json.dumps(document).encode(), {name: data for name, data in files.items() if name in named})
+
+
+def scorer(
+    *, reader: Reader | None = None, behaviour: BehaviourResult | None = None, labels: Labels | None = None
+) -> Scorer:
+    return Scorer(
+        reader or Reader(blue_1=CARD, blue_2=LETTER),
+        labels or Labels(normal=0.97, debt_rollover=0.01),
+        History(behaviour or BehaviourResult(0.1, ((0, 0.7),))),
+        load_policy(EXAMPLES / "policy.toml"),
+        IDENTITY,
+        clock=lambda: MOMENT,
+    )
+
+
+def test_a_clean_application_passes_with_every_field_read() -> None:
+    receipt = scorer().score(submission()).receipt
+    assert [each.problems for each in receipt.documents] == [[], [], []]
+    assert (receipt.decision, receipt.score, receipt.risk_level, receipt.reasons) == ("pass", 0, "low", [])
+    card, letter, statement = receipt.documents
+    assert (card.kind, card.file, card.fields["id_number"].value) == ("id_card", "id.png", NUMBER)
+    assert letter.fields["monthly_income"].value == 12000.0
+    assert len(statement.fields["rows"].value) > 30
+    assert receipt.text_risk.labels == {"normal": 0.97, "debt_rollover": 0.01}
+    assert receipt.behaviour.model_dump() == {"probability": 0.1, "top_transactions": [{"index": 0, "weight": 0.7}]}
+
+
+def test_the_receipt_says_who_scored_and_how_long_each_stage_took() -> None:
+    receipt = scorer().score(submission()).receipt
+    assert (receipt.device_id, receipt.profile, receipt.bundle, receipt.time) == (
+        "kiosk-1",
+        "test",
+        IDENTITY.bundle,
+        MOMENT,
+    )
+    assert receipt.models == list(IDENTITY.models)
+    assert list(receipt.timings_ms) == ["load", "ocr", "fields", "text", "behaviour", "score", "total"]
+    assert receipt.timings_ms["total"] >= max(receipt.timings_ms["load"], receipt.timings_ms["fields"])
+
+
+def test_pages_are_kept_for_drawing_and_text_layers_are_not_read_again() -> None:
+    reader = Reader(blue_1=CARD, blue_2=LETTER)
+    scored = scorer(reader=reader).score(submission())
+    assert [(page.file, page.index) for page in scored.pages] == [
+        ("id.png", 0), ("income.png", 0), ("statement.pdf", 0), ("statement.pdf", 1)
+    ]  # fmt: skip
+    assert reader.calls == 2
+    assert scored.pages[0].image.shape == (300, 400, 3)
+    assert scored.pages[0].lines[0].text == "姓名示例甲"
+    assert set(scored.pages[0].fields) == set(scored.receipt.documents[0].fields)
+    assert "rows" in scored.pages[2].fields
+    assert scored.pages[3].fields == {}
+
+
+def test_the_behaviour_model_sees_the_transactions_as_they_were_sent() -> None:
+    history = History(BehaviourResult(0.1))
+    Scorer(
+        Reader(), Labels(normal=1.0), history, load_policy(EXAMPLES / "policy.toml"), IDENTITY
+    ).score(submission(documents=[]))  # fmt: skip
+    assert history.asked == [
+        {"time": "2026-01-03T09:12:00+08:00", "amount": -1.0, "balance": 2.0, "channel": "pos", "counterparty": "店"}
+    ]
+
+
+def test_an_application_without_papers_or_history_is_reviewed_and_says_what_is_missing() -> None:
+    unassessed = BehaviourResult(None, problems=("There are 0 transactions and 5 are needed.",))
+    receipt = scorer(behaviour=unassessed).score(submission(documents=[], transactions=[])).receipt
+    assert receipt.decision == "review"
+    (reason,) = receipt.reasons
+    assert reason.evidence == [
+        "id_card",
+        "income_proof",
+        "bank_statement",
+        "There are 0 transactions and 5 are needed.",
+    ]
+    assert receipt.documents == []
+    assert receipt.behaviour.probability is None
+
+
+def test_a_paper_that_cannot_be_read_or_contradicts_goes_to_a_person() -> None:
+    blank = scorer(reader=Reader(blue_1=(), blue_2=LETTER)).score(submission()).receipt
+    assert [each.code for each in blank.documents[0].problems] == ["unreadable"]
+    assert blank.decision == "review"
+    stranger = tuple(text.replace("示例甲", "示例乙") for text in CARD)
+    receipt = scorer(reader=Reader(blue_1=stranger, blue_2=LETTER)).score(submission()).receipt
+    assert [(each.code, each.field) for each in receipt.documents[0].problems] == [("name_mismatch", "name")]
+    assert receipt.reasons[0].code == "document_problems"
+    assert "id.png" in receipt.reasons[0].evidence[0]
+    assert sum(reason.contribution for reason in receipt.reasons) == receipt.score
+
+
+def test_a_card_that_expired_yesterday_is_seen_by_the_receipts_own_clock() -> None:
+    card = tuple(text.replace("2041.03.15", "2026.11.20") for text in CARD)
+    receipt = scorer(reader=Reader(blue_1=card, blue_2=LETTER)).score(submission()).receipt
+    assert [each.code for each in receipt.documents[0].problems] == ["expired"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "error", "said"),
+    [
+        ("id.png", picture(1, "JPEG")[:-400], ImageError, "truncated"),
+        ("id.png", b"not a picture", ImageError, "not a picture"),
+        ("statement.pdf", b"%PDF-1.7 cut", PdfError, "damaged"),
+    ],
+)
+def test_a_document_that_cannot_be_decoded_refuses_the_application_by_name(
+    name: str, data: bytes, error: type[InputError], said: str
+) -> None:
+    reader = Reader(blue_1=CARD, blue_2=LETTER)
+    with pytest.raises(error) as caught:
+        scorer(reader=reader).score(submission(files={name: data}))
+    assert repr(name) in caught.value.problem
+    assert said in caught.value.problem
+    assert caught.value.problem.startswith(("The id_card", "The bank_statement"))
+    assert "again" in caught.value.remedy
+    assert reader.calls == 0
+
+
+def test_the_sample_application_is_a_valid_submission() -> None:
+    sample = read_directory(EXAMPLES / "application")
+    assert {each.kind for each in sample.application.documents} == {"id_card", "income_proof", "bank_statement"}
+    assert len(sample.application.transactions) > 50

@@ -1,0 +1,175 @@
+"""The score: reasons that add up, findings that never lower it, and nobody refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devices.errors import PolicyError
+from edge.documents.extraction import PROBLEM_CODES, Problem
+from edge.policy import load_policy
+from edge.scoring import Assessment, DocumentFindings, Findings, assess
+
+POLICY = load_policy(Path(__file__).parents[2] / "examples" / "policy.toml")
+LABELS = tuple(POLICY.text.labels)
+RISKS = tuple(label for label in LABELS if POLICY.text.labels[label].weight)
+KINDS = ("id_card", "income_proof", "bank_statement")
+CLEAN = Findings(
+    text_labels=dict.fromkeys(LABELS, 0.02) | {"normal": 0.98},
+    behaviour=0.05,
+    top_transactions=((3, 0.5), (1, 0.25)),
+    behaviour_problems=(),
+    documents=tuple(DocumentFindings(kind, f"{kind}.jpg") for kind in KINDS),
+    declared_income=12000,
+    proven_income=12000,
+    instalment=1000,
+)
+
+SHARES = st.floats(0, 1)
+PROBLEMS = st.sampled_from(sorted(PROBLEM_CODES)).map(lambda code: Problem(code, "文字"))
+DOCUMENTS = st.lists(
+    st.builds(DocumentFindings, st.sampled_from(KINDS), st.just("a.jpg"), st.lists(PROBLEMS, max_size=4).map(tuple)),
+    max_size=4,
+)
+FINDINGS = st.builds(
+    Findings,
+    text_labels=st.fixed_dictionaries(dict.fromkeys(LABELS, SHARES)),
+    behaviour=st.none() | SHARES,
+    top_transactions=st.just(()),
+    behaviour_problems=st.just(()),
+    documents=DOCUMENTS,
+    declared_income=st.floats(0, 1e6),
+    proven_income=st.none() | st.floats(0, 1e6),
+    instalment=st.floats(0, 1e6),
+)
+
+
+def score(findings: Findings) -> Assessment:
+    return assess(findings, POLICY)
+
+
+@given(FINDINGS)
+def test_contributions_add_up_to_the_score(findings: Findings) -> None:
+    result = score(findings)
+    assert sum(reason.contribution for reason in result.reasons) == result.score
+    assert 0 <= result.score <= 100
+    assert len(result.reasons) <= 5
+    assert len({reason.code for reason in result.reasons}) == len(result.reasons)
+
+
+@given(FINDINGS)
+def test_what_does_not_pass_has_a_reason_and_goes_to_a_person(findings: Findings) -> None:
+    result = score(findings)
+    assert result.decision in ("pass", "review")
+    assert result.decision == "pass" or result.reasons
+    assert result.risk_level == "low" or result.decision == "review"
+
+
+@given(FINDINGS, st.sampled_from(RISKS), SHARES)
+def test_a_higher_text_risk_never_lowers_the_score(findings: Findings, label: str, by: float) -> None:
+    higher = min(1.0, findings.text_labels[label] + by)
+    worse = replace(findings, text_labels={**findings.text_labels, label: higher})
+    before, after = score(findings), score(worse)
+    assert after.score >= before.score
+    assert before.decision == "pass" or after.decision == "review"
+
+
+@given(FINDINGS, SHARES)
+def test_a_higher_behaviour_risk_never_lowers_the_score(findings: Findings, by: float) -> None:
+    known = replace(findings, behaviour=findings.behaviour or 0.0)
+    assert score(replace(known, behaviour=min(1.0, (known.behaviour or 0) + by))).score >= score(known).score
+
+
+@given(FINDINGS, PROBLEMS, st.integers(0, 3))
+def test_a_further_problem_never_lowers_the_score_and_always_goes_to_a_person(
+    findings: Findings, problem: Problem, place: int
+) -> None:
+    documents = list(findings.documents) or [DocumentFindings("id_card", "a.jpg")]
+    findings = replace(findings, documents=documents)
+    index = place % len(documents)
+    worse = list(documents)
+    worse[index] = replace(documents[index], problems=(*documents[index].problems, problem))
+    after = score(replace(findings, documents=worse))
+    assert after.score >= score(findings).score
+    assert after.decision == "review"
+
+
+def test_a_clean_application_passes_without_reasons() -> None:
+    assert score(CLEAN) == Assessment(0, "low", "pass", ())
+
+
+def test_everything_at_its_worst_is_exactly_a_hundred() -> None:
+    worst = replace(
+        CLEAN,
+        text_labels=dict.fromkeys(RISKS, 1.0),
+        behaviour=1.0,
+        documents=[DocumentFindings("id_card", "a.jpg", (Problem("id_checksum", ""), Problem("expired", "")))],
+        instalment=1e6,
+    )
+    points = score(worst).score
+    assert points == 100 - (POLICY.missing.points - 2 * POLICY.missing.each)
+    assert score(worst).risk_level == "high"
+
+
+def test_a_probable_label_goes_to_a_person_even_at_low_risk() -> None:
+    below, above = (replace(CLEAN, text_labels={"vague_income": probability}) for probability in (0.49, 0.5))
+    assert score(below).decision == "pass"
+    assert (score(above).decision, score(above).risk_level) == ("review", "low")
+    (reason,) = score(above).reasons
+    assert reason.text == "贷款用途说明含风险表述：收入来源模糊"
+    assert reason.evidence == ["vague_income 0.50"]
+
+
+def test_a_label_without_weight_never_counts() -> None:
+    assert score(replace(CLEAN, text_labels={"normal": 1.0})).score == 0
+
+
+def test_labels_are_named_with_the_most_probable_first() -> None:
+    result = assess(replace(CLEAN, text_labels={"fabrication": 0.6, "debt_rollover": 0.9}), POLICY, "en")
+    assert result.reasons[0].text == "The purpose reads like: borrowing to repay other debts, fabrication"
+
+
+def test_a_risky_account_is_told_with_its_transactions() -> None:
+    (reason,) = score(replace(CLEAN, behaviour=0.9)).reasons
+    assert (reason.code, reason.contribution) == ("account_behaviour", 26)
+    assert reason.evidence == ["transactions[3] weight 0.50", "transactions[1] weight 0.25"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_paper_is_said_and_goes_to_a_person(kind: str) -> None:
+    result = score(replace(CLEAN, documents=[each for each in CLEAN.documents if each.kind != kind]))
+    assert result.decision == "review"
+    assert result.reasons[0].code == "missing_parts"
+    assert result.reasons[0].evidence == [kind]
+
+
+def test_an_account_that_was_not_assessed_is_missing_and_not_guessed() -> None:
+    result = score(replace(CLEAN, behaviour=None, behaviour_problems=("Too few transactions.",)))
+    assert [reason.code for reason in result.reasons] == ["missing_parts"]
+    assert result.reasons[0].evidence == ["Too few transactions."]
+    assert result.decision == "review"
+
+
+def test_a_part_that_the_policy_does_not_require_is_said_without_stopping() -> None:
+    parts = POLICY.missing.parts
+    relaxed = parts.model_copy(update={"bank_statement": parts.bank_statement.model_copy(update={"required": False})})
+    policy = POLICY.model_copy(update={"missing": POLICY.missing.model_copy(update={"parts": relaxed})})
+    result = assess(replace(CLEAN, documents=CLEAN.documents[:2]), policy)
+    assert result.decision == "pass"
+    assert result.reasons[0].text == "缺少：银行流水"
+
+
+def test_the_proven_income_counts_before_the_declared_one() -> None:
+    low = score(replace(CLEAN, proven_income=1500, instalment=1000)).reasons[0]
+    assert low.code == "repayment_capacity"
+    assert low.evidence == ["instalment 1,000.00 / proven income 1,500.00 = 67%"]
+    assert score(replace(CLEAN, proven_income=None, declared_income=0)).reasons[0].contribution == 10
+
+
+def test_a_label_that_the_policy_lacks_is_refused() -> None:
+    with pytest.raises(PolicyError, match="'gambling'"):
+        score(replace(CLEAN, text_labels={"gambling": 0.1}))
