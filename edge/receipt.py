@@ -16,6 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from edge.documents.extraction import FIELD_NAMES, KIND_NAMES
+
 RiskLevel = Literal["low", "medium", "high"]
 Decision = Literal["pass", "review"]
 Authority = Literal["full", "reduced", "review_only", "stopped"]
@@ -149,7 +151,6 @@ _LEVEL_TEXT: dict[RiskLevel, tuple[str, str]] = {
     "high": ("高风险", "red"),
 }
 _DECISION_TEXT: dict[Decision, str] = {"pass": "通过", "review": "转人工复核"}
-_KIND_TEXT = {"id_card": "身份证", "income_proof": "收入证明", "bank_statement": "银行流水"}
 _ROWS_SHOWN = 3
 
 
@@ -181,10 +182,11 @@ def _reasons(receipt: Receipt) -> Table:
 
 
 def _document(document: ReadDocument) -> Table:
-    title = f"{_KIND_TEXT.get(document.kind, document.kind)} {document.kind}: {document.file}"
+    names = FIELD_NAMES.get(document.kind, {})
+    title = f"{KIND_NAMES.get(document.kind, '')} {document.kind}: {document.file}"
     table = Table("字段", "读取值", "置信度", title=Text(title), title_justify="left")
     for name, read in document.fields.items():
-        table.add_row(name, Text(_value(read.value)), f"{read.confidence:.2f}")
+        table.add_row(f"{names.get(name, '')} {name}", Text(_value(read.value)), f"{read.confidence:.2f}")
     for problem in document.problems:
         table.add_row(
             Text(problem.field or "-"), Text(problem.text, style="yellow"), Text(problem.code, style="yellow")
@@ -194,8 +196,8 @@ def _document(document: ReadDocument) -> Table:
 
 def _value(value: object) -> str:
     if not isinstance(value, list):
-        return f"{value:,.2f}" if isinstance(value, float) else str(value)
-    lines = [" ".join("?" if cell is None else str(cell) for cell in row.values()) for row in value[:_ROWS_SHOWN]]
+        return "?" if value is None else f"{value:,.2f}" if isinstance(value, float) else str(value)
+    lines = ["  ".join(_value(cell) for cell in row.values()) for row in value[:_ROWS_SHOWN]]
     more = [f"... 共 {len(value)} 行"] if len(value) > _ROWS_SHOWN else []
     return "\n".join(lines + more)
 
@@ -205,7 +207,7 @@ def _assessments(receipt: Receipt) -> Table:
     labels = sorted(receipt.text_risk.labels.items(), key=lambda pair: -pair[1])
     table.add_row("用途文本 text_risk", Text("  ".join(f"{label} {probability:.2f}" for label, probability in labels)))
     probability = receipt.behaviour.probability
-    top = ", ".join(f"#{item.index} ({item.weight:+.2f})" for item in receipt.behaviour.top_transactions)
+    top = ", ".join(f"#{item.index} ({item.weight:.2f})" for item in receipt.behaviour.top_transactions)
     said = "未评估" if probability is None else f"{probability:.2f}" + (f"，主要交易 {top}" if top else "")
     table.add_row("账户行为 behaviour", Text(said))
     return table
