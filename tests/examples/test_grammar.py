@@ -54,6 +54,12 @@ def test_generated_statements_are_distinct_and_of_the_promised_length(sample: li
     assert all(grammar.MIN_CHARACTERS <= len(text) <= grammar.MAX_CHARACTERS for text in texts)
 
 
+def test_a_repeated_or_ill_sized_text_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(["想贷两万块装修", "想贷两万块装修房子", "想贷两万块装修房子", "长" * 201, "想贷三万块买面包车"])
+    monkeypatch.setattr(grammar.Writer, "write", lambda *_: next(drawn))
+    assert [statement.text for statement in grammar.generate(2, seed=3)] == ["想贷两万块装修房子", "想贷三万块买面包车"]
+
+
 def test_generated_labels_follow_the_rules_and_each_is_frequent(sample: list[grammar.Statement]) -> None:
     for statement in sample:
         assert_labels_follow_the_rules(statement.labels)
