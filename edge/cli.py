@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         sys.stderr.write("Interrupted. What was finished before is kept.\n")
         return _INTERRUPTED
-    except click.NoArgsIsHelpError as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return UsageError.exit_code
     except click.ClickException as error:

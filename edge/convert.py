@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from devices.errors import BackendNotInstalledError, ModelError
 from devices.state import ensure_state_dir
@@ -53,7 +54,7 @@ def text_artifact(model: Path, backend: Backend) -> Path:
             f"{model} is neither an artifact (no {ARTIFACT_NAME}) nor a PaddleNLP checkpoint (no config.json).",
             remedy="Name a directory that 'edgekit compress ernie' or PaddleNLP's save_pretrained wrote.",
         )
-    form = "onnx" if backend == "onnxruntime" else "paddle"
+    form: Literal["onnx", "paddle"] = "onnx" if backend == "onnxruntime" else "paddle"
     digest = hashlib.sha256()
     for path in sorted(path for path in model.iterdir() if path.is_file()):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

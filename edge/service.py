@@ -31,7 +31,7 @@ from runtime.artifact import ARTIFACT_NAME, Artifact, ModelEntry, parse_artifact
 from runtime.behaviour import BehaviourModel
 from runtime.choice import choose_backend
 from runtime.ocr.models import parse_characters
-from runtime.ocr.pipeline import OcrPipeline
+from runtime.ocr.pipeline import OcrPipeline, assemble
 from runtime.predictor import Predictor, RunOptions, model_from_bytes
 from runtime.text import TextClassifier
 from runtime.tokenizer import ErnieTokenizer
@@ -204,7 +204,7 @@ def _ocr(part: _Part, predictors: Mapping[str, Predictor]) -> OcrPipeline:
     dictionary = part.within("rec").get("dict.txt")
     if settings is None or dictionary is None:
         raise BundleError(f"{part.folder} of the bundle lacks its OCR settings or rec/dict.txt.")
-    return OcrPipeline(
+    return assemble(
         predictors["ocr-det"],
         predictors["ocr-rec"],
         predictors.get("ocr-cls"),

@@ -26,10 +26,12 @@ from rich.console import Console
 from rich.table import Table
 
 from devices.errors import EdgeKitError, ServeError
-from edge.draw import draw_pages
+from edge.draw import draw_lines
 from edge.receipt import Receipt, render
 from examples.models import fetch
 from examples.stages import ROOT, cached
+from runtime.images import load_pages
+from runtime.ocr.line import Line
 
 EXAMPLES = ROOT / "examples"
 APPLICATION = EXAMPLES / "application"
@@ -223,11 +225,15 @@ def score_sample(url: str, out: Path) -> Receipt:
     receipt = Receipt.model_validate_json(answer.content)
     (out / "receipt.json").write_text(json.dumps(answer.json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     font = fetch("font") / "font.otf"
-    for document in documents:
-        data = (APPLICATION / document["file"]).read_bytes()
-        pages = requests.post(f"{url}/v1/ocr", data=data, timeout=120).json()["pages"]
-        for number, png in enumerate(draw_pages(data, pages, font), start=1):
-            (out / f"{document['kind']}-{number}.png").write_bytes(png)
+    for document in receipt.documents:
+        data = (APPLICATION / document.file).read_bytes()
+        read = requests.post(f"{url}/v1/ocr", data=data, timeout=120).json()["pages"]
+        for number, (page, found) in enumerate(zip(load_pages(data), read, strict=True)):
+            lines = [Line(each["text"], each["confidence"], tuple(map(tuple, each["box"]))) for each in found["lines"]]
+            # a receipt's boxes lie on the page where the field was found, which is the first for all of the sample's
+            fields = {} if number else {name: each.box for name, each in document.fields.items() if name != "rows"}
+            picture = draw_lines(page.image, lines, font, fields)
+            (out / f"{document.kind}-{number + 1}.png").write_bytes(picture)
     return receipt
 
 
@@ -258,9 +264,7 @@ def main() -> int:
         return error.exit_code
     console.print(render(receipt))
     console.print(_times(demo, time.perf_counter() - started))
-    console.print(
-        f"Receipt, bundle and pictures: {demo.out.relative_to(Path.cwd()) if demo.out.is_relative_to(Path.cwd()) else demo.out}"
-    )
+    console.print(f"Receipt, bundle and pictures are in {_short(str(demo.out))}/")
     return 0
 
 

@@ -118,9 +118,9 @@ def _body_file() -> bytes:
     if request.mimetype == "multipart/form-data":
         if "file" not in request.files:
             raise RequestError("The multipart request has no part 'file'.")
-        data = request.files["file"].read()
+        data: bytes = request.files["file"].read()
     else:
-        data = request.get_data(cache=False)
+        data = bytes(request.get_data(cache=False))
     if not data:
         raise InputError("The request has no body: a picture or a PDF is expected.")
     return data

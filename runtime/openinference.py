@@ -196,4 +196,5 @@ def _json_values(name: str, array: NDArray[np.generic]) -> list[Any]:
             f"Output {name!r} holds NaN or infinity, which JSON cannot carry; an input probably did.",
             remedy="Check the input values, or ask for binary output.",
         )
-    return array.ravel().tolist()
+    values: list[Any] = array.ravel().tolist()
+    return values

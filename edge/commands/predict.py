@@ -76,7 +76,7 @@ def ocr(models: Path, images: Sequence[Path], backend: Backend | None) -> Result
         ),
         chosen,
     )
-    results = [{"file": str(image), "lines": _read(pipeline, image)} for image in images]
+    results: list[dict[str, Any]] = [{"file": str(image), "lines": _read(pipeline, image)} for image in images]
     table = Table("File", "Text", "Confidence")
     for result in results:
         for index, line in enumerate(result["lines"]):

@@ -92,6 +92,17 @@ def complete_characters(characters: tuple[str, ...], classes: int) -> tuple[str,
     )
 
 
+def parse_characters(data: bytes) -> tuple[str, ...]:
+    """The characters of a ``dict.txt``, one a line.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    # not splitlines(): some characters of the dictionary count as line ends there
+    lines = data.decode("utf-8-sig").removesuffix("\n").split("\n")
+    return tuple(line.removesuffix("\r") for line in lines)
+
+
 def _read_settings(path: Path) -> OcrSettings:
     if not path.is_file():
         return OcrSettings()
@@ -108,9 +119,7 @@ def _read_settings(path: Path) -> OcrSettings:
 def _read_characters(path: Path, rec: ModelFiles) -> tuple[str, ...]:
     try:
         if path.is_file():
-            # not splitlines(): some characters of the dictionary count as line ends there
-            lines = path.read_bytes().decode("utf-8-sig").removesuffix("\n").split("\n")
-            return tuple(line.removesuffix("\r") for line in lines)
+            return parse_characters(path.read_bytes())
         if rec.format == "onnx" and (listed := onnx_metadata(rec.graph).get("character")):
             return tuple(listed.removesuffix("\n").split("\n"))
     except UnicodeDecodeError as error:

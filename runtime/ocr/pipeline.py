@@ -142,13 +142,25 @@ def load_ocr(models: OcrModels, backend: Backend, options: RunOptions | None = N
     """
     det, rec = (load_predictor(files, backend, options) for files in (models.det, models.rec))
     cls = load_predictor(models.cls, backend, options) if models.cls else None
+    return assemble(det, rec, cls, models.characters, models.settings)
+
+
+def assemble(
+    det: Predictor, rec: Predictor, cls: Predictor | None, characters: tuple[str, ...], settings: OcrSettings
+) -> OcrPipeline:
+    """A pipeline of loaded models; ``characters`` as the dictionary lists them.
+
+    Raises:
+        ModelError: The dictionary does not fit rec, or a model has more than one input.
+        BackendError: rec could not run.
+    """
     for predictor in filter(None, (det, rec, cls)):
         if len(predictor.inputs) != 1:
             raise ModelError(f"Model {predictor.name} has {len(predictor.inputs)} inputs; PP-OCR's have one.")
     # some backends know the number of classes only after a run
-    blank = np.zeros((1, 3, models.settings.rec_height, 320), np.float32)
-    characters = complete_characters(models.characters, _run(rec, blank).shape[-1])
-    return OcrPipeline(det, rec, cls, characters, models.settings)
+    blank = np.zeros((1, 3, settings.rec_height, 320), np.float32)
+    completed = complete_characters(characters, _run(rec, blank).shape[-1])
+    return OcrPipeline(det, rec, cls, completed, settings)
 
 
 def _run(predictor: Predictor, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
