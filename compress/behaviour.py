@@ -165,7 +165,8 @@ def train(
 ) -> tuple[BehaviourNetwork, BehaviourSettings]:
     """Train a network from scratch: Adam, the learning rate falling to zero along a cosine.
 
-    Histories of like length share a batch, so that little is computed on padding.
+    Histories of like length share a batch, so that little is computed on padding. Paddle's own threads in this
+    process are set to one.
 
     Args:
         histories: With both labels among them.
@@ -181,6 +182,9 @@ def train(
     labels = np.array([each.label for each in histories], np.float32)
     rng = np.random.default_rng(seed)
     paddle.seed(seed)
+    # The steps of so narrow an LSTM are too short to share: with a second thread training took as long on an idle
+    # machine, and three to five times as long on a busy one. There is no getter, so the process stays at one.
+    paddle.base.core.set_num_threads(1)
     network = BehaviourNetwork()
     steps = epochs * math.ceil(len(histories) / BATCH)
     rate = paddle.optimizer.lr.CosineAnnealingDecay(LEARNING_RATE, T_max=steps)
@@ -278,11 +282,11 @@ def _batches(lengths: Sequence[int], rng: np.random.Generator) -> Iterator[NDArr
 
 
 def _golden(network: BehaviourNetwork, histories: Sequence[FloatArray]) -> Golden:
-    rows, mask = pad(histories)
+    feeds = _feeds(histories)
     with paddle.no_grad():
-        probability, attention = network(paddle.to_tensor(rows), paddle.to_tensor(mask))
+        probability, attention = network(**{name: paddle.to_tensor(array) for name, array in feeds.items()})
     return Golden(
-        {INPUT_FEATURES: rows, INPUT_MASK: mask},
+        feeds,
         {OUTPUT_PROBABILITY: probability.numpy(), OUTPUT_ATTENTION: attention.numpy()},
     )
 
@@ -315,9 +319,10 @@ def _measure(
     labels = np.array([each.label for each in dev_set])
     inputs = [standardize(each.rows, settings) for each in dev_set]
     variants = [reference] if candidate is reference else [reference, candidate]
-    scores = {each.backend: np.array([_score(each, rows) for rows in inputs], np.float64) for each in variants}
+    scores = {each.backend: _scores(each, inputs) for each in variants}
+    longest = max(inputs, key=len)
     latency = interleaved_medians_ms(
-        {each.backend: each for each in variants}, [_feeds(max(inputs, key=len))], repeats=_LATENCY_RUNS
+        {each.backend: each for each in variants}, [_feeds([longest])], repeats=_LATENCY_RUNS
     )
     rows = []
     for metric, measure in (("auc", roc_auc), ("average_precision", average_precision)):
@@ -342,9 +347,16 @@ def _measure(
     return rows
 
 
-def _score(predictor: Predictor, rows: FloatArray) -> float:
-    return float(predictor.run(_feeds(rows))[OUTPUT_PROBABILITY][0])
+def _scores(predictor: Predictor, inputs: Sequence[FloatArray]) -> NDArray[np.float64]:
+    """The probability of each history, in the order of ``inputs``; those of like length run together."""
+    order = sorted(range(len(inputs)), key=lambda index: len(inputs[index]))
+    scores = np.zeros(len(inputs))
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
+        scores[batch] = predictor.run(_feeds([inputs[index] for index in batch]))[OUTPUT_PROBABILITY]
+    return scores
 
 
-def _feeds(rows: FloatArray) -> dict[str, NDArray[np.generic]]:
-    return {INPUT_FEATURES: rows[None], INPUT_MASK: np.ones((1, len(rows)), np.float32)}
+def _feeds(inputs: Sequence[FloatArray]) -> dict[str, NDArray[np.generic]]:
+    rows, mask = pad(inputs)
+    return {INPUT_FEATURES: rows, INPUT_MASK: mask}

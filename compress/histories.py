@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,7 +42,7 @@ def read_histories(path: Path) -> list[History]:
     for number, line in _lines(path):
         try:
             transactions, label = _parse(line)
-        except ValueError as error:  # json.JSONDecodeError is one
+        except (ValueError, OverflowError) as error:  # bad JSON is the former, a number of 400 digits the latter
             raise DataError(f"{path}, line {number}: {error}.") from error
         histories.append(History(features(transactions), label))
     return histories
@@ -65,7 +66,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield number, line
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
