@@ -26,8 +26,7 @@ class Range:
 def observe(model: onnx.ModelProto, feeds: Sequence[Feeds], names: Sequence[str]) -> dict[str, Range]:
     """Run ``model`` on every feed and return the range of each tensor in ``names``.
 
-    A range is the mean over the feeds of the smallest and the largest value, as in PaddleSlim's ``avg``: one
-    odd picture moves it little.
+    A range reaches from the smallest to the largest value over all feeds, as in PaddleSlim's ``abs_max``.
 
     Raises:
         CalibrationError: There are no feeds, or the model gives a value that is not a number.
@@ -46,13 +45,13 @@ def observe(model: onnx.ModelProto, feeds: Sequence[Feeds], names: Sequence[str]
     # fusing would remove the very tensors that are asked for
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(widened.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    extremes = np.zeros((len(names), 2))
+    lows, highs = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     for feed in feeds:
         values = dict(zip(inner, session.run(inner, dict(feed)), strict=True)) if inner else {}
         values.update({name: feed[name] for name in names if name in inputs})
-        extremes += [(float(values[name].min()), float(values[name].max())) for name in names]
-    extremes /= len(feeds)
-    for name, (low, high) in zip(names, extremes, strict=True):
+        lows = np.minimum(lows, [float(values[name].min()) for name in names])
+        highs = np.maximum(highs, [float(values[name].max()) for name in names])
+    for name, low, high in zip(names, lows, highs, strict=True):
         if not np.isfinite(low) or not np.isfinite(high):
             raise CalibrationError(f"On the calibration data, tensor {name!r} takes values that are not numbers.")
-    return {name: Range(float(low), float(high)) for name, (low, high) in zip(names, extremes, strict=True)}
+    return {name: Range(float(low), float(high)) for name, low, high in zip(names, lows, highs, strict=True)}

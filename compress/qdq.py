@@ -25,6 +25,7 @@ _POOLED_THROUGH = ("Conv", "Relu", "HardSigmoid", "Sigmoid", "Flatten", "Reshape
 
 # smaller tables are not worth the extra operators
 _TABLE_VALUES = 100_000
+_DEAD_CHANNEL = 1e-6
 _SMALLEST = float(np.finfo(np.float32).tiny)  # a scale must not be zero, nor 1 / scale infinite
 
 
@@ -67,7 +68,8 @@ def quantize_weight(
     limit = 64 if reduce_range else 127
     others = tuple(i for i in range(weight.ndim) if i != axis)
     scales = np.abs(weight).max(axis=others) / limit
-    scales = np.maximum(scales, _SMALLEST).astype(np.float32)
+    # a dead channel must not get a scale so small that its bias, divided by it, leaves the range of integers
+    scales = np.maximum(scales, max(_DEAD_CHANNEL * float(scales.max()), _SMALLEST)).astype(np.float32)
     shaped = scales.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
     return np.clip(np.rint(weight / shaped), -limit, limit).astype(np.int8), scales
 
@@ -171,9 +173,10 @@ def write_pairs(
                 if name in renamed:
                     node.input[i] = renamed[name]
         nodes.append(node)
+        made = list(node.output)
         if node.op_type == "Gather" and node.input[0] in chosen.tables:
             _shrink_table(graph, node, nodes, extra)
-        for name in node.output:
+        for name in made:
             if name in chosen.activations and name in ranges:
                 pair(name)
     written.graph.initializer.extend(extra)

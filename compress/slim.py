@@ -34,8 +34,8 @@ _TIMEOUT_S = 1800
 def calibrate(model_dir: Path, feeds: Sequence[Feeds], out: Path, *, weight_bits: int = 8) -> Thresholds:
     """Quantize ``inference.pdmodel`` in ``model_dir`` with PaddleSlim.
 
-    Weights get one scale a channel, activations the mean over the feeds of their largest absolute value
-    (``algo="avg"``).
+    Weights get one scale a channel, activations their largest absolute value over all feeds (``algo="abs_max"``):
+    on PP-OCRv4 rec, ``avg`` cuts so much that a third more lines are read differently.
 
     Args:
         model_dir: With ``inference.pdmodel`` and ``inference.pdiparams``.
@@ -132,7 +132,7 @@ def _main(model_dir: Path, feeds_file: Path, out: Path, weight_bits: int) -> Non
         save_model_filename="inference.pdmodel",
         save_params_filename="inference.pdiparams",
         batch_nums=len(feeds),
-        algo="avg",
+        algo="abs_max",
         weight_bits=weight_bits,
         quantizable_op_type=list(_QUANTIZED),
         onnx_format=True,
