@@ -88,10 +88,7 @@ def _capital_integer(text: str) -> int | None:
             group += (digit or 1) * _CAPITAL_UNITS[character]  # 拾元 is ten
             digit = 0
         elif character in _CAPITAL_GROUPS:
-            size = _CAPITAL_GROUPS[character]
-            group += digit
-            # 亿 multiplies all that stands before it, 万 only its own group
-            total = (total + group) * size if size == 10**8 else total + group * size
+            total += (group + digit) * _CAPITAL_GROUPS[character]
             group = digit = 0
         else:
             return None

@@ -133,6 +133,15 @@ def test_labels_are_named_with_the_most_probable_first() -> None:
     assert result.reasons[0].text == "The purpose reads like: borrowing to repay other debts, fabrication"
 
 
+def test_the_largest_contribution_is_told_first() -> None:
+    reasons = score(replace(CLEAN, text_labels={"vague_income": 0.5}, behaviour=1.0, instalment=12000)).reasons
+    assert [(reason.code, reason.contribution) for reason in reasons] == [
+        ("account_behaviour", 30),
+        ("repayment_capacity", 10),
+        ("text_risk", 7),
+    ]
+
+
 def test_a_risky_account_is_told_with_its_transactions() -> None:
     (reason,) = score(replace(CLEAN, behaviour=0.9)).reasons
     assert (reason.code, reason.contribution) == ("account_behaviour", 26)

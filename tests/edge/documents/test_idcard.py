@@ -68,6 +68,11 @@ def test_sides_next_to_each_other_do_not_mix(page: Build) -> None:
     assert values(page(*FRONT, *back)) == EXPECTED
 
 
+def test_the_number_right_below_the_address_is_no_part_of_it(page: Build) -> None:
+    cells = [*FRONT[:6], (100, 276, f"公民身份号码{NUMBER}"), *BACK]
+    assert values(page(*cells)) == EXPECTED
+
+
 def test_sides_on_two_pages_count_as_one_card(page: Build) -> None:
     extraction = extract("id_card", [page(*FRONT), page(*BACK)])
     assert {name: field.value for name, field in extraction.fields.items()} == EXPECTED

@@ -31,6 +31,15 @@ def test_pieces_above_each_other_are_two_rows(page: Build) -> None:
     assert len(rows_of([page((100, 100, "单位名称"), (104, 122, "单位盖章"))])) == 2
 
 
+def test_pieces_a_line_apart_are_two_rows_even_side_by_side(page: Build) -> None:
+    assert len(rows_of([page((100, 100, "单位名称"), (300, 122, "单位盖章"))])) == 2
+
+
+def test_a_stamp_over_a_line_is_a_row_of_its_own(page: Build) -> None:
+    rows = rows_of([page((100, 100, "日期2026年11月16日"), (160, 104, "样章"), (400, 100, "经办人"))])
+    assert sorted([piece.text for piece in row] for row in rows) == [["日期2026年11月16日", "经办人"], ["样章"]]
+
+
 def test_a_match_finds_its_way_back_to_its_part_of_the_line(page: Build) -> None:
     flow = Flow(rows_of([page((100, 50, "姓 名：示例甲"))]))
     match = flow.search("姓名:(.+)")

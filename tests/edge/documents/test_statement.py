@@ -103,8 +103,15 @@ def test_rows_go_on_on_the_next_page_with_or_without_headings(page: Build) -> No
     bare = ReadPage(tuple(line for line in again.lines if line.box[0][1] > 60), 900, 1200)
     for second in (again, bare):
         extraction = statement(page, table(page, TWO_COLUMNS, ROWS[:2]), second)
+        rows = extraction.fields["rows"]
+        assert (rows.page, rows.box[0][1], rows.box[2][1]) == (0, 170, 220)
         assert extraction.value("rows") == ROWS
         assert extraction.problems == ()
+
+
+def test_the_next_page_may_order_its_columns_anew(page: Build) -> None:
+    second = table(page, ("balance", "counterparty", "date", "amount", "summary"), ROWS[2:], top=60)
+    assert statement(page, table(page, SIGNED, ROWS[:2]), second).value("rows") == ROWS
 
 
 def test_the_newest_row_may_stand_first(page: Build) -> None:
@@ -145,10 +152,12 @@ def test_what_ocr_ran_together_is_taken_apart(page: Build) -> None:
 
 def test_a_text_on_two_lines_is_one_cell_and_a_footer_is_none(page: Build) -> None:
     drawn = table(page, SIGNED, ROWS)
-    rest = page((270, 282, "营业部"), (10, 330, "本明细仅供参考"), (10, 360, "支出合计：2,600.50")).lines
-    extraction = statement(page, ReadPage(drawn.lines + rest, 900, 1200))
-    assert extraction.value("rows")[3]["counterparty"] == "样例银行营业部"
-    assert len(extraction.value("rows")) == 4
+    footers = [(10, 304, "支出合计：2,600.50")], [(140, 304, "说明：以上仅供参考")], [(140, 340, "以上仅供参考")]
+    for footer in footers:
+        rest = page((270, 282, "营业部"), *footer).lines
+        rows = statement(page, ReadPage(drawn.lines + rest, 900, 1200)).value("rows")
+        assert [row["counterparty"] for row in rows[2:]] == ["", "样例银行营业部"]
+        assert [row["summary"] for row in rows[2:]] == ["消费", "利息"]
 
 
 def test_the_sample_statement_is_read_from_its_text_layer() -> None:
