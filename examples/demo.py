@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from devices.errors import EdgeKitError, ServeError
+from edge.commands.comparison import comparison
 from edge.draw import draw_lines
 from edge.receipt import Receipt, render
 from examples.models import fetch
@@ -38,6 +39,7 @@ APPLICATION = EXAMPLES / "application"
 STATEMENTS = EXAMPLES / "statements"
 EDGEKIT = Path(sys.executable).with_name("edgekit")
 STAGES = 8
+TRAIN_TEXTS, POOL_TEXTS = 3000, 2000  # drawn from the grammar; more changes little and takes longer
 
 console = Console(highlight=False)
 
@@ -149,7 +151,8 @@ def _compress(models: Path, profile: str, said: list[str]) -> list[Path]:
     kept = sum((kept_ocr, kept_ernie, kept_behaviour))
     said.append(f"{kept} of 3 kept from an earlier run" if kept else "FP32 against compressed, below")
     artifacts = [each / "artifact" for each in (ocr, ernie, behaviour)]
-    console.print(_comparison(artifacts))
+    for artifact in artifacts:
+        console.print(comparison(json.loads((artifact / "report.json").read_text(encoding="utf-8"))["rows"]))
     return artifacts
 
 
@@ -172,26 +175,6 @@ def _write_histories(out: Path) -> None:
 
     write(out / "train.jsonl.gz", 2000, seed=21)
     write(out / "dev.jsonl.gz", 500, seed=22)
-
-
-TRAIN_TEXTS = 3000
-POOL_TEXTS = 2000
-
-
-def _comparison(artifacts: Sequence[Path]) -> Table:
-    table = Table("Model", "Variant", "Accuracy", "ms", "MB", "In the bundle", "Gate", title="FP32 against compressed")
-    for artifact in artifacts:
-        for row in json.loads((artifact / "report.json").read_text(encoding="utf-8"))["rows"]:
-            table.add_row(
-                row["model"],
-                row["variant"],
-                f"{row['metric']} {row['value']:.4f}",
-                f"{row['latency_ms']:.1f}",
-                f"{row['size_bytes'] / 1e6:.2f}",
-                "yes" if row["chosen"] else "",
-                row["verdict"],
-            )
-    return table
 
 
 @contextmanager

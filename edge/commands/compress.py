@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 from rich.console import Group
-from rich.table import Table
 
 from devices.errors import BackendNotInstalledError
 from devices.profile import load_profile
+from edge.commands.comparison import comparison
 from edge.commands.progress import progress_bar
 from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Result, json_option
 
@@ -97,21 +97,9 @@ def model(model: Path, calibration: Path, profile: str, out: Path, seed: int) ->
 
 
 def _result(out: Path, report: Mapping[str, Any]) -> Result:
-    """The rows as a table: FP32 against compressed, and the gate's verdict."""
-    table = Table("Model", "Variant", "Accuracy", "Latency ms", "MB", "Chosen", "Verdict")
-    for row in report["rows"]:
-        table.add_row(
-            row["model"],
-            row["variant"],
-            f"{row['metric']} {row['value']:.4f}",
-            f"{row['latency_ms']:.1f}",
-            f"{row['size_bytes'] / 1e6:.2f}",
-            "yes" if row["chosen"] else "",
-            row["verdict"],
-        )
     # through JSON once: reports may hold paths and numpy numbers
     document = json.loads(json.dumps(dict(report), default=str))
-    return Result(document | {"out": str(out)}, Group(table, f"Written to {out}."))
+    return Result(document | {"out": str(out)}, Group(comparison(document["rows"]), f"Written to {out}."))
 
 
 @contextmanager
