@@ -157,9 +157,10 @@ def compress_model(
 
 def _read_cases(path: Path) -> list[dict[str, NDArray[np.generic]]]:
     try:
-        with np.load(path, allow_pickle=False) as packed:
+        # opened here, because numpy leaves a damaged file open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
             arrays = {name: packed[name] for name in packed.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CalibrationError(f"{path} cannot be read as .npz: {error}.") from error
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:

@@ -1,0 +1,221 @@
+"""Compressing an OCR set, on stand-ins for PP-OCR that read black bars: fast, and nobody's model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from compress.ocr import compress_ocr
+from compress.ocr_data import read_pictures, read_truth, record_feeds
+from devices.errors import CalibrationError, DataError
+from devices.profile import Profile, load_profile
+from runtime.artifact import read_artifact
+from runtime.images import load_image
+from runtime.ocr.models import read_ocr_models
+from runtime.ocr.pipeline import load_ocr
+
+BARS = [(40, 40, 240, 72), (60, 120, 360, 160), (40, 220, 140, 250)]  # left, top, right, bottom, in pixels
+
+
+def network(nodes, weights: dict[str, np.ndarray], shape: list, rank: int) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "stand-in",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * rank)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Det marks dark pixels, rec reads dark columns as A and light ones as nothing, cls finds all upright."""
+    directory = tmp_path_factory.mktemp("models")
+    rng = np.random.default_rng(0)
+    wide = rng.uniform(0.5, 1.5, (16, 3, 1, 1)).astype(np.float32)  # sees brightness sixteen times over
+    narrow = np.full((1, 16, 1, 1), -0.5, np.float32)
+    det = network(
+        [
+            helper.make_node("Conv", ["x", "wide"], ["h"]),
+            helper.make_node("Conv", ["h", "narrow"], ["s"]),
+            helper.make_node("Sigmoid", ["s"], ["y"]),
+        ],
+        {"wide": wide, "narrow": narrow},
+        [None, 3, None, None],
+        4,
+    )
+    rec = network(
+        [
+            helper.make_node("Conv", ["x", "wide"], ["h"]),
+            helper.make_node("AveragePool", ["h"], ["p"], kernel_shape=[48, 8], strides=[48, 8]),
+            helper.make_node("Squeeze", ["p", "axis"], ["q"]),
+            helper.make_node("Transpose", ["q"], ["t"], perm=[0, 2, 1]),
+            helper.make_node("MatMul", ["t", "classes"], ["s"]),
+            helper.make_node("Softmax", ["s"], ["y"], axis=-1),
+        ],
+        {
+            "wide": wide,
+            "axis": np.array([2]),
+            "classes": np.tile(np.array([1.0, -1.0, 0.0], np.float32), (16, 1)),
+        },
+        [None, 3, 48, None],
+        3,
+    )
+    cls = network(
+        [
+            helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node("MatMul", ["f", "w"], ["s"]),
+            helper.make_node("Softmax", ["s"], ["y"], axis=-1),
+        ],
+        {"w": np.array([[-4, 0]] * 3, np.float32)},
+        [None, 3, 48, 192],
+        2,
+    )
+    for name, model in (("det", det), ("rec", rec), ("cls", cls)):
+        onnx.checker.check_model(model, full_check=True)
+        (directory / name).mkdir()
+        onnx.save(model, directory / name / "model.onnx")
+    (directory / "rec" / "dict.txt").write_text("A\nB\n")
+    (directory / "ocr.toml").write_text("det_min_side = 64\nunclip_ratio = 0.01\n")
+    return directory
+
+
+def draw(directory: Path, count: int) -> Path:
+    """``count`` pages of bars and their Label.txt."""
+    directory.mkdir()
+    rows = []
+    for index in range(count):
+        page = np.full((288, 400, 3), 255, np.uint8)
+        for left, top, right, bottom in BARS:
+            cv2.rectangle(page, (left, top), (right - 1, bottom - 1), (0, 0, 0), -1)
+        cv2.imwrite(str(directory / f"{index}.png"), page)
+        regions = [
+            {"transcription": "A", "points": [[left, top], [right, top], [right, bottom], [left, bottom]]}
+            for left, top, right, bottom in BARS
+        ]
+        rows.append(f"{index}.png\t{json.dumps(regions)}\n")
+    (directory / "Label.txt").write_text("".join(rows))
+    return directory
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    return draw(tmp_path / "pages", 3)
+
+
+def profile(*, int8: bool = True) -> Profile:
+    base = load_profile("cpu-avx512-vnni")
+    return base.model_copy(update={"serve": base.serve.model_copy(update={"int8": int8})})
+
+
+def test_every_model_gets_a_row_for_each_form_and_the_artifact_reads(models: Path, pages: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    stages: list[float] = []
+    report = compress_ocr(
+        models, pages, pages / "Label.txt", profile(), out, progress=lambda stage, share: stages.append(share)
+    )
+    rows = report["rows"]
+    names = ["ocr-det", "ocr-det", "ocr-rec", "ocr-rec", "ocr-cls", "ocr-cls"]
+    assert [row["model"] for row in rows] == names
+    assert [row["variant"] for row in rows] == ["fp32", "int8"] * 3
+    assert [row["metric"] for row in rows] == ["hmean"] * 2 + ["cer"] * 2 + ["accuracy"] * 2
+    assert [row["value"] for row in rows] == [1.0, 1.0, 0.0, 0.0, 0.5, 0.5]
+    for name in set(names):
+        assert sum(row["chosen"] for row in rows if row["model"] == name) == 1
+    assert all(0 <= share <= 1 for share in stages)
+    artifact = read_artifact(out)
+    assert artifact.ocr is not None
+    assert artifact.ocr.unclip_ratio == 0.01
+    for entry in artifact.models:
+        assert (out / str(entry.golden)).is_file()
+        chosen = next(row["variant"] for row in rows if row["model"] == entry.name and row["chosen"])
+        assert entry.precision == chosen
+    pipeline = load_ocr(read_ocr_models(out), "openvino")
+    assert [line.text for line in pipeline.read(load_image((pages / "0.png").read_bytes()))] == ["A"] * 3
+
+
+def test_without_truth_int8_is_measured_against_fp32(models: Path, pages: Path, tmp_path: Path):
+    report = compress_ocr(models, pages, None, profile(), tmp_path / "out")
+    det, rec = report["rows"][0], report["rows"][2]
+    assert (det["metric"], det["value"]) == ("hmean against fp32", 1.0)
+    assert (rec["metric"], rec["value"]) == ("cer against fp32", 0.0)
+    assert report["truth"] is None
+
+
+def test_a_profile_without_int8_keeps_fp32_and_says_why(models: Path, pages: Path, tmp_path: Path):
+    report = compress_ocr(models, pages, pages / "Label.txt", profile(int8=False), tmp_path / "out")
+    assert [row["variant"] for row in report["rows"]] == ["fp32"] * 3
+    assert all("does not use INT8" in row["verdict"] for row in report["rows"])
+
+
+def test_golden_outputs_repeat_with_the_same_seed(models: Path, pages: Path, tmp_path: Path):
+    for name in ("first", "second"):
+        compress_ocr(models, pages, None, profile(int8=False), tmp_path / name, seed=4)
+    first, second = (np.load(tmp_path / name / "golden" / "det.npz") for name in ("first", "second"))
+    for key in first.files:
+        np.testing.assert_array_equal(first[key], second[key])
+
+
+def test_calibration_sees_what_serving_feeds(models: Path, pages: Path):
+    feeds = record_feeds(load_ocr(read_ocr_models(models), "openvino"), read_pictures(pages).images[:1])
+    assert feeds["det"][0]["x"].shape == (1, 3, 288, 384)  # sides to multiples of 32
+    assert [len(feed["x"]) for feed in feeds["cls"]] == [3]
+    assert sum(len(feed["x"]) for feed in feeds["rec"]) == 3
+
+
+def test_a_few_damaged_pictures_are_counted_and_left_out(tmp_path: Path):
+    directory = draw(tmp_path / "pages", 10)
+    (directory / "zz.jpg").write_bytes(b"no picture")
+    pictures = read_pictures(directory)
+    assert (len(pictures.images), pictures.damaged) == (10, ("zz.jpg",))
+
+
+def test_many_damaged_pictures_are_refused_and_nothing_is_written(models: Path, pages: Path, tmp_path: Path):
+    (pages / "broken.jpg").write_bytes((pages / "0.png").read_bytes()[:200])
+    with pytest.raises(CalibrationError, match=r"1 of 4 calibration pictures .* broken\.jpg"):
+        compress_ocr(models, pages, None, profile(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_directory_without_pictures_is_refused(tmp_path: Path):
+    with pytest.raises(CalibrationError, match="holds no pictures"):
+        read_pictures(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("0.png [] \n", "no TAB"),
+        ("0.png\t[{]\n", "line 1"),
+        ('0.png\t[{"points": [[0, 0], [1, 0], [1, 1], [0, 1]]}]\n', "transcription"),
+        ('0.png\t[{"points": [[0, 0], [1, 0]], "transcription": "A"}]\n', "four or more"),
+        ('gone.png\t[{"points": [[0, 0], [1, 0], [1, 1], [0, 1]], "transcription": "A"}]\n', "gone.png"),
+        ("0.png\t[]\n", "no line of text"),
+        ("", "no line of text"),
+    ],
+)
+def test_truth_that_cannot_be_used_is_refused_by_line(pages: Path, rows: str, message: str):
+    (pages / "Label.txt").write_text(rows)
+    with pytest.raises(DataError, match=message):
+        read_truth(pages / "Label.txt")
+
+
+def test_truth_may_name_its_directory_and_mark_regions_to_ignore(pages: Path):
+    square = "[[0, 0], [9, 0], [9, 9], [0, 9]]"
+    (pages / "Label.txt").write_text(
+        f'pages/0.png\t[{{"points": {square}, "transcription": "a b"}}, '
+        f'{{"points": {square}, "transcription": "###"}}]\n'
+    )
+    (page,) = read_truth(pages / "Label.txt")
+    assert page.texts == ("ab",)
+    assert (len(page.polygons), len(page.ignored)) == (1, 1)

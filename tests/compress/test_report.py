@@ -1,0 +1,43 @@
+"""The report says what was measured, with what, and on what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from compress.report import Row, fingerprint, write_report
+
+ROWS = [
+    Row("ocr-rec", "fp32", "cer", 0.002, False, 12.5, 10_800_000, "openvino", "The reference."),
+    Row("ocr-rec", "int8", "cer", 0.003, False, 7.25, 3_500_000, "openvino", "0.0010 worse.", chosen=True),
+]
+
+
+def test_rows_come_back_whole_with_the_machine_and_versions(tmp_path: Path):
+    write_report(tmp_path, ROWS, seed=7, data_fingerprints={"truth": "ab12"}, command="edgekit compress ocr")
+    document = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [Row(**row) for row in document["rows"]] == ROWS
+    assert document["seed"] == 7
+    assert document["data"] == {"truth": "ab12"}
+    assert document["command"] == "edgekit compress ocr"
+    assert document["machine"]["cpu"]
+    assert {"python", "numpy", "openvino"} <= document["versions"].keys()
+
+
+def test_the_table_tells_the_direction_and_what_was_chosen(tmp_path: Path):
+    write_report(tmp_path, ROWS, seed=0, data_fingerprints={}, command="x")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| ocr-rec | fp32 | cer (lower is better) | 0.0020 | 12.5 | 10.80 | openvino |  |" in text
+    assert "| ocr-rec | int8 | cer (lower is better) | 0.0030 | 7.2 | 3.50 | openvino | yes |" in text
+    assert "- ocr-rec int8: 0.0010 worse." in text
+
+
+def test_a_fingerprint_changes_with_a_byte_or_a_name(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.txt").write_text("one")
+    first = fingerprint(tmp_path / "a")
+    assert fingerprint(tmp_path / "a") == first
+    (tmp_path / "a" / "x.txt").write_text("two")
+    second = fingerprint(tmp_path / "a")
+    (tmp_path / "a" / "x.txt").rename(tmp_path / "a" / "y.txt")
+    assert len({first, second, fingerprint(tmp_path / "a")}) == 3
