@@ -74,6 +74,8 @@ def compressed(tmp_path_factory: pytest.TempPathFactory) -> Compressed:
     root = tmp_path_factory.mktemp("behaviour")
     train_file = write(root / "train.jsonl.gz", invented(240, 1))
     dev_file = write(root / "dev.jsonl", invented(80, 2))
+    (root / "paddle").mkdir()
+    (root / "paddle" / "model.onnx").write_bytes(b"left by an earlier run for another profile")
     stages: list[tuple[str, float]] = []
     reports: dict[Backend, dict[str, Any]] = {
         backend: compress_behaviour(
