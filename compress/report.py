@@ -1,4 +1,4 @@
-"""What compression measured, for people (``report.md``) and programs (``report.json``)."""
+"""What compression measured, for people (``report.md``, ``report.png``) and programs (``report.json``)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fingerprint(path: Path) -> str:
 def write_report(
     out: Path, rows: Sequence[Row], *, seed: int, data_fingerprints: Mapping[str, str], command: str
 ) -> None:
-    """Write ``report.json`` and ``report.md`` into the directory ``out``.
+    """Write ``report.json``, ``report.md`` and ``report.png`` into the directory ``out``.
 
     Args:
         out: The artifact's directory; it must exist.
@@ -85,6 +85,7 @@ def write_report(
     lines += [f"Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}", ""]
     lines += [f"- {name}: sha256 {value}" for name, value in data_fingerprints.items()]
     (out / "report.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    _draw(rows, out / "report.png")
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
@@ -97,6 +98,31 @@ def _table(rows: Sequence[Row]) -> list[str]:
             f"| {row.size_bytes / 1e6:.2f} | {row.backend} | {'yes' if row.chosen else ''} |"
         )
     return lines
+
+
+def _draw(rows: Sequence[Row], path: Path) -> None:
+    """One panel a model: the metric against latency, area for size, a ring around what was chosen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    models = list(dict.fromkeys(row.model for row in rows))
+    figure = Figure(figsize=(4 * max(1, len(models)), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, max(1, len(models)), squeeze=False)[0]
+    for panel, model in zip(panels, models, strict=False):
+        mine = [row for row in rows if row.model == model]
+        largest = max(row.size_bytes for row in mine) or 1
+        for row in mine:
+            area = 40 + 400 * row.size_bytes / largest  # points squared; a model of no size is still seen
+            edge = {"edgecolors": "black", "linewidths": 2} if row.chosen else {}
+            panel.scatter(row.latency_ms, row.value, s=area, alpha=0.6, **edge)
+            label = f"{row.variant}, {row.size_bytes / 1e6:.1f} MB{' (chosen)' if row.chosen else ''}"
+            panel.annotate(label, (row.latency_ms, row.value), textcoords="offset points", xytext=(0, 14), ha="center")
+        panel.margins(0.5, 0.35)
+        panel.set_title(model)
+        panel.set_xlabel("latency, ms")
+        panel.set_ylabel(f"{mine[0].metric} ({'higher' if mine[0].higher_is_better else 'lower'} is better)")
+    figure.savefig(path, dpi=100)
 
 
 def _versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from compress.export import to_onnx
 from compress.paddle_env import paddle
@@ -96,3 +96,18 @@ def test_feeds_that_do_not_fit_are_a_compression_error(model_dir: Path, tmp_path
     wrong = [{"image": np.zeros((1, 4, 8, 8), np.float32)}]
     with pytest.raises(CompressionError, match="PaddleSlim could not quantize"):
         calibrate(model_dir, wrong, tmp_path)
+
+
+def test_paddleslims_thresholds_cut_what_was_observed(
+    model_dir: Path, feeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    largest = max(float(np.abs(feed["image"]).max()) for feed in feeds)
+    conv = next(
+        node.output[0]
+        for node in onnx.load(to_onnx(model_dir, tmp_path / "fp32.onnx")).graph.node
+        if node.op_type == "Conv"
+    )
+    monkeypatch.setattr("compress.quantize.calibrate", lambda *_: {conv: {0: largest / 4}})
+    quantize(model_dir, feeds, tmp_path, backend="openvino")
+    stored = {each.name: each for each in onnx.load(tmp_path / "model.onnx").graph.initializer}
+    assert float(numpy_helper.to_array(stored["image.scale"])) == pytest.approx(largest / 2 / 255, rel=1e-5)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from compress.report import Row, fingerprint, write_report
+from runtime.images import load_image
 
 ROWS = [
     Row("ocr-rec", "fp32", "cer", 0.002, False, 12.5, 10_800_000, "openvino", "The reference."),
@@ -30,6 +31,13 @@ def test_the_table_tells_the_direction_and_what_was_chosen(tmp_path: Path):
     assert "| ocr-rec | fp32 | cer (lower is better) | 0.0020 | 12.5 | 10.80 | openvino |  |" in text
     assert "| ocr-rec | int8 | cer (lower is better) | 0.0030 | 7.2 | 3.50 | openvino | yes |" in text
     assert "- ocr-rec int8: 0.0010 worse." in text
+
+
+def test_the_picture_is_one_and_reports_without_rows_are_allowed(tmp_path: Path):
+    write_report(tmp_path, ROWS, seed=0, data_fingerprints={}, command="x")
+    height, width, _ = load_image((tmp_path / "report.png").read_bytes()).shape
+    assert width > height > 100
+    write_report(tmp_path, [], seed=0, data_fingerprints={}, command="x")
 
 
 def test_a_fingerprint_changes_with_a_byte_or_a_name(tmp_path: Path):
