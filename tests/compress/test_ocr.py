@@ -20,7 +20,7 @@ from runtime.images import load_image
 from runtime.ocr.models import read_ocr_models
 from runtime.ocr.pipeline import load_ocr
 
-BARS = [(40, 40, 240, 72), (60, 120, 360, 160), (40, 220, 140, 250)]  # left, top, right, bottom, in pixels
+BARS = [(40, 40, 240, 72), (60, 120, 360, 160), (40, 220, 190, 250)]  # left, top, right, bottom, in pixels
 
 
 def network(nodes, weights: dict[str, np.ndarray], shape: list, rank: int) -> onnx.ModelProto:
@@ -38,7 +38,7 @@ def network(nodes, weights: dict[str, np.ndarray], shape: list, rank: int) -> on
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Det marks dark pixels, rec reads dark columns as A and light ones as nothing, cls finds all upright."""
+    """Det marks dark pixels, rec reads dark columns as A, cls wants a line's left half to be the lighter one."""
     directory = tmp_path_factory.mktemp("models")
     rng = np.random.default_rng(0)
     wide = rng.uniform(0.5, 1.5, (16, 3, 1, 1)).astype(np.float32)  # sees brightness sixteen times over
@@ -70,14 +70,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [None, 3, 48, None],
         3,
     )
+    left = np.tile(np.repeat(np.array([0.01, -0.01], np.float32), 96), 3 * 48)
     cls = network(
         [
-            helper.make_node("GlobalAveragePool", ["x"], ["p"]),
-            helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node("Flatten", ["x"], ["f"]),
             helper.make_node("MatMul", ["f", "w"], ["s"]),
             helper.make_node("Softmax", ["s"], ["y"], axis=-1),
         ],
-        {"w": np.array([[-4, 0]] * 3, np.float32)},
+        {"w": np.stack([left, -left], axis=1)},
         [None, 3, 48, 192],
         2,
     )
@@ -98,6 +98,7 @@ def draw(directory: Path, count: int) -> Path:
         page = np.full((288, 400, 3), 255, np.uint8)
         for left, top, right, bottom in BARS:
             cv2.rectangle(page, (left, top), (right - 1, bottom - 1), (0, 0, 0), -1)
+            cv2.rectangle(page, (left, top), (left + (right - left) // 5, bottom - 1), (60, 60, 60), -1)
         cv2.imwrite(str(directory / f"{index}.png"), page)
         regions = [
             {"transcription": "A", "points": [[left, top], [right, top], [right, bottom], [left, bottom]]}
@@ -129,7 +130,7 @@ def test_every_model_gets_a_row_for_each_form_and_the_artifact_reads(models: Pat
     assert [row["model"] for row in rows] == names
     assert [row["variant"] for row in rows] == ["fp32", "int8"] * 3
     assert [row["metric"] for row in rows] == ["hmean"] * 2 + ["cer"] * 2 + ["accuracy"] * 2
-    assert [row["value"] for row in rows] == [1.0, 1.0, 0.0, 0.0, 0.5, 0.5]
+    assert [row["value"] for row in rows] == [1.0, 1.0, 0.0, 0.0, 1.0, 1.0]
     for name in set(names):
         assert sum(row["chosen"] for row in rows if row["model"] == name) == 1
     assert all(0 <= share <= 1 for share in stages)
@@ -150,6 +151,25 @@ def test_without_truth_int8_is_measured_against_fp32(models: Path, pages: Path, 
     assert (det["metric"], det["value"]) == ("hmean against fp32", 1.0)
     assert (rec["metric"], rec["value"]) == ("cer against fp32", 0.0)
     assert report["truth"] is None
+
+
+def test_int8_that_reads_worse_is_refused_however_fast(
+    models: Path, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def blind(model_dir: Path, feeds, out: Path, **_: object) -> None:
+        model = onnx.load(model_dir / "model.onnx")
+        for tensor in model.graph.initializer:
+            if tensor.name == "classes":  # every column is blank
+                tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
+        out.mkdir(parents=True)
+        onnx.save(model, out / "model.onnx")
+
+    monkeypatch.setattr("compress.ocr.quantize", blind)
+    monkeypatch.setattr("compress.ocr.interleaved_medians_ms", lambda *_: {"fp32": 2.0, "int8": 1.0})
+    report = compress_ocr(models, pages, pages / "Label.txt", profile(), tmp_path / "out")
+    chosen = {row["model"]: row["variant"] for row in report["rows"] if row["chosen"]}
+    assert chosen == {"ocr-det": "int8", "ocr-rec": "fp32", "ocr-cls": "int8"}
+    assert report["rows"][3]["value"] == 1.0
 
 
 def test_a_profile_without_int8_keeps_fp32_and_says_why(models: Path, pages: Path, tmp_path: Path):
