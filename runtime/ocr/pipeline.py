@@ -28,6 +28,7 @@ from runtime.predictor import Backend, Predictor, RunOptions, load_predictor
 
 _CLS_HEIGHT, _CLS_WIDTH = 48, 192  # PP-OCR mobile cls v2.0
 _CLS_BATCH = 8
+_SLIVER = 3  # pixels of the page; nobody can read lower lines
 _MAX_SIDE = 16_000  # pixels; OpenCV warps up to 32,767
 
 
@@ -84,13 +85,17 @@ class OcrPipeline:
 
         Returns:
             (N, 4, 2) corners in pixels, clockwise from the upper left; they may reach over the page's edges.
+            Slivers of lines that the page's edge cuts off are left out.
         """
         height, width = image.shape[:2]
         limits = self.settings
         size = det_size(height, width, limit_side=limits.det_limit_side, min_side=limits.det_min_side)
         probabilities = _run(self.det, det_tensor(image, size))[0, 0]
         scale = np.array((width / size[1], height / size[0]), np.float32)
-        return np.multiply(boxes_from_map(probabilities, limits), scale)
+        boxes = np.multiply(boxes_from_map(probabilities, limits), scale)
+        inside = boxes.clip(0, np.array((width, height), np.float32))
+        across, down = (np.linalg.norm(inside[:, corner] - inside[:, 0], axis=1) for corner in (1, 3))
+        return np.asarray(boxes[np.minimum(across, down) > _SLIVER], np.float32)
 
     def orient(self, crops: Sequence[NDArray[np.uint8]]) -> list[tuple[int, float]]:
         """Tell which lines stand on their head.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +20,19 @@ _UPRIGHT_RATIO = 1.5  # a crop so much higher than wide holds a line that runs d
 
 
 def det_size(height: int, width: int, *, limit_side: int, min_side: int) -> tuple[int, int]:
-    """The size at which det sees a page: enlarged until the shorter side has ``min_side``, if the longer one allows it.
+    """The size at which det sees a page.
+
+    Small pages are enlarged until the shorter side has ``min_side``, if the longer one stays within ``limit_side``.
+    Large ones shrink to as many pixels as a square of ``limit_side`` has: by area and not by the longer side, since a
+    long strip with two lines of small print costs little and would become unreadable.
 
     Returns:
-        Height and width, multiples of 32, neither above ``limit_side`` by more than rounding.
+        Height and width, multiples of 32.
     """
-    scale = min(max(1.0, min_side / min(height, width)), limit_side / max(height, width))
-    return max(_STRIDE, round(height * scale / _STRIDE) * _STRIDE), max(
-        _STRIDE, round(width * scale / _STRIDE) * _STRIDE
-    )
+    enlarge = min(min_side / min(height, width), limit_side / max(height, width))
+    scale = enlarge if enlarge > 1 else min(1.0, limit_side / math.sqrt(height * width))
+    rows, columns = (max(1, round(side * scale / _STRIDE)) * _STRIDE for side in (height, width))
+    return rows, columns
 
 
 def det_tensor(image: Image, size: tuple[int, int]) -> Tensor:
