@@ -44,7 +44,7 @@ from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor,
 Progress = Callable[[str, float], None]
 _STAGES = ("det", "rec", "cls")
 _METRICS = {"det": ("hmean", True), "rec": ("cer", False), "cls": ("accuracy", True)}
-# how much calibration data is looked at: more changed nothing measurable on PP-OCRv4 and takes PaddleSlim longer
+# how much calibration data is looked at: ranges need few values, and PaddleSlim takes a second for each det picture
 _PICTURES = 12
 _FEEDS = {"det": 12, "rec": 12, "cls": 8}
 _MAX_LINES = 200  # that rec and cls are measured on

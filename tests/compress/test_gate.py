@@ -70,6 +70,8 @@ class SpeedCase:
         SpeedCase("accurate and faster", True, 9.0, True),
         SpeedCase("accurate but slower", True, 11.0, False),
         SpeedCase("accurate but no faster", True, 10.0, False),
+        SpeedCase("accurate and faster by just enough", True, 9.5, True),
+        SpeedCase("accurate and faster by less than the noise", True, 9.6, False),
         SpeedCase("faster but not accurate", False, 1.0, False),
     ],
     ids=lambda case: case.name,
