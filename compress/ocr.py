@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +40,7 @@ from devices.profile import Profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry
 from runtime.ocr.models import DICTIONARY_NAME, OcrModels, read_ocr_models
 from runtime.ocr.pipeline import OcrPipeline, load_ocr
+from runtime.ocr.preprocess import det_tensor, line_tensor
 from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor, model_files
 
 Progress = Callable[[str, float], None]
@@ -48,9 +50,8 @@ _METRICS = {"det": ("hmean", True), "rec": ("cer", False), "cls": ("accuracy", T
 _PICTURES = 12
 _FEEDS = {"det": 12, "rec": 12, "cls": 8}
 _MAX_LINES = 200  # that rec and cls are measured on
-_GOLDEN_SHAPES = {"det": (1, 3, 96, 160), "rec": (1, 3, 48, 64), "cls": (1, 3, 48, 192)}
-# INT8 kernels of other processors round differently, and every output here is a probability
-_TOLERANCES = {"fp32": 1e-3, "int8": 0.1}
+# of golden outputs, which are probabilities; INT8 kernels round differently from each other
+_FP32_TOLERANCE, _INT8_TOLERANCES = 1e-3, (0.1, 0.9)
 
 
 def compress_ocr(
@@ -76,7 +77,7 @@ def compress_ocr(
             pictures.
         profile: Whose backend, threads and gate apply.
         out: The artifact's directory; made if needed.
-        seed: Of the noise in the golden inputs.
+        seed: Noted in the report; nothing here is random.
         progress: Called with a stage and the share of it that is done, 0 to 1.
         evaluation: A directory with ``Label.txt``, in place of ``truth``.
 
@@ -116,7 +117,7 @@ def compress_ocr(
             chosen[stage] = tried.directory
             rows += tried.rows
         report("quantize and measure", 1.0)
-        _write(out, chosen, source, profile, seed)
+        _write(out, chosen, source, profile)
     fingerprints = {"models": fingerprint(models), "calibration": fingerprint(calibration)}
     if label_file:
         fingerprints["truth"] = fingerprint(label_file)
@@ -258,7 +259,7 @@ def _measure(stage: str, pipeline: OcrPipeline, data: Sequence[TruePage]) -> flo
     return accuracy(answers, np.repeat([0, 180], len(crops)))
 
 
-def _write(out: Path, chosen: dict[str, Path], source: OcrModels, profile: Profile, seed: int) -> None:
+def _write(out: Path, chosen: dict[str, Path], source: OcrModels, profile: Profile) -> None:
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / "golden", ignore_errors=True)
     (out / "golden").mkdir()
@@ -270,7 +271,8 @@ def _write(out: Path, chosen: dict[str, Path], source: OcrModels, profile: Profi
         precision: Literal["fp32", "int8"] = "int8" if directory.parent.name == "int8" else "fp32"
         files = model_files(out / stage, f"ocr-{stage}", precision=precision)
         golden = f"golden/{stage}.npz"
-        _write_golden(out / golden, load_predictor(files, backend, _options(profile)), stage, seed)
+        _write_golden(out / golden, load_predictor(files, backend, _options(profile)), stage)
+        tolerance = _int8_tolerance(out / golden, files) if precision == "int8" else _FP32_TOLERANCE
         entries.append(
             ModelEntry(
                 name=f"ocr-{stage}",
@@ -278,7 +280,7 @@ def _write(out: Path, chosen: dict[str, Path], source: OcrModels, profile: Profi
                 precision=precision,
                 backend=backend,
                 golden=golden,
-                tolerance=_TOLERANCES[precision],
+                tolerance=tolerance,
             )
         )
     # one character a line, as read: from dict.txt, or from the model's own metadata
@@ -286,15 +288,43 @@ def _write(out: Path, chosen: dict[str, Path], source: OcrModels, profile: Profi
     Artifact(kind="ocr", profile=profile.name, models=tuple(entries), ocr=source.settings).write(out)
 
 
-def _write_golden(path: Path, predictor: Predictor, stage: str, seed: int) -> None:
-    """A small input and the output of the model as it will be served; noise on a ramp reaches all of the network."""
-    shape = _GOLDEN_SHAPES[stage]
-    ramp = np.linspace(-1, 1, shape[-1], dtype=np.float32)
-    noise = np.random.default_rng(seed).normal(0, 0.3, shape).astype(np.float32)
+def _write_golden(path: Path, predictor: Predictor, stage: str) -> None:
+    """A small drawn input and the output of the model as it will be served.
+
+    Drawn and not taken from the calibration pictures, which may be customers'; text and not noise, because det
+    answers zero to noise, and so would a broken det.
+    """
     name = predictor.inputs[0].name
-    feed: NDArray[np.float32] = (ramp + noise).astype(np.float16).astype(np.float32)
+    feed = _golden_feed(stage)
     arrays = {f"{GOLDEN_OUTPUT}{key}": value for key, value in predictor.run({name: feed}).items()}
     np.savez_compressed(path, **{f"{GOLDEN_INPUT}{name}": feed}, **arrays)
+
+
+def _int8_tolerance(golden: Path, files: ModelFiles) -> float:
+    """Half as much again as two backends differ: other processors round in other places, as other libraries do.
+
+    Where an output is steep, as at the edge of a det region, that is much (0.57 on PP-OCRv4), yet less than the whole
+    step that a det which finds nothing is off by.
+    """
+    least, most = _INT8_TOLERANCES
+    if files.format != "onnx":
+        return least
+    with np.load(golden) as arrays:
+        feeds = {key.removeprefix(GOLDEN_INPUT): arrays[key] for key in arrays.files if key.startswith(GOLDEN_INPUT)}
+        outputs = [load_predictor(files, backend).run(feeds) for backend in ("openvino", "onnxruntime")]
+    apart = max(
+        float(np.abs(np.subtract(value, outputs[1][name], dtype=np.float32)).max())
+        for name, value in outputs[0].items()
+    )
+    return min(most, max(least, 1.5 * apart))
+
+
+def _golden_feed(stage: str) -> NDArray[np.float32]:
+    image = np.full((96, 160, 3), 255, np.uint8)
+    cv2.putText(image, "EDGE 2026", (8, 56), cv2.FONT_HERSHEY_SIMPLEX, 0.85, (20, 20, 20), 2)
+    if stage == "det":
+        return det_tensor(image, (96, 160))
+    return line_tensor([image[24:72]], 48, 192 if stage == "cls" else 160)
 
 
 def _options(profile: Profile) -> RunOptions:
