@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -84,6 +85,7 @@ class Piece:
 
 
 Row = tuple[Piece, ...]  # left to right
+_LEVEL = 0.55  # pieces are level when their middles are less than this share of the lower one's height apart
 
 
 def rows_of(pages: Sequence[ReadPage]) -> list[Row]:
@@ -112,18 +114,23 @@ def _page_rows(pieces: list[Piece]) -> list[Row]:
     Comparing with the last piece rather than the row's mean follows rows that a perspective slants.
     """
     chains: list[list[Piece]] = []
+    ends: list[tuple[float, int]] = []  # height of each chain's last piece, sorted, and the chain's index
     for piece in sorted(pieces, key=lambda piece: piece.left):
+        reach = _LEVEL * piece.height
+        near = range(bisect_left(ends, (piece.middle - reach, -1)), bisect_right(ends, (piece.middle + reach, -1)))
         best, distance = None, math.inf
-        for chain in chains:
-            last = chain[-1]
+        for place in near:
+            last = chains[ends[place][1]][-1]
             apart = abs(last.middle - piece.middle)
-            overlap = last.right - piece.left
-            if apart < min(0.55 * min(last.height, piece.height), distance) and overlap < 0.8 * piece.height:
-                best, distance = chain, apart
+            if apart < min(_LEVEL * last.height, distance) and last.right - piece.left < 0.8 * piece.height:
+                best, distance = place, apart
         if best is None:
-            chains.append([piece])
+            chains.append([])
+            index = len(chains) - 1
         else:
-            best.append(piece)
+            index = ends.pop(best)[1]
+        chains[index].append(piece)
+        insort(ends, (piece.middle, index))
     return [tuple(chain) for chain in sorted(chains, key=lambda chain: median(piece.middle for piece in chain))]
 
 

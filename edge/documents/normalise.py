@@ -14,7 +14,7 @@ _HALF = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not 
 _HALF |= {0x3000: ord(" "), ord("￥"): ord("¥"), ord("—"): ord("-"), ord("–"): ord("-"), ord("−"): ord("-")}
 
 DATE = r"(?:(?:19|20)\d{2}\s*[年./-]\s*\d{1,2}\s*[月./-]\s*\d{1,2}(?!\d)\s*日?|(?<!\d)(?:19|20)\d{6}(?!\d))"
-AMOUNT = r"[+-]?\s*¥?\s*[+-]?\d[\d,.]*\d?\s*(?:万)?"
+AMOUNT = r"[+-]?\s*¥?\s*[+-]?\d(?:[\d,.]{0,20}\d)?\s*万?"  # bounded: text layers of hostile PDFs hold anything
 ID_NUMBER = r"(?<!\d)(?:\d[ ]?){17}[\dXx](?!\d)"
 CAPITALS = r"[零〇壹贰叁肆伍陆柒捌玖拾佰仟百千万亿]+[元圆][零〇壹贰叁肆伍陆柒捌玖角分整正]*"
 

@@ -45,7 +45,7 @@ _ROLES = {heading: role for role, headings in _HEADINGS.items() for heading in h
 _HEADING = re.compile("|".join(sorted(_ROLES, key=len, reverse=True)))
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
-_CENTS = re.compile(r"[+-]?¥?\d[\d,.]*\.\d{2}(?!\d)")
+_CENTS = re.compile(r"[+-]?¥?\d[\d,.]{0,20}\.\d{2}(?!\d)")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -44,3 +45,11 @@ def test_every_missing_field_is_named(page: Build) -> None:
 def test_the_example_policy_weighs_only_problems_that_exist(request: pytest.FixtureRequest) -> None:
     policy = load_policy(request.config.rootpath / "examples" / "policy.toml")
     assert set(policy.documents.problems) <= PROBLEM_CODES
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("text", ["1" * 20_000, "1," * 10_000, "住址" * 10_000, "月收入" * 7_000, "2026-01-0" * 2_000])
+def test_a_hostile_text_layer_takes_no_more_than_a_moment(page: Build, kind: str, text: str) -> None:
+    begin = time.perf_counter()
+    extract(kind, [page((0, 0, text), (0, 40, "交易日期 余额 金额"), (0, 80, text))])
+    assert time.perf_counter() - begin < 1.5  # it is linear; one pattern that was not took 4 s here

@@ -92,3 +92,7 @@ def test_an_ambiguous_income_is_missing_not_guessed(page: Build) -> None:
 def test_a_yearly_income_is_not_taken_for_a_monthly_one(page: Build) -> None:
     cells = changed(changed(LETTER, "平均月收入", "总收入"), "12,000.50", "144,006.00")
     assert extract("income_proof", [page(*cells)]).value("monthly_income") is None
+
+
+def test_a_comma_after_the_amount_is_no_part_of_it(page: Build) -> None:
+    assert extract("income_proof", [page(*changed(LETTER, "元,", ","))]).value("monthly_income") == 12000.5
