@@ -43,6 +43,7 @@ _HEADINGS = {
 }
 _ROLES = {heading: role for role, headings in _HEADINGS.items() for heading in headings}
 _HEADING = re.compile("|".join(sorted(_ROLES, key=len, reverse=True)))
+_MOST_COLUMNS = 40
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
 _CENTS = re.compile(r"[+-]?¥?\d[\d,.]{0,20}\.\d{2}(?!\d)")
@@ -151,14 +152,12 @@ def _unbalanced(rows: Sequence[dict[str, Any]]) -> list[int]:
 
 def _columns(row: Row) -> list[_Column]:
     """The columns that ``row`` heads; none if it is no heading."""
-    columns = []
-    for piece in row:
-        for match in _HEADING.finditer(piece.text):
-            part = piece.part(*match.span())
-            columns.append(_Column(_ROLES[match[0]], part.left, part.right))
-    roles = {column.role for column in columns}
-    is_heading = "date" in roles and "balance" in roles and roles & {"amount", "out", "in"}
-    return columns if is_heading else []
+    found = [(piece, match) for piece in row for match in _HEADING.finditer(piece.text)]
+    roles = {_ROLES[match[0]] for _, match in found}
+    if not {"date", "balance"} <= roles or not roles & {"amount", "out", "in"} or len(found) > _MOST_COLUMNS:
+        return []
+    parts = [(_ROLES[match[0]], piece.part(*match.span())) for piece, match in found]
+    return [_Column(role, part.left, part.right) for role, part in parts]
 
 
 def _entries(rows: Sequence[Row]) -> list[_Entry]:
