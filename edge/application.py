@@ -2,8 +2,8 @@
 
 An application comes from a directory (``read_directory``) or from the parts of an HTTP request (``from_parts``); both
 end in the same ``Submission``. Nothing is repaired or guessed: what does not fit the contract is refused with the
-place, the value seen (shortened) and what was expected. An unknown key is refused too, so that a misspelt one is not
-passed over and no personal data comes in that nobody asked for.
+place, the value seen (shortened) and what was expected. Every key of the contract
+is required, so a misspelt one is missed; a key beyond the contract is left unread and goes nowhere.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ ZonedTime = Annotated[datetime, BeforeValidator(_zoned)]
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
 class Applicant(_Schema):
@@ -263,8 +263,6 @@ def _expectation(error: ErrorDetails) -> str:
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "missing":
         return "is missing."
-    if kind == "extra_forbidden":
-        return "is a field that the contract does not know."
     if kind == "string_too_long":
         return f"has {len(value):,} characters; at most {context['max_length']:,} are read."
     if kind == "value_error":

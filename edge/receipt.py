@@ -175,7 +175,9 @@ def _reasons(receipt: Receipt) -> Table:
     table = Table("分值", "原因", "依据", "code", title="评分原因 reasons", title_justify="left")
     table.columns[0].justify = "right"
     for reason in receipt.reasons:
-        table.add_row(str(reason.contribution), Text(reason.text), Text("\n".join(reason.evidence)), Text(reason.code))
+        table.add_row(
+            str(reason.contribution), _whole(reason.text), _whole("\n".join(reason.evidence)), _whole(reason.code)
+        )
     table.add_section()
     table.add_row(str(sum(reason.contribution for reason in receipt.reasons)), "合计 score")
     return table
@@ -186,12 +188,15 @@ def _document(document: ReadDocument) -> Table:
     title = f"{KIND_NAMES.get(document.kind, '')} {document.kind}: {document.file}"
     table = Table("字段", "读取值", "置信度", title=Text(title), title_justify="left")
     for name, read in document.fields.items():
-        table.add_row(f"{names.get(name, '')} {name}", Text(_value(read.value)), f"{read.confidence:.2f}")
+        table.add_row(f"{names.get(name, '')} {name}", _whole(_value(read.value)), f"{read.confidence:.2f}")
     for problem in document.problems:
-        table.add_row(
-            Text(problem.field or "-"), Text(problem.text, style="yellow"), Text(problem.code, style="yellow")
-        )
+        table.add_row(_whole(problem.field or "-"), _whole(problem.text, "yellow"), _whole(problem.code, "yellow"))
     return table
+
+
+def _whole(text: str, style: str = "") -> Text:
+    """Text that is broken where a column ends, never cut: Chinese has no spaces at which rich would break it."""
+    return Text(text, style=style, overflow="fold")
 
 
 def _value(value: object) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from devices.errors import BundleError
+from devices.errors import BundleError, PolicyError, RequestError
 from devices.profile import Backend, Profile, parse_profile
 from devices.state import ensure_state_dir
 from edge.application import from_parts
@@ -71,6 +71,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
 
     Raises:
         BundleError: A part that scoring needs is missing, or a file of it is malformed.
+        PolicyError: The policy is malformed, or does not know a label of the text model.
         BackendError: No backend serves one of the models.
     """
     profile = parse_profile(_file(bundle, PROFILE_NAME), PROFILE_NAME)
@@ -84,6 +85,13 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     text = _text(_only(parts, "text", bundle), loader.predictors)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
     text.classify(["预热"])
+    policy = load_policy(_file(bundle, POLICY_NAME))
+    if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
+        raise PolicyError(
+            f"The text model gives the label {unknown[0]!r}, which {POLICY_NAME} of the bundle does not weigh.",
+            state="Nothing was loaded.",
+            remedy="Add the label under [text.labels] and build the bundle again.",
+        )
 
     models = [
         ModelReference(name=name, sha256=each.sha256, backend=each.backend, precision=each.precision)
@@ -101,7 +109,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         ocr=ocr,
         text=text,
         behaviour=behaviour,
-        policy=load_policy(_file(bundle, POLICY_NAME)),
+        policy=policy,
         identity=identity,
     )
 
@@ -141,7 +149,10 @@ def name_uploads(application: bytes, uploads: Sequence[UploadedFile]) -> dict[st
     files: dict[str, bytes] = {}
     for upload in uploads:
         named_by_field = upload.field in wanted and upload.filename not in wanted
-        files[upload.field if named_by_field else upload.filename or upload.field] = upload.data
+        name = upload.field if named_by_field else upload.filename or upload.field
+        if name in files:
+            raise RequestError(f"The request holds the file {name!r} twice.")
+        files[name] = upload.data
     return files
 
 

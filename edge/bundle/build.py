@@ -43,12 +43,13 @@ def build_bundle(
     """Write the bundle to ``out``, replacing an earlier bundle there.
 
     Raises:
-        BundleError: ``out`` holds something else, an artifact is none or is there twice, or the policy is malformed.
+        BundleError: ``out`` holds something else, an artifact is there twice.
+        ModelError: An artifact is none.
+        PolicyError: The policy cannot be read or is malformed.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST_NAME).is_file():
         raise BundleError(f"{out} holds files that are no bundle.", remedy="Name an empty or new directory with --out.")
-    policy_bytes = policy.read_bytes()
-    load_policy(policy_bytes)
+    load_policy(policy)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         draft = Path(scratch) / "bundle"
@@ -59,7 +60,7 @@ def build_bundle(
             if target.exists():
                 raise BundleError(f"Two artifacts would both be {target.name} in the bundle: {artifact} is the second.")
             shutil.copytree(artifact, target)
-        (draft / POLICY_NAME).write_bytes(policy_bytes)
+        shutil.copyfile(policy, draft / POLICY_NAME)
         (draft / PROFILE_NAME).write_bytes(profile_toml)
         manifest = Manifest(
             name=name,

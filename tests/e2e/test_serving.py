@@ -94,7 +94,7 @@ def test_bad_applications_are_refused_with_the_place(url: str) -> None:
     def send(change: Any) -> requests.Response:
         return requests.post(f"{url}/v1/score", files=parts(change), timeout=60)
 
-    refused(send(lambda a: a["loan"].update(purpose="")), "APP-001", "purpose")
+    refused(send(lambda a: a["loan"].update(purpose="")), "TEXT-001", "purpose")
     refused(send(lambda a: a["loan"].update(purpose="借" * 100_000)), "TEXT-001", "purpose", "100,000")
     refused(send(lambda a: a["transactions"][3].update(amount=math.nan)), "APP-001", "transactions")
     refused(send(lambda a: a.pop("loan")), "APP-001", "loan")
