@@ -79,6 +79,8 @@ def ocr(models: Path, images: Sequence[Path], backend: Backend | None) -> Result
     results: list[dict[str, Any]] = [{"file": str(image), "lines": _read(pipeline, image)} for image in images]
     table = Table("File", "Text", "Confidence")
     for result in results:
+        if not result["lines"]:
+            table.add_row(str(result["file"]), "[dim]no text found[/]", "")
         for index, line in enumerate(result["lines"]):
             table.add_row("" if index else str(result["file"]), line["text"], f"{line['confidence']:.2f}")
     return Result({"results": results}, table)
