@@ -84,8 +84,19 @@ class ErnieModel(paddle.nn.Layer):
 
     def forward(self, input_ids: Any, token_type_ids: Any) -> Any:
         """Ids (B, T) to the last layer's vectors (B, T, H)."""
-        mask = (input_ids == self._pad_id).astype("float32").unsqueeze([1, 2]) * _MASKED  # (B, 1, 1, T)
-        return self.encoder(self.embeddings(input_ids, token_type_ids), mask)
+        return self.states(input_ids, token_type_ids)[-1]
+
+    def states(self, input_ids: Any, token_type_ids: Any) -> list[Any]:
+        """Ids (B, T) to each layer's vectors, every one (B, T, H)."""
+        mask = self.is_padding(input_ids).unsqueeze([1, 2]) * _MASKED  # (B, 1, 1, T)
+        found = [self.embeddings(input_ids, token_type_ids)]
+        for layer in self.encoder.layers:
+            found.append(layer(found[-1], mask))
+        return found[1:]
+
+    def is_padding(self, input_ids: Any) -> Any:
+        """(B, T) float32, 1 at padding."""
+        return (input_ids == self._pad_id).astype("float32")
 
 
 class ErnieClassifier(paddle.nn.Layer):

@@ -1,0 +1,142 @@
+"""Distillation on random networks: where a student starts, and that it comes closer to its teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compress.distill import (
+    DistillSettings,
+    chosen_layers,
+    distil,
+    distiller,
+    initial_weights,
+    student_config,
+)
+from compress.ernie.batches import learning_rate, length_batches, pad
+from compress.ernie.checkpoint import ErnieConfig, Weights
+from compress.ernie.model import build_model, model_weights
+from compress.paddle_env import paddle
+from devices.errors import CompressionError
+
+TEACHER = ErnieConfig(
+    vocab_size=60,
+    hidden_size=24,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=40,
+    max_position_embeddings=32,
+    type_vocab_size=2,
+    initializer_range=0.3,
+    id2label={0: "a", 1: "b", 2: "c"},
+    problem_type="multi_label_classification",
+)
+BIG = TEACHER.model_copy(update={"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12})
+
+
+@pytest.mark.parametrize(
+    ("teacher", "size", "expected"),
+    [
+        (BIG, "nano", (4, 312, 12, 1248)),
+        (BIG, "mini", (6, 384, 12, 1536)),
+        (BIG, "3x768x12", (3, 768, 12, 40)),
+        (TEACHER, "nano", (2, 24, 4, 40)),
+        (TEACHER, "4x24x4", (2, 24, 4, 40)),
+        (TEACHER, "1x8x2", (1, 8, 2, 32)),
+    ],
+)
+def test_a_student_has_its_size_but_is_always_smaller(
+    teacher: ErnieConfig, size: str, expected: tuple[int, ...]
+) -> None:
+    got = student_config(teacher, size)
+    assert (got.num_hidden_layers, got.hidden_size, got.num_attention_heads, got.intermediate_size) == expected
+    assert got.labels == teacher.labels
+
+
+@pytest.mark.parametrize("size", ["pico", "2x24", "0x24x4", "2x24x-4", "2x24x5"])
+def test_a_size_that_cannot_be_is_refused(size: str) -> None:
+    with pytest.raises(CompressionError, match=size):
+        student_config(BIG, size)
+
+
+def test_layers_are_spread_and_the_last_is_always_taken() -> None:
+    assert chosen_layers(BIG, student_config(BIG, "nano")) == [2, 5, 8, 11]
+    assert chosen_layers(BIG, student_config(BIG, "mini")) == [1, 3, 5, 7, 9, 11]
+    assert chosen_layers(TEACHER, student_config(TEACHER, "1x24x4")) == [3]
+
+
+def test_a_student_of_the_teachers_width_starts_from_its_layers() -> None:
+    teacher = teacher_weights()
+    start = initial_weights(teacher, TEACHER, student_config(TEACHER, "2x24x4"), seed=0)
+    for name, origin in (("encoder.layers.0.linear1", "encoder.layers.1.linear1"), ("pooler.dense",) * 2):
+        np.testing.assert_array_equal(start[f"ernie.{name}.weight"], teacher[f"ernie.{origin}.weight"])
+    np.testing.assert_array_equal(start["classifier.weight"], teacher["classifier.weight"])
+
+
+def test_a_narrower_student_keeps_which_words_are_alike() -> None:
+    teacher = teacher_weights()
+    name = "ernie.embeddings.word_embeddings.weight"
+    teacher[name][7] = teacher[name][8]
+    start = initial_weights(teacher, TEACHER, student_config(TEACHER, "2x12x4"), seed=0)
+    np.testing.assert_allclose(start[name][7], start[name][8], atol=1e-6)
+    assert np.linalg.norm(start[name]) > 0.75 * np.linalg.norm(teacher[name])
+    assert start["classifier.weight"].shape == (12, 3)
+
+
+@pytest.mark.parametrize("size", ["2x24x4", "1x12x2"])
+def test_a_student_comes_closer_to_its_teacher(size: str) -> None:
+    teacher, student = teacher_weights(), student_config(TEACHER, size)
+    random = np.random.default_rng(0)
+    rows = [[1, *random.integers(5, 60, random.integers(3, 20)).tolist(), 2] for _ in range(240)]
+    targets = random.integers(0, 2, (20, 3)).astype(np.float32)
+    seen: list[tuple[str, float]] = []
+    settings = DistillSettings(epochs=4, peak=3e-3, label_weight=0.01)
+    got = distil(
+        teacher, TEACHER, student, rows, targets, seed=0, settings=settings, progress=lambda *each: seen.append(each)
+    )
+    wanted = answers(TEACHER, teacher, rows)
+    before = np.abs(answers(student, initial_weights(teacher, TEACHER, student, seed=0), rows) - wanted).mean()
+    after = np.abs(answers(student, got, rows) - wanted).mean()
+    assert after < 0.7 * before
+    assert seen[-1] == ("student", 1.0)
+    assert ("teacher", 1.0) in seen
+
+
+def test_a_layer_that_paddleslim_would_miss_is_named_with_what_is_near() -> None:
+    class Wrong(paddle.nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sentence = paddle.nn.Identity()
+            self.logits = paddle.nn.Identity()
+
+    with pytest.raises(ValueError, match=r"Wrong has no layer 'sentences'; near it are \['sentence'"):
+        distiller(Wrong(), Wrong(), hidden_weight=1.0)
+
+
+def test_batches_hold_every_text_once_and_like_lengths_together() -> None:
+    random = np.random.default_rng(0)
+    lengths = random.integers(3, 100, 500).tolist()
+    batches = list(length_batches(lengths, 8, random))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
+    spread = np.mean([np.ptp([lengths[index] for index in batch]) for batch in batches])
+    assert spread < 15
+    assert pad([[1, 2], [1, 5, 2]], 9).tolist() == [[1, 2, 9], [1, 5, 2]]
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
+    rates = [learning_rate(step, 100, 1.0) for step in range(101)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[100] == 0
+    assert rates[55] == pytest.approx(0.5)
+
+
+def teacher_weights() -> Weights:
+    paddle.seed(3)
+    return model_weights(build_model(TEACHER))
+
+
+def answers(config: ErnieConfig, weights: Weights, rows: list[list[int]]) -> np.ndarray:
+    model = build_model(config, weights)
+    ids = paddle.to_tensor(pad(rows, 0))
+    return model(ids, paddle.zeros_like(ids)).numpy()
