@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ def width_bucket(width: int) -> int:
 
 
 def group_by_width(widths: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """Group lines of similar width into batches.
+    """Group lines of similar width into batches of one, two, four or eight, so that few shapes occur.
 
     Args:
         widths: Of each line at rec's height, in pixels.
@@ -32,18 +32,25 @@ def group_by_width(widths: Sequence[int]) -> list[tuple[int, list[int]]]:
     Returns:
         Batches, the widest first: their width, and the places in ``widths`` of their lines.
     """
-    batches: list[tuple[int, list[int]]] = []
+    groups: list[tuple[int, list[int]]] = []
     padding = 0
     for index in sorted(range(len(widths)), key=lambda each: (-widths[each], each)):
         bucket = width_bucket(widths[index])
-        if batches and len(batches[-1][1]) < _MAX_BATCH:
-            padding += batches[-1][0] - bucket
+        if groups and len(groups[-1][1]) < _MAX_BATCH:
+            padding += groups[-1][0] - bucket
             if padding <= _CALL_COLUMNS:
-                batches[-1][1].append(index)
+                groups[-1][1].append(index)
                 continue
-        batches.append((bucket, [index]))
+        groups.append((bucket, [index]))
         padding = 0
-    return batches
+    return [(width_bucket(widths[part[0]]), part) for _, group in groups for part in _in_powers_of_two(group)]
+
+
+def _in_powers_of_two(group: list[int]) -> Iterator[list[int]]:
+    while group:
+        size = 1 << (len(group).bit_length() - 1)
+        yield group[:size]
+        group = group[size:]
 
 
 def ctc_decode(probabilities: NDArray[np.float32], characters: Sequence[str]) -> list[tuple[str, float]]:
