@@ -111,9 +111,9 @@ def _text_lines(page: pdfium.PdfPage, width: int, height: int) -> tuple[Line, ..
     centres = corners.mean(axis=1)
     shown = np.all((centres >= 0) & (centres <= (width, height)), axis=1)
     corners = corners.clip(0, np.array([width, height], np.float32))
-    # the page itself may be turned: its x axis tells; PDF counts against the clock, pixels with it
+    # the page itself may be turned: its x axis tells. Both angles count with the clock
     page_angle = math.atan2(to_pixels[1, 0], to_pixels[0, 0])
-    turned = np.array([page_angle - angle for _, _, angle in characters])
+    turned = np.array([page_angle + angle for _, _, angle in characters])
     quarters = np.round(turned / (math.pi / 2)).astype(np.intp) % 4
     lines: list[Line] = []
     for quarter in range(4):
@@ -125,7 +125,7 @@ def _text_lines(page: pdfium.PdfPage, width: int, height: int) -> tuple[Line, ..
 
 
 def _characters(text_page: pdfium.PdfTextPage) -> Iterator[tuple[str, list[tuple[float, float]], float]]:
-    """Every visible character with its corners in points and its angle in radians against the clock."""
+    """Every visible character with its corners in points and its angle in radians with the clock."""
     left, bottom, right, top = (ctypes.c_double() for _ in range(4))
     rect = raw.FS_RECTF()
     high = 0  # first half of a surrogate pair

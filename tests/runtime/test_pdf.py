@@ -1,0 +1,200 @@
+"""PDFs written by hand, byte by byte, so that every oddity is on purpose."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from devices.errors import PdfError
+from runtime.images import Page, load_pages
+
+HELLO = "BT /F 20 Tf 100 700 Td (Hello branch) Tj ET"
+PICTURE = "q 595 0 0 842 0 0 cm BI /W 1 /H 1 /BPC 8 /CS /G ID \x80 EI Q"
+
+
+def pdf(*contents: str, box: str = "0 0 595 842", page: str = "", trailer: str = "", catalog: str = "") -> bytes:
+    """One page of A4 for each content stream; /F is Helvetica."""
+    kids = " ".join(f"{4 + 2 * index} 0 R" for index in range(len(contents)))
+    objects = [
+        f"<< /Type /Catalog /Pages 2 0 R {catalog} >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(contents)} >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for index, content in enumerate(contents):
+        resources = "/Resources << /Font << /F 3 0 R >> >>"
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] {page} {resources} /Contents {5 + 2 * index} 0 R >>"
+        )
+        objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
+    body, places = b"%PDF-1.4\n", []
+    for number, text in enumerate(objects, 1):
+        places.append(len(body))
+        body += f"{number} 0 obj\n{text}\nendobj\n".encode("latin-1")
+    table = "".join(f"{place:010d} 00000 n \n" for place in places)
+    size = len(objects) + 1
+    end = f"xref\n0 {size}\n0000000000 65535 f \n{table}trailer\n<< /Size {size} /Root 1 0 R {trailer} >>\n"
+    return body + f"{end}startxref\n{len(body)}\n%%EOF\n".encode()
+
+
+def only_page(data: bytes) -> Page:
+    (page,) = load_pages(data)
+    return page
+
+
+def ink_box(page: Page) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is dark, in pixels."""
+    rows, columns = np.nonzero(page.image.min(axis=2) < 128)
+    return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
+
+
+def assert_box_holds_ink(page: Page) -> None:
+    """The one line's box surrounds the page's ink, with a line's height to spare at most."""
+    assert page.lines is not None
+    (line,) = page.lines
+    corners = np.array(line.box)
+    left, top, right, bottom = ink_box(page)
+    assert (corners.min(axis=0) <= (left + 2, top + 2)).all()
+    assert (corners.max(axis=0) >= (right - 2, bottom - 2)).all()
+    assert (corners.max(axis=0) - corners.min(axis=0) <= (right - left + 50, bottom - top + 50)).all()
+
+
+def test_a_page_is_rendered_and_its_text_layer_gives_lines():
+    page = only_page(pdf(HELLO))
+    assert (page.width, page.height) == (1488, 2105)  # A4 at 180 dpi
+    assert page.image.shape == (2105, 1488, 3)
+    assert page.lines is not None
+    assert [(line.text, line.confidence) for line in page.lines] == [("Hello branch", 1.0)]
+    assert_box_holds_ink(page)
+    assert page.lines[0].box[0] == pytest.approx((250, 315), abs=15)  # 100 and 842 - 700 - 16 points at 2.5 pixels
+
+
+@pytest.mark.parametrize(("rotation", "first"), [(90, "right"), (180, "below"), (270, "left")])
+def test_boxes_follow_a_turned_page(rotation, first):
+    page = only_page(pdf(HELLO, page=f"/Rotate {rotation}"))
+    assert page.lines is not None
+    assert page.lines[0].text == "Hello branch"
+    assert_box_holds_ink(page)
+    start, end = np.array(page.lines[0].box[0]), np.array(page.lines[0].box[1])
+    along = (end - start) / np.linalg.norm(end - start)
+    assert along == pytest.approx({"right": (0, 1), "below": (-1, 0), "left": (0, -1)}[first], abs=1e-3)
+
+
+def test_boxes_count_from_the_crop_box():
+    page = only_page(pdf(HELLO, page="/CropBox [50 400 595 842]"))
+    assert (page.width, page.height) == (1363, 1105)
+    assert_box_holds_ink(page)
+
+
+@pytest.mark.parametrize("matrix", ["0 1 -1 0 300 200", "0 -1 1 0 300 600", "-1 0 0 -1 300 400"])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_text_that_is_turned_within_the_page_is_one_line(matrix, rotation):
+    page = only_page(pdf(f"BT /F 20 Tf {matrix} Tm (Sideways) Tj ET", page=f"/Rotate {rotation}"))
+    assert page.lines is not None
+    assert [line.text for line in page.lines] == ["Sideways"]
+    assert_box_holds_ink(page)
+
+
+def test_table_cells_are_separate_lines_in_reading_order():
+    rows = [("2026-01-03", "Wages", "1,200.00"), ("2026-01-04", "Rent", "-800.50")]
+    cells = [
+        f"BT /F 12 Tf {x} {700 - 20 * row} Td ({text}) Tj ET"
+        for row, texts in enumerate(rows)
+        for x, text in zip((400, 60, 200), (texts[2], texts[0], texts[1]), strict=True)
+    ]
+    page = only_page(pdf("\n".join(reversed(cells))))
+    assert page.lines is not None
+    assert [line.text for line in page.lines] == [text for texts in rows for text in texts]
+
+
+def test_one_line_written_in_pieces_is_joined():
+    page = only_page(pdf("BT /F 20 Tf 100 700 Td (Hel) Tj (lo) Tj ET BT /F 20 Tf 152 700 Td (branch) Tj ET"))
+    assert page.lines is not None
+    assert [line.text for line in page.lines] == ["Hello branch"]
+
+
+def test_bold_by_printing_twice_is_read_once():
+    twice = HELLO + " " + HELLO.replace("100 700", "100.4 700")
+    page = only_page(pdf(twice))
+    assert page.lines is not None
+    assert [line.text for line in page.lines] == ["Hello branch"]
+
+
+def test_doubled_letters_stay_doubled():
+    page = only_page(pdf("BT /F 20 Tf 100 700 Td (11,100.00 ill) Tj ET"))
+    assert page.lines is not None
+    assert [line.text for line in page.lines] == ["11,100.00 ill"]
+
+
+def test_text_outside_the_page_is_not_read():
+    page = only_page(pdf(HELLO + " BT /F 20 Tf 900 700 Td (Hidden) Tj ET"))
+    assert page.lines is not None
+    assert [line.text for line in page.lines] == ["Hello branch"]
+
+
+def test_a_page_without_text_is_left_to_ocr():
+    assert only_page(pdf("0 0 100 100 re f")).lines is None
+
+
+def test_a_scan_with_a_text_layer_is_read_from_the_picture():
+    assert only_page(pdf(PICTURE + " " + HELLO)).lines is None
+    small = PICTURE.replace("595 0 0 842", "100 0 0 100")
+    assert only_page(pdf(small + " " + HELLO)).lines is not None
+
+
+def test_form_fields_are_left_to_ocr():
+    assert only_page(pdf(HELLO, catalog="/AcroForm << /Fields [] >>")).lines is None
+
+
+def test_an_encrypted_pdf_wants_a_password():
+    text = "<" + "ab" * 32 + ">"
+    encrypt = f"/Encrypt << /Filter /Standard /V 1 /R 2 /O {text} /U {text} /P -4 >> /ID [<00> <00>]"
+    with pytest.raises(PdfError, match="encrypted and wants a password"):
+        load_pages(pdf(HELLO, trailer=encrypt))
+
+
+def test_too_many_pages_are_refused_with_both_numbers():
+    with pytest.raises(PdfError, match="4 pages; at most 3"):
+        load_pages(pdf(*[HELLO] * 4), max_pages=3)
+    assert len(load_pages(pdf(*[HELLO] * 3), max_pages=3)) == 3
+
+
+@pytest.mark.parametrize("data", [b"%PDF-1.4\n", pdf(HELLO)[:60], pdf()])
+def test_a_damaged_or_empty_pdf_is_refused(data):
+    with pytest.raises(PdfError):
+        load_pages(data)
+
+
+def test_a_pdf_cut_anywhere_gives_pages_or_a_pdf_error():
+    data = pdf(HELLO, HELLO)
+    for end in range(9, len(data), 37):
+        try:
+            load_pages(data[:end])
+        except PdfError:
+            continue
+
+
+def test_a_giant_page_is_rendered_within_bounds():
+    page = only_page(pdf(HELLO, box="0 0 14400 14400"))
+    assert page.width * page.height <= 8_010_000
+    page = only_page(pdf("", box="0 0 14400 1"))
+    assert page.height >= 1
+
+
+def test_pages_of_a_long_document_share_a_bound(monkeypatch):
+    monkeypatch.setattr("runtime.pdf.MAX_PIXELS", 2_000_000)
+    assert sum(page.width * page.height for page in load_pages(pdf(*[HELLO] * 4))) <= 2_010_000
+
+
+def test_several_threads_read_pdfs_at_once():
+    data, found = pdf(HELLO, HELLO), []
+    workers = [
+        threading.Thread(target=lambda: found.extend(len(page.lines or ()) for page in load_pages(data)))
+        for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == [1] * 8
