@@ -242,7 +242,7 @@ def _teacher_answers(
 
     OpenVINO answers several times faster than Paddle outside of training.
     """
-    export_paddle(_Tapped(model, layers), scratch / "teacher")
+    export_paddle(_Tapped(model, layers), scratch / "teacher", (LOGITS, SENTENCES))
     predictor = load_predictor(model_files(scratch / "teacher", "teacher"), "openvino", RunOptions())
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     logits = np.zeros((len(rows), len(model.config.id2label)), np.float32)
@@ -251,8 +251,7 @@ def _teacher_answers(
         part = order[start : start + _TEACHER_BATCH]
         ids = pad([rows[index] for index in part], model.config.pad_token_id)
         outputs = predictor.run({"input_ids": ids, "token_type_ids": np.zeros_like(ids)})
-        for output in outputs.values():
-            (logits if output.ndim == 2 else sentences)[part] = output
+        logits[part], sentences[part] = (outputs[spec.name] for spec in predictor.outputs)
         progress(min(1.0, (start + _TEACHER_BATCH) / len(order)))
     np.save(scratch / "logits.npy", logits)
     np.save(scratch / "sentences.npy", sentences)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,10 +17,15 @@ from runtime.text import VOCAB_NAME
 MODEL_NAME = "text-risk"
 
 
-def export_paddle(model: ErnieClassifier, out_dir: Path) -> None:
+def export_paddle(model: paddle.nn.Layer, out_dir: Path, outputs: Sequence[str] = ("logits",)) -> None:
     """Write ``inference.pdmodel`` and ``inference.pdiparams`` with free batch and length.
 
     Inputs are ``input_ids`` and ``token_type_ids``, both int64 (B, T); dropout is off in what is written.
+
+    Args:
+        model: An ``ErnieClassifier``, or a layer that takes the same inputs.
+        out_dir: Made if missing.
+        outputs: Names for what the model returns; ``jit.save`` calls outputs after the operator that made them.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     training = model.training
@@ -27,6 +33,14 @@ def export_paddle(model: ErnieClassifier, out_dir: Path) -> None:
     ids = [paddle.static.InputSpec([None, None], "int64", name=name) for name in ("input_ids", "token_type_ids")]
     paddle.jit.save(model, str(out_dir / "inference"), input_spec=ids)
     (out_dir / "inference.pdiparams.info").unlink(missing_ok=True)
+    path = out_dir / "inference.pdmodel"
+    program = paddle.base.core.ProgramDesc(path.read_bytes())  # owns the block: without this name it is freed under us
+    block = program.block(0)
+    operators = [block.op(index) for index in range(block.op_size())]
+    fetched = [operator.input("X")[0] for operator in operators if operator.type() == "fetch"]
+    for old, new in zip(fetched, outputs, strict=True):
+        block._rename_var(old.encode(), new.encode())
+    path.write_bytes(program.serialize_to_string())
     if training:
         model.train()
 
