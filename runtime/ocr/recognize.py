@@ -19,7 +19,7 @@ def width_bucket(width: int) -> int:
 
     Backends keep memory and prepared kernels for each shape they meet.
     """
-    step = max(32, 1 << (width.bit_length() - 4))
+    step = max(32, 1 << width.bit_length() >> 4)
     return -(-width // step) * step
 
 
