@@ -44,7 +44,9 @@ def tokens(text: str, max_length: int = 64, *, lowercase: bool = True) -> list[s
         ("ΣΑΣ", ["σασ"]),  # lower case goes letter by letter: no final sigma
         ("hellox 贷", ["[UNK]", "贷"]),
         ("贷[SEP]款[sep]", ["贷", "[SEP]", "款", "[UNK]", "[UNK]", "[UNK]"]),
-        ("hello" * 21, ["[UNK]"]),
+        ("hello²", ["hello", "[UNK]"]),  # a number to Unicode, a symbol to PaddleNLP
+        ("na" + "ive" * 32, ["na"] + ["##ive"] * 32),
+        ("na" + "ive" * 33, ["[UNK]"]),  # 101 characters
     ],
 )
 def test_text_becomes_the_tokens_that_paddlenlp_gives(text: str, expected: list[str]) -> None:
