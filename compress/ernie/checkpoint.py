@@ -60,7 +60,7 @@ class ErnieConfig(BaseModel):
     use_task_id: bool = False
     task_type_vocab_size: int = Field(default=3, ge=1)
     task_id: int = Field(default=0, ge=0)
-    layer_norm_eps: float = Field(default=1e-12, gt=0)
+    layer_norm_eps: float = Field(default=1e-12, gt=0, le=1e-3)  # Paddle takes no larger one
     initializer_range: float = Field(default=0.02, gt=0)
     pad_token_id: int = Field(default=0, ge=0)
     id2label: Annotated[dict[int, str], Field(min_length=1)] = {0: "LABEL_0", 1: "LABEL_1"}
