@@ -132,10 +132,7 @@ def _check_size(picture: Image.Image) -> None:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION_TAG, 1))
-    except _DECODER_FAULTS:
-        return picture  # damaged metadata is no reason to refuse a picture that decodes
+    turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION_TAG, 1))
     return picture.transpose(turn) if turn is not None else picture
 
 

@@ -194,8 +194,6 @@ def _lines_of_quarter(texts: list[str], corners: NDArray[np.float32], quarter: i
         cells: list[list[int]] = [[row[0]]]
         text = [texts[row[0]]]
         for before, index in zip(row, row[1:], strict=False):
-            if texts[index] == texts[before] and starts[index] - starts[before] < 0.3 * (ends[before] - starts[before]):
-                continue  # bold by printing twice
             gap = (starts[index] - ends[before]) / max(heights[index], heights[before])
             if gap > _CELL:
                 cells.append([index])

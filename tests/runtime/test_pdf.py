@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+import runtime.pdf as pdf_module
 from devices.errors import PdfError
 from runtime.images import Page, load_pages
 
@@ -115,7 +116,7 @@ def test_one_line_written_in_pieces_is_joined():
 
 
 def test_bold_by_printing_twice_is_read_once():
-    twice = HELLO + " " + HELLO.replace("100 700", "100.4 700")
+    twice = HELLO + " " + HELLO.replace("100 700", "101 700.5")
     page = only_page(pdf(twice))
     assert page.lines is not None
     assert [line.text for line in page.lines] == ["Hello branch"]
@@ -198,3 +199,13 @@ def test_several_threads_read_pdfs_at_once():
     for worker in workers:
         worker.join()
     assert found == [1] * 8
+
+
+def test_nobody_else_is_in_pdfium_meanwhile():
+    done = threading.Event()
+    with pdf_module._LOCK:
+        worker = threading.Thread(target=lambda: load_pages(pdf(HELLO)) and done.set())
+        worker.start()
+        assert not done.wait(0.3)
+    assert done.wait(30)
+    worker.join()

@@ -54,3 +54,10 @@ def test_a_stamp_does_not_tilt_the_page():
     along, down = reading_axes(np.array(boxes, np.float32))
     assert along == pytest.approx((1, 0), abs=1e-6)
     assert down == pytest.approx((0, 1), abs=1e-6)
+
+
+def test_a_few_long_lines_outweigh_many_short_ones_that_lie_across():
+    boxes = [line("", 50, 40 * row, 600, 30).box for row in range(2)]
+    boxes += [line("", 300, 300 + 50 * row, 60, 30, math.pi / 2).box for row in range(4)]
+    along, _ = reading_axes(np.array(boxes, np.float32))
+    assert along == pytest.approx((1, 0), abs=1e-6)
