@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("FLAGS_enable_pir_api", "0")
+os.environ.setdefault("GLOG_minloglevel", "2")  # errors only: Paddle announces its executors on stderr
 
 import paddle  # noqa: E402 - only after the flag
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -41,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     as_json = "--json" in arguments
+    # libraries warn their developers; a clerk's terminal shows what the kit has to say. For child processes too
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         result = cli.main(arguments, prog_name="edgekit", standalone_mode=False)
