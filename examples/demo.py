@@ -39,7 +39,7 @@ APPLICATION = EXAMPLES / "application"
 STATEMENTS = EXAMPLES / "statements"
 EDGEKIT = Path(sys.executable).with_name("edgekit")
 STAGES = 8
-TRAIN_TEXTS, POOL_TEXTS = 3000, 2000  # drawn from the grammar; more changes little and takes longer
+TRAIN_TEXTS, POOL_TEXTS = 2000, 1000  # drawn from the grammar; enough to show the way within a few minutes
 
 console = Console(highlight=False)
 

@@ -1,0 +1,1 @@
+"""The demonstration's teacher: how it was trained, and its weights."""
