@@ -31,6 +31,7 @@ from runtime.predictor import RunOptions, load_predictor, model_files
 SIZES = {"nano": (4, 312, 12), "micro": (4, 384, 12), "mini": (6, 384, 12)}
 SENTENCES, LOGITS = "sentences", "logits"
 _TEACHER_BATCH = 32
+_TRIAL_TEXTS, _TRIAL_TOKENS = 64, 64  # what two possible starts are compared on
 
 
 @dataclass(frozen=True)
@@ -95,17 +96,19 @@ def chosen_layers(teacher: ErnieConfig, student: ErnieConfig) -> list[int]:
     return [max(0, round((layer + 1) * ratio) - 1) for layer in range(student.num_hidden_layers)]
 
 
-def initial_weights(teacher: Weights, teacher_config: ErnieConfig, student: ErnieConfig, *, seed: int) -> Weights:
-    """What the student starts from.
+def initial_weights(
+    teacher: Weights, teacher_config: ErnieConfig, student: ErnieConfig, layers: Sequence[int], *, seed: int
+) -> Weights:
+    """What the student may start from.
 
-    With the teacher's width everything comes from the teacher, layers as ``chosen_layers`` says. With another width
-    the embedding tables come, projected onto the directions in which the teacher's words differ most (their leading
-    right singular vectors), and the rest is random.
+    With the teacher's width everything comes from the teacher, its ``layers`` in place of the student's. With another
+    width the embedding tables come, projected onto the directions in which the teacher's words differ most (their
+    leading right singular vectors), and the rest is random.
     """
     paddle.seed(seed)
     start = model_weights(build_model(student))
     sources = {name: name for name in start}
-    for layer, origin in enumerate(chosen_layers(teacher_config, student)):
+    for layer, origin in enumerate(layers):
         prefix = f"ernie.encoder.layers.{layer}."
         for name in start:
             if name.startswith(prefix):
@@ -121,6 +124,28 @@ def initial_weights(teacher: Weights, teacher_config: ErnieConfig, student: Erni
         if teacher[source].shape == start[name].shape:
             start[name] = teacher[source]
     return start
+
+
+def closest_start(
+    teacher: Weights, teacher_config: ErnieConfig, student: ErnieConfig, rows: Sequence[Sequence[int]], *, seed: int
+) -> Weights:
+    """Of two starts, the evenly spread layers and the first ones, that whose logits are closer to the teacher's.
+
+    Which is better depends on the teacher: a deep one does something in every layer, a small one may do most in the
+    first.
+    """
+    ids = paddle.to_tensor(pad([list(row)[:_TRIAL_TOKENS] for row in rows[:_TRIAL_TEXTS]], teacher_config.pad_token_id))
+
+    def logits(config: ErnieConfig, weights: Weights) -> NDArray[np.float32]:
+        with paddle.no_grad():
+            answer: NDArray[np.float32] = build_model(config, weights)(ids, paddle.zeros_like(ids)).numpy()
+        return answer
+
+    wanted = logits(teacher_config, teacher)
+    selections = [chosen_layers(teacher_config, student), list(range(student.num_hidden_layers))]
+    starts = [initial_weights(teacher, teacher_config, student, layers, seed=seed) for layers in selections]
+    distances = [float(np.square(logits(student, start) - wanted).mean()) for start in starts]
+    return starts[int(np.argmin(distances))]
 
 
 def distil(
@@ -163,7 +188,7 @@ def distil(
         )
         job = _Job(
             student,
-            initial_weights(teacher, teacher_config, student, seed=seed),
+            closest_start(teacher, teacher_config, student, rows, seed=seed),
             teacher_config.hidden_size,
             [list(row) for row in rows],
             known,

@@ -4,8 +4,8 @@
     -> character table                        control dropped, CJK, punctuation, symbols apart, lower case, accents off
     -> words -> longest pieces first          WordPiece (Schuster and Nakajima 2012), at most 100 characters a word
 
-Plain Python on purpose: the ``tokenizers`` library sorts characters by another Unicode version than PaddleNLP
-does, so that newer emoji vanish instead of becoming [UNK] and every id behind them moves.
+WordPiece is that of the ``tokenizers`` library. Its normalizer is not used: it sorts characters by another Unicode
+version than PaddleNLP does and joins symbols to words, so that every id behind an emoji or a currency sign moves.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
 
 from devices.errors import TokenizerError
 
@@ -69,13 +71,14 @@ class ErnieTokenizer:
     def __init__(self, vocab: Path | bytes | Sequence[str], lowercase: bool = True) -> None:
         tokens = _read_vocab(vocab)
         self.vocab_size = len(tokens)
-        self._ids = {token: index for index, token in enumerate(tokens)}
-        if missing := [token for token in SPECIAL_TOKENS if token not in self._ids]:
+        ids = {token: index for index, token in enumerate(tokens)}
+        if missing := [token for token in SPECIAL_TOKENS if token not in ids]:
             raise TokenizerError(
                 f"The vocabulary of {len(tokens)} tokens lacks {', '.join(missing)}.",
                 remedy="Use the vocab.txt that came with the model.",
             )
-        self.pad_id, self._cls, self._sep, self._unk = (self._ids[token] for token in (PAD, CLS, SEP, UNK))
+        self.pad_id, self._cls, self._sep = (ids[token] for token in (PAD, CLS, SEP))
+        self._wordpiece = Tokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=_LONGEST_WORD))
         self._table = _CharacterTable(lowercase)
 
     def encode(self, texts: Sequence[str], max_length: int, *, multiple_of: int = 1) -> Encoded:
@@ -99,33 +102,12 @@ class ErnieTokenizer:
         room = max_length - 2
         if room < 0:
             raise ValueError(f"max_length is {max_length}; [CLS] and [SEP] alone need 2.")
-        found: list[int] = []
+        words: list[str] = []
         for part in _SPECIAL.split(text):
-            # words are looked up one by one and no further than needed: a long text costs no more than its split
-            words = [part] if part in SPECIAL_TOKENS else part.translate(self._table).split()
-            for word in words:
-                if len(found) >= room:
-                    break
-                found.extend(self._pieces(word))
+            words += [part] if part in SPECIAL_TOKENS else part.translate(self._table).split()
+        # every word gives at least one token, so that words beyond the room need not be looked up
+        found = self._wordpiece.encode(words[:room], is_pretokenized=True, add_special_tokens=False).ids
         return [self._cls, *found[:room], self._sep]
-
-    def _pieces(self, word: str) -> list[int]:
-        """The longest known pieces of ``word`` from the left, or [UNK] for the whole where one is unknown."""
-        if len(word) > _LONGEST_WORD:
-            return [self._unk]
-        pieces: list[int] = []
-        start = 0
-        while start < len(word):
-            prefix = "##" if start else ""
-            for end in range(len(word), start, -1):
-                piece = self._ids.get(prefix + word[start:end])
-                if piece is not None:
-                    break
-            else:
-                return [self._unk]
-            pieces.append(piece)
-            start = end
-        return pieces
 
 
 class _CharacterTable(dict[int, str]):

@@ -8,6 +8,7 @@ import pytest
 from compress.distill import (
     DistillSettings,
     chosen_layers,
+    closest_start,
     distil,
     distiller,
     initial_weights,
@@ -67,7 +68,7 @@ def test_layers_are_spread_and_the_last_is_always_taken() -> None:
 
 def test_a_student_of_the_teachers_width_starts_from_its_layers() -> None:
     teacher = teacher_weights()
-    start = initial_weights(teacher, TEACHER, student_config(TEACHER, "2x24x4"), seed=0)
+    start = initial_weights(teacher, TEACHER, student_config(TEACHER, "2x24x4"), [1, 3], seed=0)
     for name, origin in (("encoder.layers.0.linear1", "encoder.layers.1.linear1"), ("pooler.dense",) * 2):
         np.testing.assert_array_equal(start[f"ernie.{name}.weight"], teacher[f"ernie.{origin}.weight"])
     np.testing.assert_array_equal(start["classifier.weight"], teacher["classifier.weight"])
@@ -77,10 +78,22 @@ def test_a_narrower_student_keeps_which_words_are_alike() -> None:
     teacher = teacher_weights()
     name = "ernie.embeddings.word_embeddings.weight"
     teacher[name][7] = teacher[name][8]
-    start = initial_weights(teacher, TEACHER, student_config(TEACHER, "2x12x4"), seed=0)
+    start = initial_weights(teacher, TEACHER, student_config(TEACHER, "2x12x4"), [1, 3], seed=0)
     np.testing.assert_allclose(start[name][7], start[name][8], atol=1e-6)
     assert np.linalg.norm(start[name]) > 0.75 * np.linalg.norm(teacher[name])
     assert start["classifier.weight"].shape == (12, 3)
+
+
+@pytest.mark.parametrize(("idle", "kept"), [((2, 3), "encoder.layers.1"), ((0, 2), "encoder.layers.3")])
+def test_a_student_starts_from_the_layers_that_do_the_work(idle: tuple[int, int], kept: str) -> None:
+    teacher = teacher_weights()
+    for layer in idle:  # a layer that adds nothing to what it is given
+        for part in ("self_attn.out_proj", "linear2"):
+            teacher[f"ernie.encoder.layers.{layer}.{part}.weight"] *= 0
+    rows = [[1, *range(5, 5 + length), 2] for length in range(3, 20)]
+    start = closest_start(teacher, TEACHER, student_config(TEACHER, "2x24x4"), rows, seed=0)
+    name = "linear1.weight"
+    np.testing.assert_array_equal(start[f"ernie.encoder.layers.1.{name}"], teacher[f"ernie.{kept}.{name}"])
 
 
 @pytest.mark.parametrize("size", ["2x24x4", "1x12x2"])
@@ -95,7 +108,7 @@ def test_a_student_comes_closer_to_its_teacher(size: str) -> None:
         teacher, TEACHER, student, rows, targets, seed=0, settings=settings, progress=lambda *each: seen.append(each)
     )
     wanted = answers(TEACHER, teacher, rows)
-    before = np.abs(answers(student, initial_weights(teacher, TEACHER, student, seed=0), rows) - wanted).mean()
+    before = np.abs(answers(student, closest_start(teacher, TEACHER, student, rows, seed=0), rows) - wanted).mean()
     after = np.abs(answers(student, got, rows) - wanted).mean()
     assert after < 0.7 * before
     assert seen[-1] == ("student", 1.0)

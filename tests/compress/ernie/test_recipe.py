@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from compress.distill import initial_weights
+from compress.distill import closest_start
 from compress.ernie import recipe
 from compress.ernie.checkpoint import ErnieConfig
 from compress.ernie.model import build_model, model_weights
@@ -87,7 +87,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(teacher: Any, teacher_config: Any, student: Any, rows: Any, targets: Any, *, seed: int, **_: Any) -> Any:
-        return initial_weights(teacher, teacher_config, student, seed=seed)
+        return closest_start(teacher, teacher_config, student, rows, seed=seed)
 
     monkeypatch.setattr(recipe, "distil", start)
 
@@ -140,7 +140,7 @@ def test_what_cannot_be_fast_enough_is_refused_with_every_figure(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_training(monkeypatch)
-    strict = profile(int8=False, text_latency_ms=1e-6)
+    strict = profile(int8=False, text_latency_ms=1e-6, max_drop=0.0)
     with pytest.raises(AccuracyDropError, match=r"student fp32 .* ms"):
         compress_ernie(files / "teacher", files / "train.tsv", files / "dev.tsv", None, strict, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -180,6 +180,7 @@ class _Backend:
         ((0.80, 0.85, 0.89, 0.91), (1, 2, 3, 6), 5.0, None),
         ((0.91, 0.91, 0.91, 0.91), (4, 5, 3, 6), 4.0, "student int8"),
         ((0.91, 0.91, 0.91, 0.91), (4, 5, 3, 6), 3.0, "teacher int8"),
+        ((0.91, 0.91, 0.91, 0.91), (4, 5, 3, 6), 2.0, "student int8"),
     ],
 )
 def test_the_first_that_is_good_and_fast_enough_is_chosen(
