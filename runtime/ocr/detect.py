@@ -24,6 +24,9 @@ def boxes_from_map(probabilities: NDArray[np.float32], settings: OcrSettings) ->
         (N, 4, 2) in pixels of the map, clockwise from the upper left corner; they may reach over its edges.
     """
     mask = (probabilities > settings.det_threshold).astype(np.uint8)
+    # PP-OCR's use_dilation: joins what a hair parts, and one pixel more to the right and below makes contours, which
+    # follow pixel centres, run along the pixels' edges
+    mask = cv2.dilate(mask, np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     boxes = []
     for contour in contours[:_MAX_BOXES]:
@@ -31,8 +34,7 @@ def boxes_from_map(probabilities: NDArray[np.float32], settings: OcrSettings) ->
         if min(rect[1]) < _MIN_SIDE or _mean_in(probabilities, cv2.boxPoints(rect)) < settings.box_threshold:
             continue
         boxes.append(_clockwise(cv2.boxPoints(unclip(rect, settings.unclip_ratio))))
-    # contours follow pixel centres, boxes count from the pixels' edges
-    return np.array(boxes, np.float32).reshape(-1, 4, 2) + 0.5
+    return np.array(boxes, np.float32).reshape(-1, 4, 2)
 
 
 def unclip(rect: _Rect, ratio: float) -> _Rect:

@@ -64,7 +64,7 @@ class OcrPipeline:
         """
         page = _bounded(image)
         boxes = [reading_box(box) for box in self.detect(page)]
-        crops = [cut_line(page, box, self.settings.rec_height) for box in boxes]
+        crops = [cut_line(page, box) for box in boxes]
         for index, (turn, _) in enumerate(self.orient(crops)):
             if turn:
                 boxes[index], crops[index] = np.roll(boxes[index], 2, axis=0), _turned(crops[index])

@@ -72,22 +72,21 @@ def reading_box(box: Tensor) -> Tensor:
     return np.roll(box, -1, axis=0) if height >= _UPRIGHT_RATIO * width else box
 
 
-def cut_line(image: Image, box: Tensor, height: int) -> Image:
-    """Rectify the rotated rectangle ``box`` in one step.
+def cut_line(image: Image, box: Tensor, height: int | None = None) -> Image:
+    """Rectify the rotated rectangle ``box`` at its own size.
+
+    Small print enlarged here, smoothly, instead of later as in rec's training, was read worse.
 
     Args:
         image: The page.
         box: (4, 2), clockwise from where the line begins; may reach over the page's edge, which is then repeated.
-        height: The crop's height in pixels, unless the line is more than twice as high: then its own, since skipping
-            pixels would tear thin strokes.
+        height: Without effect; compress.ocr_data still passes it.
     """
-    across, down = float(np.linalg.norm(box[1] - box[0])), float(np.linalg.norm(box[3] - box[0]))
-    scale = height / down if down <= 2 * height else 1.0
-    size = (max(1, min(MAX_WIDTH * 2, round(across * scale))), max(1, round(down * scale)))
-    target = np.array([(0, 0), (size[0], 0), (0, size[1])], np.float32)
+    across, down = (max(1, round(float(np.linalg.norm(box[corner] - box[0])))) for corner in (1, 3))
+    target = np.array([(0, 0), (across, 0), (0, down)], np.float32)
     # OpenCV puts pixel centres at whole numbers, boxes count from the pixels' edges
     matrix = cv2.getAffineTransform(box[[0, 1, 3]] - 0.5, target - 0.5)
-    crop = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    crop = cv2.warpAffine(image, matrix, (across, down), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, np.uint8)
 
 

@@ -27,10 +27,10 @@ def test_an_empty_map_has_no_boxes():
 
 def test_a_bar_becomes_a_box_grown_by_the_paper_s_distance():
     probabilities = np.zeros((200, 300), np.float32)
-    probabilities[90:110, 50:250] = 0.9  # 200 x 20 pixels; contours run through the centres: 199 x 19
+    probabilities[90:110, 50:250] = 0.9  # 200 x 20 pixels
     (box,) = boxes_from_map(probabilities, SETTINGS)
-    grown = 199 * 19 * SETTINGS.unclip_ratio / (2 * (199 + 19))
-    edges = [50.5 - grown, 90.5 - grown, 249.5 + grown, 109.5 + grown]
+    grown = 200 * 20 * SETTINGS.unclip_ratio / (2 * (200 + 20))
+    edges = [50 - grown, 90 - grown, 250 + grown, 110 + grown]
     assert [*box[0], *box[2]] == pytest.approx(edges, abs=0.01)
     assert [*box[1], *box[3]] == pytest.approx([edges[2], edges[1], edges[0], edges[3]], abs=0.01)
 
@@ -68,3 +68,11 @@ def test_faint_regions_and_specks_are_left_out():
 
 def test_two_bars_are_two_boxes():
     assert len(boxes_from_map(drawn(((100, 50), (80, 20), 0), ((100, 120), (80, 20), 0)), SETTINGS)) == 2
+
+
+def test_a_bar_that_a_hair_parts_is_one_box():
+    probabilities = drawn(((100, 50), (80, 20), 0))
+    probabilities[:, 100] = 0
+    assert len(boxes_from_map(probabilities, SETTINGS)) == 1
+    probabilities[:, 100:103] = 0
+    assert len(boxes_from_map(probabilities, SETTINGS)) == 2
