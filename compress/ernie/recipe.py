@@ -3,7 +3,7 @@
     teacher FP32   the reference: its macro-F1 on dev is what may drop by at most ``profile.compress.max_drop``
     student INT8   preferred
     student FP32   next
-    teacher INT8   next; where no student of this size can learn enough
+    teacher INT8   next, and made only where no student passed
     teacher FP32   last, and only within the profile's ``text_latency_ms``
 
 Every figure is measured on the profile's first backend, which will serve.
@@ -103,7 +103,7 @@ def compress_ernie(
         out: The artifact's directory; made if missing.
         seed: The same seed, data and machine give the same model.
         progress: Called with a stage and the share of it that is done, 0 to 1.
-        settings: How long the student learns; None takes the defaults.
+        settings: How long the student learns; None takes one pass where it starts from the teacher's layers, else 3.
 
     Returns:
         ``{"out", "backend", "chosen", "texts": {"train", "dev", "pool"}, "rows": [...]}``, rows as in report.json.
@@ -137,17 +137,22 @@ def compress_ernie(
         rows,
         train.targets(config.labels),
         seed=seed,
-        settings=settings,
+        # what starts from the teacher's own layers needs one pass, what starts from little needs more
+        settings=settings or DistillSettings(epochs=1 if student.hidden_size == config.hidden_size else 3),
         progress=report,
     )
     with tempfile.TemporaryDirectory(prefix="edgekit-ernie-") as scratch:
         report("quantize", 0.0)
-        networks = {"student": (student, student_weights), "teacher": (config, teacher.weights)}
-        bench = _Bench(Path(scratch), profile, tokenizer, text_settings, dev)
-        candidates = bench.candidates(networks, rows)
+        bench = _Bench(Path(scratch), profile, tokenizer, text_settings, dev, rows)
+        small = bench.variants("student", student, student_weights, int8=profile.serve.int8)
+        big = bench.variants("teacher", config, teacher.weights, int8=False)
         report("measure", 0.0)
-        times = _latencies(candidates, rows[0], text_settings.max_length)
-        result, chosen = choose(candidates, times, profile)
+        candidates = [*small, *big]
+        result, chosen = choose(candidates, bench.latencies(candidates), profile)
+        if profile.serve.int8 and (chosen is None or chosen.name == "teacher"):
+            report("quantize the teacher", 0.0)
+            candidates = [*small, *bench.variants("teacher", config, teacher.weights, int8=True)]
+            result, chosen = choose(candidates, bench.latencies(candidates), profile)
         if chosen is None:
             raise AccuracyDropError(
                 f"No variant kept macro-F1 within {profile.compress.max_drop:g} of the teacher's "
@@ -179,39 +184,48 @@ def compress_ernie(
 
 
 class _Bench:
-    """Makes variants of a network and runs dev through them."""
+    """Makes variants of a network, runs dev through them and takes their time."""
 
     def __init__(
-        self, scratch: Path, profile: Profile, tokenizer: ErnieTokenizer, settings: TextSettings, dev: TextData
+        self,
+        scratch: Path,
+        profile: Profile,
+        tokenizer: ErnieTokenizer,
+        settings: TextSettings,
+        dev: TextData,
+        rows: Sequence[Sequence[int]],
     ) -> None:
         self._scratch, self._profile, self._tokenizer, self._settings = scratch, profile, tokenizer, settings
         self._texts = dev.texts
         self._truth = dev.targets(settings.labels)
+        self._rows = rows
         self._backend = profile.serve.backends[0]
 
-    def candidates(
-        self, networks: Mapping[str, tuple[ErnieConfig, Weights]], rows: Sequence[Sequence[int]]
-    ) -> list[Candidate]:
-        """INT8 and FP32 of each network, INT8 first, in the order of preference."""
+    def variants(self, name: str, config: ErnieConfig, weights: Weights, *, int8: bool) -> list[Candidate]:
+        """INT8, where wanted, and FP32 of a network, in the order of preference."""
         found = []
-        for name, (config, weights) in networks.items():
-            source, plain, small = (self._scratch / f"{name}-{kind}" for kind in ("paddle", "fp32", "int8"))
-            export_paddle(build_model(config, weights), source)
-            if self._profile.serve.int8:
-                quantize(
-                    source,
-                    calibration_feeds(rows, self._tokenizer.pad_id),
-                    small,
-                    backend=self._backend,
-                    reduce_range=self._profile.serve.reduce_range,
-                )
-                found.append(self._candidate(name, "int8", small))
-            if self._backend == "paddle":
-                plain = source
-            else:
-                to_onnx(source, plain / "model.onnx")
-            found.append(self._candidate(name, "fp32", plain))
-        return found
+        source, plain, small = (self._scratch / f"{name}-{kind}" for kind in ("paddle", "fp32", "int8"))
+        export_paddle(build_model(config, weights), source)
+        if int8:
+            feeds = calibration_feeds(self._rows, self._tokenizer.pad_id)
+            reduce_range = self._profile.serve.reduce_range
+            quantize(source, feeds, small, backend=self._backend, reduce_range=reduce_range)
+            found.append(self._candidate(name, "int8", small))
+        if self._backend == "paddle":
+            plain = source
+        else:
+            to_onnx(source, plain / "model.onnx")
+        return [*found, self._candidate(name, "fp32", plain)]
+
+    def latencies(self, candidates: Sequence[Candidate]) -> dict[str, tuple[float, float]]:
+        """Median milliseconds of 1x64 and 1x128 tokens, all candidates taking turns."""
+        predictors = {candidate.variant: candidate.predictor for candidate in candidates}
+        found = []
+        for length in (64, 128):
+            repeated = np.resize(np.array(self._rows[0], np.int64), (1, min(length, self._settings.max_length)))
+            feed = {"input_ids": repeated, "token_type_ids": np.zeros_like(repeated)}
+            found.append(interleaved_medians_ms(predictors, [feed], repeats=20))
+        return {name: (found[0][name], found[1][name]) for name in predictors}
 
     def _candidate(self, name: str, precision: Precision, directory: Path) -> Candidate:
         files = model_files(directory, MODEL_NAME, precision=precision)
@@ -320,17 +334,6 @@ def _verdict(
         return verdict
     plain_ms = times[f"{candidate.name} fp32"][1]
     return and_faster(verdict, reference_ms=plain_ms, candidate_ms=times[candidate.variant][1])
-
-
-def _latencies(candidates: Sequence[Candidate], ids: Sequence[int], max_length: int) -> dict[str, tuple[float, float]]:
-    """Median milliseconds of 1x64 and 1x128 tokens; ``ids`` are repeated to those lengths."""
-    predictors = {candidate.variant: candidate.predictor for candidate in candidates}
-    found = []
-    for length in (64, 128):
-        repeated = np.resize(np.array(ids, np.int64), (1, min(length, max_length)))
-        feed = {"input_ids": repeated, "token_type_ids": np.zeros_like(repeated)}
-        found.append(interleaved_medians_ms(predictors, [feed], repeats=20))
-    return {name: (found[0][name], found[1][name]) for name in predictors}
 
 
 def _write(

@@ -110,7 +110,7 @@ def test_an_artifact_comes_out_that_serves_and_proves_itself(
         path.name for path in (tmp_path / "out").iterdir()
     }
     rows: list[dict[str, Any]] = report["rows"]  # type: ignore[assignment]
-    assert [row["variant"] for row in rows] == ["teacher fp32", "teacher int8", "student fp32", "student int8"]
+    assert [row["variant"] for row in rows] == ["teacher fp32", "student fp32", "student int8"]
     assert rows[0]["value"] == 1.0
     assert rows[0]["verdict"].startswith("The reference.")
     assert [row["variant"] for row in rows if row["chosen"]] == [report["chosen"]]
@@ -121,6 +121,19 @@ def test_an_artifact_comes_out_that_serves_and_proves_itself(
     check_parity(classifier.predictor, golden, tolerance=1e-4)
     (answer,) = classifier.classify(["借新还旧"])
     assert answer.labels.keys() == {"a", "b", "c"}
+
+
+def test_where_no_student_passes_the_teacher_is_quantized(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_training(monkeypatch)
+    monkeypatch.setattr(recipe, "and_faster", lambda verdict, **_: verdict)  # so small a teacher gains no time
+    strict = profile(max_drop=0.1)
+    report = compress_ernie(files / "teacher", files / "train.tsv", files / "dev.tsv", None, strict, tmp_path)
+    assert report["chosen"] == "teacher int8"
+    assert load_text_classifier(tmp_path).predictor.precision == "int8"
+    rows: list[dict[str, Any]] = report["rows"]  # type: ignore[assignment]
+    assert [row["variant"] for row in rows] == ["teacher fp32", "teacher int8", "student fp32", "student int8"]
 
 
 def test_for_backend_paddle_the_artifact_is_paddles(
