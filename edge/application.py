@@ -263,7 +263,8 @@ def _expectation(error: ErrorDetails) -> str:
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "missing":
         return "is missing."
-    if kind == "string_too_long":
+    # pydantic's word for a text depends on whether a validator of ours stands before the length check
+    if kind == "string_too_long" or (kind == "too_long" and isinstance(value, str)):
         return f"has {len(value):,} characters; at most {context['max_length']:,} are read."
     if kind == "value_error":
         return f"is {_shown(value)}; expected {context['error']}."

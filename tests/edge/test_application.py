@@ -86,6 +86,7 @@ def test_documents_and_transactions_may_be_empty() -> None:
         ("applicant.name", "\ud800", "half of a surrogate pair"),
         ("applicant.name", "a\0b", "without control characters"),
         ("application_id", "  ", "expected a text that is not empty"),
+        ("applicant.name", "甲" * 101, "applicant.name has 101 characters; at most 100 are read"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_place(path: str, value: object, said: str) -> None:
