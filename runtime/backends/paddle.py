@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -39,32 +39,18 @@ _ONEDNN_SHAPES = 10
 
 
 class PaddlePredictor:
-    """One predictor behind one lock: a Paddle predictor shared between threads mixes results (Paddle#56524)."""
+    """One predictor in one thread of its own, from whichever thread it is called.
+
+    A Paddle predictor shared between threads mixes results (Paddle#56524), and oneDNN keeps state by thread: a
+    predictor that a second thread calls, even alone, fails with "could not execute a primitive".
+    """
 
     backend: Backend = "paddle"
 
     def __init__(self, files: ModelFiles, options: RunOptions) -> None:
         self.name, self.precision, self.sha256 = files.name, files.precision, files.sha256
-        self._lock = threading.Lock()
-        # Paddle Inference reads inference.json from a path only; the other format goes the same way for one way
-        with tempfile.TemporaryDirectory(prefix="edgekit-paddle-") as scratch:
-            graph = Path(scratch) / ("inference.json" if files.is_pir else "inference.pdmodel")
-            weights = Path(scratch) / "inference.pdiparams"
-            graph.write_bytes(files.graph)
-            weights.write_bytes(files.weights or b"")
-            config = inference.Config(str(graph), str(weights))
-            config.disable_gpu()
-            config.enable_mkldnn()
-            config.set_mkldnn_cache_capacity(_ONEDNN_SHAPES)
-            if files.precision == "int8":
-                config.enable_mkldnn_int8()
-            config.set_cpu_math_library_num_threads(options.threads)
-            config.enable_memory_optim()
-            config.disable_glog_info()
-            try:
-                self._predictor = inference.create_predictor(config)
-            except (RuntimeError, ValueError, OSError) as error:
-                raise BackendError(f"Paddle Inference could not load {files.name}: {_summary(error)}") from error
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"paddle-{files.name}")
+        self._predictor = self._thread.submit(_create, files, options).result()
         declared = _declared_inputs(files)
         self.inputs = tuple(declared[name] for name in self._predictor.get_input_names())
         self.outputs = tuple(
@@ -75,14 +61,38 @@ class PaddlePredictor:
     def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """See ``Predictor.run``."""
         checked = check_feeds(self.name, self.inputs, feeds)
-        with self._lock:
-            try:
-                for name, array in checked.items():
-                    self._predictor.get_input_handle(name).copy_from_cpu(array)
-                self._predictor.run()
-                return {spec.name: self._predictor.get_output_handle(spec.name).copy_to_cpu() for spec in self.outputs}
-            except (RuntimeError, ValueError) as error:
-                raise BackendError(f"Paddle Inference failed on {self.name}: {_summary(error)}") from error
+        return self._thread.submit(self._run, checked).result()
+
+    def _run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        try:
+            for name, array in feeds.items():
+                self._predictor.get_input_handle(name).copy_from_cpu(array)
+            self._predictor.run()
+            return {spec.name: self._predictor.get_output_handle(spec.name).copy_to_cpu() for spec in self.outputs}
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(f"Paddle Inference failed on {self.name}: {_summary(error)}") from error
+
+
+def _create(files: ModelFiles, options: RunOptions) -> inference.Predictor:
+    # Paddle Inference reads inference.json from a path only; the other format goes the same way for one way
+    with tempfile.TemporaryDirectory(prefix="edgekit-paddle-") as scratch:
+        graph = Path(scratch) / ("inference.json" if files.is_pir else "inference.pdmodel")
+        weights = Path(scratch) / "inference.pdiparams"
+        graph.write_bytes(files.graph)
+        weights.write_bytes(files.weights or b"")
+        config = inference.Config(str(graph), str(weights))
+        config.disable_gpu()
+        config.enable_mkldnn()
+        config.set_mkldnn_cache_capacity(_ONEDNN_SHAPES)
+        if files.precision == "int8":
+            config.enable_mkldnn_int8()
+        config.set_cpu_math_library_num_threads(options.threads)
+        config.enable_memory_optim()
+        config.disable_glog_info()
+        try:
+            return inference.create_predictor(config)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise BackendError(f"Paddle Inference could not load {files.name}: {_summary(error)}") from error
 
 
 def _declared_inputs(files: ModelFiles) -> dict[str, TensorSpec]:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.export import to_onnx
-from devices.errors import BackendError, ModelError
+from devices.errors import ModelError
 from runtime.artifact import OcrSettings
 from runtime.images import load_image, load_pages
 from runtime.ocr.models import read_ocr_models
@@ -223,21 +223,7 @@ def test_real_models_bear_the_thinnest_pictures(v4, size):
         assert len(ocr.recognize([image])) == 1
 
 
-@pytest.mark.parametrize(
-    "backend",
-    [
-        "openvino",
-        "onnxruntime",
-        pytest.param(
-            "paddle",
-            marks=pytest.mark.xfail(
-                strict=False,
-                raises=BackendError,
-                reason="oneDNN keeps state by thread: called from a second one it could not execute a primitive",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "paddle"])
 def test_threads_that_share_a_pipeline_do_not_mix_their_pages(v4, backend):
     images = [load_image((PICTURES / name).read_bytes()) for name in ("notice_0.jpg", "id_1.jpg", "sign_0.jpg")]
     expected = [v4[backend].read(image) for image in images]
