@@ -243,11 +243,10 @@ def _measure(stage: str, pipeline: OcrPipeline, data: Sequence[TruePage]) -> flo
         return detection_score(
             [DetectionPage(boxes, page.polygons, page.ignored) for boxes, page in zip(found, data, strict=True)]
         ).hmean
-    height = pipeline.settings.rec_height
     lines = [
         (crop, text)
         for page in data
-        for crop, text in zip(cut_lines(page.image, page.polygons, height), page.texts, strict=True)
+        for crop, text in zip(cut_lines(page.image, page.polygons), page.texts, strict=True)
     ]
     lines = _spread([line for line in lines if line[1]], _MAX_LINES)
     crops = [crop for crop, _ in lines]

@@ -103,14 +103,14 @@ def truth_from(pipeline: OcrPipeline, images: Sequence[Image]) -> tuple[TruePage
     pages = []
     for image in images:
         boxes = [reading_box(box) for box in pipeline.detect(image)]
-        texts = [text for text, _ in pipeline.recognize(cut_lines(image, boxes, pipeline.settings.rec_height))]
+        texts = [text for text, _ in pipeline.recognize(cut_lines(image, boxes))]
         pages.append(TruePage(image, tuple(boxes), tuple(map(without_spaces, texts))))
     return tuple(pages)
 
 
-def cut_lines(image: Image, polygons: Sequence[Polygon], height: int) -> list[Image]:
+def cut_lines(image: Image, polygons: Sequence[Polygon]) -> list[Image]:
     """Cut quadrilaterals out of ``image`` as the pipeline cuts its boxes."""
-    return [cut_line(image, np.asarray(polygon, np.float32), height) for polygon in polygons]
+    return [cut_line(image, np.asarray(polygon, np.float32)) for polygon in polygons]
 
 
 def without_spaces(text: str) -> str:

@@ -67,7 +67,7 @@ class OcrSettings(_Schema):
     """Parameters of det -> cls -> rec; the defaults are PP-OCR mobile's.
 
     Attributes:
-        det_limit_side: Longest side fed to det, in pixels; larger pictures shrink.
+        det_limit_side: Det sees at most the square of this many pixels; larger pictures shrink to that area.
         det_min_side: Pictures whose shorter side is below this are enlarged, since small print needs it; in pixels.
         det_threshold: A pixel with a higher probability is text.
         box_threshold: A box with a lower mean probability is dropped.

@@ -3,7 +3,7 @@
     .venv/bin/python -m examples.teacher.train --out examples/teacher/model
 
 It learns from statements that a grammar writes anew for every step and from the hand-written training file, both
-invented; dev chooses the moment to stop, test is read once at the end. In place of pre-training on a large text it
+invented; dev chooses the moment to stop, test is read at the end. In place of pre-training on a large text it
 grows: one layer learns first, then two, then all four, each start keeping what was learned before.
 """
 

@@ -72,7 +72,7 @@ def reading_box(box: Tensor) -> Tensor:
     return np.roll(box, -1, axis=0) if height >= _UPRIGHT_RATIO * width else box
 
 
-def cut_line(image: Image, box: Tensor, height: int | None = None) -> Image:
+def cut_line(image: Image, box: Tensor) -> Image:
     """Rectify the rotated rectangle ``box`` at its own size.
 
     Small print enlarged here, smoothly, instead of later as in rec's training, was read worse.
@@ -80,7 +80,6 @@ def cut_line(image: Image, box: Tensor, height: int | None = None) -> Image:
     Args:
         image: The page.
         box: (4, 2), clockwise from where the line begins; may reach over the page's edge, which is then repeated.
-        height: Without effect; compress.ocr_data still passes it.
     """
     across, down = (max(1, round(float(np.linalg.norm(box[corner] - box[0])))) for corner in (1, 3))
     target = np.array([(0, 0), (across, 0), (0, down)], np.float32)
