@@ -103,7 +103,7 @@ def compress_ernie(
         out: The artifact's directory; made if missing.
         seed: The same seed, data and machine give the same model.
         progress: Called with a stage and the share of it that is done, 0 to 1.
-        settings: How long the student learns; None takes one pass where it starts from the teacher's layers, else 3.
+        settings: How long the student learns; None takes ``default_settings``.
 
     Returns:
         ``{"out", "backend", "chosen", "texts": {"train", "dev", "pool"}, "rows": [...]}``, rows as in report.json.
@@ -137,8 +137,7 @@ def compress_ernie(
         rows,
         train.targets(config.labels),
         seed=seed,
-        # what starts from the teacher's own layers needs one pass, what starts from little needs more
-        settings=settings or DistillSettings(epochs=1 if student.hidden_size == config.hidden_size else 3),
+        settings=settings,
         progress=report,
     )
     with tempfile.TemporaryDirectory(prefix="edgekit-ernie-") as scratch:

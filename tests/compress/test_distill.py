@@ -9,6 +9,7 @@ from compress.distill import (
     DistillSettings,
     chosen_layers,
     closest_start,
+    default_settings,
     distil,
     distiller,
     initial_weights,
@@ -58,6 +59,12 @@ def test_a_student_has_its_size_but_is_always_smaller(
 def test_a_size_that_cannot_be_is_refused(size: str) -> None:
     with pytest.raises(CompressionError, match=size):
         student_config(BIG, size)
+
+
+def test_a_student_that_starts_from_the_teachers_layers_is_trained_gently() -> None:
+    same, other = (default_settings(BIG, student_config(BIG, size)) for size in ("4x768x12", "nano"))
+    assert (same.epochs, other.epochs) == (1, 3)
+    assert same.peak < other.peak
 
 
 def test_layers_are_spread_and_the_last_is_always_taken() -> None:
