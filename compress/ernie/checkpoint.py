@@ -1,4 +1,4 @@
-"""Read PaddleNLP's ERNIE checkpoints: ``config.json``, ``vocab.txt``, and the weights.
+"""Read and write PaddleNLP's ERNIE checkpoints: ``config.json``, ``vocab.txt``, and the weights.
 
 Weights come as ``*.safetensors`` or as ``model_state.pdparams``, which is a pickle: whoever wrote it could run any
 command in a reader that unpickles it freely. Here an unpickler builds nothing but dictionaries, strings, numbers and
@@ -18,13 +18,15 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors.numpy import save_file
 
 from devices.errors import CheckpointError
 from runtime.artifact import TextSettings
 from runtime.text import VOCAB_NAME
 from runtime.tokenizer import ErnieTokenizer
 
-CONFIG_NAME, PICKLE_NAME, TOKENIZER_CONFIG_NAME = "config.json", "model_state.pdparams", "tokenizer_config.json"
+CONFIG_NAME, TOKENIZER_CONFIG_NAME = "config.json", "tokenizer_config.json"
+PICKLE_NAME, WEIGHTS_NAME = "model_state.pdparams", "model.safetensors"
 DEFAULT_MAX_LENGTH = 128
 # an embedding may be a little larger than its vocabulary (ERNIE 3.0: 40000 rows for 39980 tokens); more is a mix-up
 _SPARE_ROWS = 128
@@ -157,6 +159,22 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         )
     weights = _checked(_read_weights(directory), weight_shapes(config), directory)
     return Checkpoint(config, weights, (directory / VOCAB_NAME).read_bytes(), lowercase)
+
+
+def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+    """Write ``config.json``, ``vocab.txt``, ``tokenizer_config.json`` and ``model.safetensors``, as PaddleNLP does.
+
+    The directory is made if missing. ``read_checkpoint`` gives back the same weights, bit for bit.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    config = checkpoint.config.model_dump(mode="json")
+    config["label2id"] = {label: index for index, label in checkpoint.config.id2label.items()}
+    tokenizer = {"do_lower_case": checkpoint.lowercase, "tokenizer_class": "ErnieTokenizer"}
+    for name, content in ((CONFIG_NAME, config), (TOKENIZER_CONFIG_NAME, tokenizer)):
+        text = json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True)
+        (directory / name).write_text(text + "\n", encoding="utf-8")
+    (directory / VOCAB_NAME).write_bytes(checkpoint.vocab)
+    save_file(checkpoint.weights, directory / WEIGHTS_NAME, metadata={"format": "np"})
 
 
 def weight_shapes(config: ErnieConfig) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from compress.ernie.checkpoint import ErnieConfig, Weights, read_checkpoint, weight_shapes
+from compress.ernie.checkpoint import ErnieConfig, Weights, read_checkpoint, weight_shapes, write_checkpoint
 from devices.errors import CheckpointError, TokenizerError
 
 VOCAB = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]", *"贷款还旧借新卡网"]
@@ -233,3 +233,15 @@ def test_files_that_are_missing_are_named(tmp_path: Path) -> None:
 def test_two_labels_are_meant_where_none_are_named(tmp_path: Path) -> None:
     config = {key: value for key, value in CONFIG.items() if key != "id2label"}
     assert read_checkpoint(write(tmp_path, config=config)).config.labels == ("LABEL_0", "LABEL_1")
+
+
+def test_a_checkpoint_that_the_kit_writes_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    write(tmp_path / "first")
+    first = read_checkpoint(tmp_path / "first")
+    write_checkpoint(tmp_path / "second", first)
+    second = read_checkpoint(tmp_path / "second")
+    assert second.config == first.config
+    assert (second.vocab, second.lowercase) == (first.vocab, first.lowercase)
+    assert {name: array.tobytes() for name, array in second.weights.items()} == {
+        name: array.tobytes() for name, array in first.weights.items()
+    }
