@@ -24,6 +24,7 @@
         DataError                      COMPRESS-002 training or evaluation data cannot be used
         CalibrationError               COMPRESS-003 calibration data cannot be used
         AccuracyDropError              COMPRESS-004 no candidate passed the gate
+        ArtifactError                  COMPRESS-005 the artifact's directory cannot be written
       ServeError                       SERVE-001   the server could not start or is not ready
       PolicyError                      POLICY-001  a bank's policy is malformed or does not fit the models
       DownloadError                    FETCH-001   a pinned file could not be fetched or has another hash
@@ -223,6 +224,13 @@ class AccuracyDropError(CompressionError):
 
     code = "COMPRESS-004"
     default_remedy = "Raise max_drop in the profile, or give more training and calibration data."
+
+
+class ArtifactError(CompressionError):
+    """The artifact's directory cannot be written: a full disk, no permission, or it holds something else."""
+
+    code = "COMPRESS-005"
+    default_remedy = "Name an empty or new directory on a disk with room, and run the command again."
 
 
 class ServeError(EdgeKitError):
