@@ -32,10 +32,20 @@ def earlier(tmp_path: Path) -> Path:
     return out
 
 
+def names(directory: Path) -> list[str]:
+    return sorted(each.name for each in directory.iterdir())
+
+
+def write_then_fail(out: Path, error: BaseException) -> None:
+    with fresh_directory(out) as draft:
+        write(draft, "new")
+        raise error
+
+
 def whole(out: Path, text: str) -> bool:
     """Whether ``out`` is the artifact ``text`` and nothing lies beside it."""
     texts = [(out / name).read_text() for name in (ARTIFACT_NAME, "model/weights")]
-    return texts == [text, text] and os.listdir(out.parent) == [out.name]
+    return texts == [text, text] and names(out.parent) == [out.name]
 
 
 @pytest.mark.parametrize("made_before", [True, False])
@@ -60,9 +70,8 @@ def test_an_earlier_artifact_stays_until_the_new_one_is_whole(earlier: Path):
 
 @pytest.mark.parametrize("error", [DataError("A line is wrong."), KeyboardInterrupt(), ValueError("a defect")])
 def test_an_error_leaves_the_earlier_artifact_and_no_draft(earlier: Path, error: BaseException):
-    with pytest.raises(type(error)), fresh_directory(earlier) as draft:
-        write(draft, "new")
-        raise error
+    with pytest.raises(type(error)):
+        write_then_fail(earlier, error)
     assert whole(earlier, "earlier")
 
 
@@ -72,16 +81,15 @@ def test_what_is_no_artifact_is_never_replaced(tmp_path: Path):
     (out / "holiday.jpg").write_text("a day at the sea")
     with pytest.raises(ArtifactError, match="no earlier artifact"), fresh_directory(out):
         pytest.fail("the block was entered")
-    assert os.listdir(tmp_path) == ["photographs"]
+    assert names(tmp_path) == ["photographs"]
     assert (out / "holiday.jpg").read_text() == "a day at the sea"
     with pytest.raises(ArtifactError, match="is a file"), fresh_directory(out / "holiday.jpg"):
         pytest.fail("the block was entered")
 
 
 def test_a_full_disk_is_said_with_the_room_that_is_left(earlier: Path):
-    with pytest.raises(ArtifactError, match=r"disk is full .* MB in ") as caught, fresh_directory(earlier) as draft:
-        write(draft, "new")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(ArtifactError, match=r"disk is full .* MB in ") as caught:
+        write_then_fail(earlier, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert "TMPDIR" in caught.value.remedy
     assert whole(earlier, "earlier")
 
@@ -95,7 +103,7 @@ def test_a_disk_that_is_really_full_leaves_no_draft(tmp_path: Path):
     try:
         with pytest.raises(ArtifactError, match=f"MB in {mounted}"), fresh_directory(mounted / "out") as draft:
             (draft / "weights").write_bytes(bytes(200_000))
-        assert os.listdir(mounted) == []
+        assert names(mounted) == []
     finally:
         subprocess.run(["umount", str(mounted)], check=True)
 
@@ -139,7 +147,7 @@ def test_after_a_kill_the_earlier_artifact_is_whole_and_the_next_run_cleans_up(e
         process.wait()
     assert (earlier / "model" / "weights").read_text() == "earlier"
     with fresh_directory(earlier) as draft:
-        assert os.listdir(draft) == []
+        assert names(draft) == []
         write(draft, "new")
     assert whole(earlier, "new")
 
@@ -151,9 +159,7 @@ def test_a_power_cut_between_the_two_renames_loses_nothing(earlier: Path):
     assert whole(earlier, "earlier")
 
 
-def test_a_draft_that_cannot_take_its_place_leaves_the_earlier_one_in_it(
-    earlier: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_draft_that_cannot_take_its_place_leaves_the_earlier_one(earlier: Path, monkeypatch: pytest.MonkeyPatch):
     rename = Path.rename
 
     def cut(self: Path, target: Path) -> Path:
