@@ -144,9 +144,8 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         TokenizerError: The vocabulary is missing or lacks a special token.
     """
     config = _read_config(directory / CONFIG_NAME)
-    tokenizer_config = directory / TOKENIZER_CONFIG_NAME
-    lowercase = bool(_read_json(tokenizer_config).get("do_lower_case", True)) if tokenizer_config.is_file() else True
-    tokenizer = ErnieTokenizer(directory / VOCAB_NAME, lowercase)
+    lowercase = _lowercase(directory)
+    tokenizer = read_tokenizer(directory)
     if not 0 <= config.vocab_size - tokenizer.vocab_size < _SPARE_ROWS:
         raise CheckpointError(
             f"{directory / VOCAB_NAME} has {tokenizer.vocab_size} tokens, but the model's embedding has "
@@ -159,6 +158,16 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         )
     weights = _checked(_read_weights(directory), weight_shapes(config), directory)
     return Checkpoint(config, weights, (directory / VOCAB_NAME).read_bytes(), lowercase)
+
+
+def read_tokenizer(directory: Path) -> ErnieTokenizer:
+    """The tokenizer of the checkpoint in ``directory``, without its weights.
+
+    Raises:
+        CheckpointError: ``tokenizer_config.json`` is malformed.
+        TokenizerError: The vocabulary is missing or lacks a special token.
+    """
+    return ErnieTokenizer(directory / VOCAB_NAME, _lowercase(directory))
 
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
@@ -226,6 +235,11 @@ def _checked(weights: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int
         if not np.isfinite(array).all():
             raise CheckpointError(f"Weight {name} holds values that are not finite (NaN or infinity).")
     return {name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in shapes}
+
+
+def _lowercase(directory: Path) -> bool:
+    path = directory / TOKENIZER_CONFIG_NAME
+    return bool(_read_json(path).get("do_lower_case", True)) if path.is_file() else True
 
 
 def _read_config(path: Path) -> ErnieConfig:
