@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from compress.picture import draw
+
 _PACKAGES = ("paddlepaddle", "paddleslim", "paddle2onnx", "onnx", "onnxruntime", "openvino", "numpy")
 
 
@@ -29,6 +31,9 @@ class Row:
         backend: What it was measured on.
         verdict: The gate's sentence.
         chosen: Whether this variant went into the artifact.
+        interval: Where the metric lies with 95 % confidence, judged by resampling the evaluation data against the
+            reference; None where that was not worked out.
+        fp32_layers: Operators of an INT8 model that stayed FP32, because they cost most accuracy.
     """
 
     model: str
@@ -41,6 +46,21 @@ class Row:
     backend: str
     verdict: str
     chosen: bool = False
+    interval: tuple[float, float] | None = None
+    fp32_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the variants of one model had to keep to.
+
+    Attributes:
+        value: The worst value of the metric that passes; None without a gate.
+        latency_ms: The longest that one inference may take; None without a limit.
+    """
+
+    value: float | None
+    latency_ms: float | None = None
 
 
 def fingerprint(path: Path) -> str:
@@ -56,7 +76,14 @@ def fingerprint(path: Path) -> str:
 
 
 def write_report(
-    out: Path, rows: Sequence[Row], *, seed: int, data_fingerprints: Mapping[str, str], command: str
+    out: Path,
+    rows: Sequence[Row],
+    *,
+    seed: int,
+    data_fingerprints: Mapping[str, str],
+    command: str,
+    limits: Mapping[str, Limits] | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write ``report.json``, ``report.md`` and ``report.png`` into the directory ``out``.
 
@@ -66,6 +93,8 @@ def write_report(
         seed: What every random choice started from.
         data_fingerprints: What was read (training, calibration, evaluation data) to its SHA-256.
         command: The command that reproduces this, as typed.
+        limits: By model: what its variants had to keep to.
+        notes: What else a reader should know, a sentence each: what was left out of the data, or not tried.
     """
     machine = _machine()
     versions = _versions()
@@ -76,16 +105,23 @@ def write_report(
         "machine": machine,
         "versions": versions,
         "rows": [asdict(row) for row in rows],
+        "limits": {model: asdict(each) for model, each in (limits or {}).items()},
+        "notes": list(notes),
     }
     text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     lines = ["# Compression report", "", *_table(rows), ""]
-    lines += [f"- {row.model} {row.variant}: {row.verdict}" for row in rows if row.verdict]
+    lines += [f"- {row.model} {row.variant}: {row.verdict}{_kept(row)}" for row in rows if row.verdict]
+    lines += ["", *(f"- {note}" for note in notes)] if notes else []
     lines += ["", f"Command: `{command}`", "", f"Seed: {seed}", "", f"Machine: {', '.join(machine.values())}", ""]
     lines += [f"Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}", ""]
     lines += [f"- {name}: sha256 {value}" for name, value in data_fingerprints.items()]
     (out / "report.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-    _draw(rows, out / "report.png")
+    draw(rows, limits or {}, out / "report.png")
+
+
+def _kept(row: Row) -> str:
+    return f" FP32 in it: {', '.join(row.fp32_layers)}." if row.fp32_layers else ""
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
@@ -98,31 +134,6 @@ def _table(rows: Sequence[Row]) -> list[str]:
             f"| {row.size_bytes / 1e6:.2f} | {row.backend} | {'yes' if row.chosen else ''} |"
         )
     return lines
-
-
-def _draw(rows: Sequence[Row], path: Path) -> None:
-    """One panel a model: the metric against latency, area for size, a ring around what was chosen."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    models = list(dict.fromkeys(row.model for row in rows))
-    figure = Figure(figsize=(4 * max(1, len(models)), 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, max(1, len(models)), squeeze=False)[0]
-    for panel, model in zip(panels, models, strict=False):
-        mine = [row for row in rows if row.model == model]
-        largest = max(row.size_bytes for row in mine) or 1
-        for row in mine:
-            area = 40 + 400 * row.size_bytes / largest  # points squared; a model of no size is still seen
-            edge = {"edgecolors": "black", "linewidths": 2} if row.chosen else {}
-            panel.scatter(row.latency_ms, row.value, s=area, alpha=0.6, **edge)
-            label = f"{row.variant}, {row.size_bytes / 1e6:.1f} MB{' (chosen)' if row.chosen else ''}"
-            panel.annotate(label, (row.latency_ms, row.value), textcoords="offset points", xytext=(0, 14), ha="center")
-        panel.margins(0.5, 0.35)
-        panel.set_title(model)
-        panel.set_xlabel("latency, ms")
-        panel.set_ylabel(f"{mine[0].metric} ({'higher' if mine[0].higher_is_better else 'lower'} is better)")
-    figure.savefig(path, dpi=100)
 
 
 def _versions() -> dict[str, str]:

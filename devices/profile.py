@@ -73,12 +73,14 @@ class Compress(_Schema):
 
     Attributes:
         max_drop: Accuracy that a compressed model may lose, as a fraction: 0.01 is one point.
-        text_latency_ms: A text of 128 tokens should take no longer; None sets no limit.
+        text_latency_ms: A text of 128 tokens may take no longer; None sets no limit.
+        text_size_mb: The text model's files may be no larger, in millions of bytes; None sets no limit.
         student: Size of the ERNIE student, by its published name such as ``nano``.
     """
 
     max_drop: float = Field(ge=0, lt=1)
     text_latency_ms: float | None = Field(default=None, gt=0)
+    text_size_mb: float | None = Field(default=None, gt=0)
     student: str
 
 

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 def progress_bar(what: str) -> Iterator[Callable[[str, float], None]]:
     """Yield a callback that takes a stage's name and the share of it that is done, 0 to 1.
 
+    The bar shows the time that the stage took so far, and how long it will go on.
+
     Where stderr is no terminal, one line a stage is printed instead of a bar.
     """
     console = Console(stderr=True)
@@ -22,8 +24,13 @@ def progress_bar(what: str) -> Iterator[Callable[[str, float], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(what, total=1.0)
+        now = ""
 
         def show(stage: str, share: float) -> None:
+            nonlocal now
+            if stage != now:  # each stage has a speed of its own, which the time left is reckoned from
+                bars.reset(task, total=1.0)
+                now = stage
             bars.update(task, description=f"{what}: {stage}", completed=share)
 
         yield show

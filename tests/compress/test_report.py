@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from compress.report import Row, fingerprint, write_report
+from compress.report import Limits, Row, fingerprint, write_report
 from runtime.images import load_image
 
 ROWS = [
@@ -17,7 +18,7 @@ ROWS = [
 def test_rows_come_back_whole_with_the_machine_and_versions(tmp_path: Path):
     write_report(tmp_path, ROWS, seed=7, data_fingerprints={"truth": "ab12"}, command="edgekit compress ocr")
     document = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert [Row(**row) for row in document["rows"]] == ROWS
+    assert document["rows"] == json.loads(json.dumps([asdict(row) for row in ROWS]))
     assert document["seed"] == 7
     assert document["data"] == {"truth": "ab12"}
     assert document["command"] == "edgekit compress ocr"
@@ -38,6 +39,20 @@ def test_the_picture_is_one_and_reports_without_rows_are_allowed(tmp_path: Path)
     height, width, _ = load_image((tmp_path / "report.png").read_bytes()).shape
     assert width > height > 100
     write_report(tmp_path, [], seed=0, data_fingerprints={}, command="x")
+
+
+def test_limits_notes_and_layers_left_in_fp32_are_said(tmp_path: Path):
+    rows = [ROWS[0], replace(ROWS[1], interval=(0.001, 0.006), fp32_layers=("conv_3", "conv_9"))]
+    limits = {"ocr-rec": Limits(0.012, 20.0)}
+    write_report(
+        tmp_path, rows, seed=0, data_fingerprints={}, command="x", limits=limits, notes=["2 texts were left out."]
+    )
+    document = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert document["limits"] == {"ocr-rec": {"value": 0.012, "latency_ms": 20.0}}
+    assert document["rows"][1]["interval"] == [0.001, 0.006]
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "- ocr-rec int8: 0.0010 worse. FP32 in it: conv_3, conv_9." in text
+    assert "- 2 texts were left out." in text
 
 
 def test_a_fingerprint_changes_with_a_byte_or_a_name(tmp_path: Path):
