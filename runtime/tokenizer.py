@@ -69,7 +69,7 @@ class ErnieTokenizer:
     """
 
     def __init__(self, vocab: Path | bytes | Sequence[str], lowercase: bool = True) -> None:
-        tokens = _read_vocab(vocab)
+        tokens = read_vocab(vocab)
         self.vocab_size = len(tokens)
         ids = {token: index for index, token in enumerate(tokens)}
         if missing := [token for token in SPECIAL_TOKENS if token not in ids]:
@@ -144,7 +144,8 @@ def _stands_alone(character: str) -> bool:
     return unicodedata.category(character)[0] in "PS" or character in _ALSO_SYMBOLS
 
 
-def _read_vocab(vocab: Path | bytes | Sequence[str]) -> Sequence[str]:
+def read_vocab(vocab: Path | bytes | Sequence[str]) -> Sequence[str]:
+    """The tokens of a vocabulary in the order of their ids; see ``ErnieTokenizer`` for what it may be."""
     if isinstance(vocab, Path):
         try:
             content = vocab.read_bytes()
