@@ -1,4 +1,7 @@
-"""Metrics and latency. Everything but ``interleaved_medians_ms`` is a pure function of arrays or texts."""
+"""Metrics and latency. Everything but ``interleaved_medians_ms`` is a pure function of arrays or texts.
+
+``X_tally`` keeps what each item adds to the metric X, from which ``compress.gate`` works out how sure a drop is.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.calibration import Feeds
+from compress.tally import Tally
+from runtime.entities import Span
 from runtime.predictor import Predictor
 
 Polygon = NDArray[np.float32]  # (corners, 2) in pixels; its convex hull counts
@@ -51,17 +56,27 @@ def detection_score(pages: Sequence[DetectionPage], *, threshold: float = 0.5) -
     A page with no true boxes counts by what was wrongly found on it. With nothing true and nothing found anywhere
     the score is 1.
     """
-    matched = found = wanted = 0
-    for page in pages:
-        counted = [box for box in page.found if not any(_covered(box, region) for region in page.ignored)]
-        matched += _matches(counted, page.truth, threshold)
-        found += len(counted)
-        wanted += len(page.truth)
+    matched, found, wanted = map(int, _page_counts(pages, threshold).sum(axis=0))
     if not found and not wanted:
         return DetectionScore(1.0, 1.0, 1.0)
     precision = matched / found if found else 0.0
     recall = matched / wanted if wanted else 0.0
     return DetectionScore(precision, recall, 2 * matched / (found + wanted))
+
+
+def detection_tally(pages: Sequence[DetectionPage], *, threshold: float = 0.5) -> Tally:
+    """H-mean by page."""
+    counts = _page_counts(pages, threshold)
+    return Tally(2 * counts[:, :1], counts[:, 1:].sum(axis=1, keepdims=True))
+
+
+def _page_counts(pages: Sequence[DetectionPage], threshold: float) -> NDArray[np.float64]:
+    """(pages, 3): boxes matched, found and wanted."""
+    counts = np.zeros((len(pages), 3))
+    for row, page in zip(counts, pages, strict=True):
+        counted = [box for box in page.found if not any(_covered(box, region) for region in page.ignored)]
+        row[:] = _matches(counted, page.truth, threshold), len(counted), len(page.truth)
+    return counts
 
 
 def edit_distance(first: str, second: str) -> int:
@@ -81,10 +96,16 @@ def character_error_rate(read: Sequence[str], truth: Sequence[str]) -> float:
     Raises:
         ValueError: The lengths differ, or the truth holds no character.
     """
-    characters = sum(map(len, truth))
-    if characters == 0:
+    tally = character_tally(read, truth)
+    if not tally.below.any():
         raise ValueError("a character error rate needs at least one true character")
-    return sum(edit_distance(a, b) for a, b in zip(read, truth, strict=True)) / characters
+    return tally.value
+
+
+def character_tally(read: Sequence[str], truth: Sequence[str]) -> Tally:
+    """Character error rate by line."""
+    edits = [float(edit_distance(a, b)) for a, b in zip(read, truth, strict=True)]
+    return Tally(np.array(edits)[:, None], np.array([float(len(text)) for text in truth])[:, None])
 
 
 def accuracy(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> float:
@@ -93,10 +114,15 @@ def accuracy(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> floa
     Raises:
         ValueError: The shapes differ or there are no rows.
     """
+    return accuracy_tally(predicted, truth).value
+
+
+def accuracy_tally(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> Tally:
+    """Accuracy by row; ValueError as in ``accuracy``."""
     if predicted.shape != truth.shape or len(truth) == 0:
         raise ValueError(f"expected two equal shapes with rows, got {predicted.shape} and {truth.shape}")
-    same = predicted == truth
-    return float(same.reshape(len(same), -1).all(axis=1).mean())
+    right = (predicted == truth).reshape(len(truth), -1).all(axis=1)
+    return Tally(right[:, None].astype(np.float64), np.ones((len(truth), 1)))
 
 
 def macro_f1(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> float:
@@ -109,18 +135,60 @@ def macro_f1(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> floa
     Raises:
         ValueError: The shapes differ or there is no label.
     """
+    tally = label_tally(predicted, truth)
+    if not tally.below.any():
+        raise ValueError("no label occurs")
+    return tally.value
+
+
+def label_tally(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> Tally:
+    """Macro-F1 by text; arguments and ValueError as in ``macro_f1``."""
     if predicted.shape != truth.shape or truth.size == 0:
         raise ValueError(f"expected two equal shapes with rows, got {predicted.shape} and {truth.shape}")
     if truth.ndim == 1:
         classes = np.union1d(predicted, truth)
         predicted, truth = predicted[:, None] == classes, truth[:, None] == classes
     chosen, true = predicted.astype(bool), truth.astype(bool)
-    hits = (chosen & true).sum(axis=0)
-    both = chosen.sum(axis=0) + true.sum(axis=0)
-    present = both > 0
-    if not present.any():
-        raise ValueError("no label occurs")
-    return float((2 * hits[present] / both[present]).mean())
+    return Tally(2.0 * (chosen & true), chosen.astype(np.float64) + true)
+
+
+@dataclass(frozen=True)
+class EntityScore:
+    """Precision, recall and F1 over all entities together (micro), and F1 of each type that occurs."""
+
+    precision: float
+    recall: float
+    f1: float
+    types: Mapping[str, float]
+
+
+def entity_f1(found: Sequence[Sequence[Span]], truth: Sequence[Sequence[Span]]) -> EntityScore:
+    """Entities that are exactly right, in type, first and last character (CoNLL-2003, as seqeval counts them).
+
+    Args:
+        found: Per text.
+        truth: The same texts.
+
+    Raises:
+        ValueError: The numbers of texts differ or are 0, or there is no entity in either.
+    """
+    tally = entity_tally(found, truth)
+    if not tally.below.any():
+        raise ValueError("no entity occurs")
+    chosen, true = sum(len(set(each)) for each in found), sum(len(set(each)) for each in truth)
+    hits = tally.above.sum() / 2
+    types = {}
+    for kind in sorted({span.label for texts in (found, truth) for spans in texts for span in spans}):
+        alone = [[[span for span in spans if span.label == kind] for spans in texts] for texts in (found, truth)]
+        types[kind] = entity_tally(alone[0], alone[1]).value
+    return EntityScore(hits / chosen if chosen else 0.0, hits / true if true else 0.0, tally.value, types)
+
+
+def entity_tally(found: Sequence[Sequence[Span]], truth: Sequence[Sequence[Span]]) -> Tally:
+    """Micro F1 of entities by text."""
+    pairs = [(set(a), set(b)) for a, b in zip(found, truth, strict=True)]
+    hits = np.array([2.0 * len(a & b) for a, b in pairs])
+    return Tally(hits[:, None], np.array([float(len(a) + len(b)) for a, b in pairs])[:, None])
 
 
 def interleaved_medians_ms(

@@ -109,6 +109,61 @@ class ErnieTokenizer:
         found = self._wordpiece.encode(words[:room], is_pretokenized=True, add_special_tokens=False).ids
         return [self._cls, *found[:room], self._sep]
 
+    def offsets(self, text: str, max_length: int) -> list[tuple[int, int]]:
+        """Where each token of ``ids(text, max_length)`` stands in ``text``: its first character, and the one behind.
+
+        White space and characters that the table drops belong to no token, unless they stand inside one. [CLS] and
+        [SEP] stand nowhere: (0, 0). Several tokens can stand on one character that the table writes as many.
+        """
+        room = max_length - 2
+        if room < 0:
+            raise ValueError(f"max_length is {max_length}; [CLS] and [SEP] alone need 2.")
+        words, places = self._words_and_places(text, room)
+        encoding = self._wordpiece.encode(words, is_pretokenized=True, add_special_tokens=False)
+        found = [
+            (places[word][start], places[word][end - 1] + 1)
+            for word, (start, end) in zip(encoding.word_ids[:room], encoding.offsets[:room], strict=True)
+            if word is not None  # it never is without special tokens; the library's type allows for it
+        ]
+        return [(0, 0), *found, (0, 0)]
+
+    def _words_and_places(self, text: str, room: int) -> tuple[list[str], list[list[int]]]:
+        """The first ``room`` words that ``ids`` looks up, and of each of their letters its character's index."""
+        words: list[str] = []
+        places: list[list[int]] = []
+        word: list[str] = []
+        place: list[int] = []
+
+        def finish() -> None:
+            if word:
+                words.append("".join(word))
+                places.append(place.copy())
+            word.clear()
+            place.clear()
+
+        begin = 0
+        for part in _SPECIAL.split(text):
+            finish()
+            if part in SPECIAL_TOKENS:
+                word.append(part)
+                place.extend(range(begin, begin + len(part)))
+                finish()
+            else:
+                for index, character in enumerate(part, begin):
+                    for shown in self._table[ord(character)]:
+                        if shown == " ":
+                            finish()
+                        else:
+                            word.append(shown)
+                            place.append(index)
+                    if len(words) > room:
+                        break
+            if len(words) > room:
+                break
+            begin += len(part)
+        finish()
+        return words[:room], places[:room]
+
 
 class _CharacterTable(dict[int, str]):
     """For ``str.translate``: what becomes of each character, worked out when it is first met."""
