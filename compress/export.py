@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from devices.errors import CompressionError
-from runtime.predictor import model_files
+from runtime.predictor import ModelFiles, model_files
 
 # 17 has LayerNormalization as one operator; paddle2onnx raises it further by itself where a model needs it
 OPSET = 17
@@ -33,25 +34,16 @@ def to_onnx(model_dir: Path, out: Path) -> Path:
         ``out``.
 
     Raises:
-        ModelError: No model is in ``model_dir``.
+        ModelError: No whole model is in ``model_dir``.
         CompressionError: The model is of a kind that paddle2onnx 1.3.1 cannot read, or the conversion failed.
+        OSError: The disk is full.
     """
     files = model_files(model_dir, model_dir.name)
     out.parent.mkdir(parents=True, exist_ok=True)
     if files.format == "onnx":
         out.write_bytes(files.graph)
         return out
-    if files.format == "openvino":
-        raise CompressionError(
-            f"{model_dir} holds an OpenVINO model, from which there is no way back to ONNX.",
-            remedy="Give the Paddle or ONNX model that it was made from.",
-        )
-    if files.is_pir:
-        raise CompressionError(
-            f"{model_dir / 'inference.json'} is in Paddle 3's new format, which paddle2onnx 1.3.1 cannot read.",
-            remedy="Save the model again with FLAGS_enable_pir_api=0 set, which gives inference.pdmodel, or give the "
-            "model as model.onnx. Without compression, backend paddle serves inference.json as it is.",
-        )
+    check_exportable(files, model_dir)
     out.unlink(missing_ok=True)  # what is in it afterwards is the converter's only sign of success
     command = [sys.executable, "-c", _CONVERT]
     command += [str(model_dir / "inference.pdmodel"), str(model_dir / "inference.pdiparams"), str(out)]
@@ -69,8 +61,29 @@ def to_onnx(model_dir: Path, out: Path) -> Path:
         raise _failure(model_dir, f"it did not finish in {_TIMEOUT_S} s") from error
     if result.returncode != 0 or not out.is_file() or out.stat().st_size == 0:
         out.unlink(missing_ok=True)  # after a failure it is there, empty
+        if os.strerror(errno.ENOSPC) in result.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
         raise _failure(model_dir, _last_words(result))
     return out
+
+
+def check_exportable(files: ModelFiles, origin: Path) -> None:
+    """See that there is a way from the model's format to ONNX; ``origin`` is its directory, for messages.
+
+    Raises:
+        CompressionError: There is none.
+    """
+    if files.format == "openvino":
+        raise CompressionError(
+            f"{origin} holds an OpenVINO model (model.xml), from which there is no way back to ONNX.",
+            remedy="Give the Paddle or ONNX model that it was made from.",
+        )
+    if files.is_pir:
+        raise CompressionError(
+            f"{origin / 'inference.json'} is in Paddle 3's new format, which paddle2onnx 1.3.1 cannot read.",
+            remedy="Save the model again with FLAGS_enable_pir_api=0 set, which gives inference.pdmodel, or give it as "
+            "model.onnx. A profile whose first backend is paddle serves inference.json as it is, in FP32.",
+        )
 
 
 def to_openvino(onnx_file: Path, out: Path) -> Path:
@@ -93,8 +106,7 @@ def to_openvino(onnx_file: Path, out: Path) -> Path:
 def _failure(model_dir: Path, why: str) -> CompressionError:
     return CompressionError(
         f"paddle2onnx could not convert {model_dir / 'inference.pdmodel'}: {why}.",
-        remedy="Check that inference.pdmodel and inference.pdiparams belong together and are whole; if they do, give "
-        "the model as model.onnx or serve it uncompressed with backend paddle.",
+        remedy="Give the model as model.onnx, or name a profile whose first backend is paddle.",
     )
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from devices.errors import BackendUnsupportedError, ModelError, RequestError
 from devices.profile import Backend as Backend  # the word is used with predictors everywhere
+from runtime.paddle_files import check_paddle_files
 
 ModelFormat = Literal["onnx", "paddle", "openvino"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -69,14 +70,17 @@ class ModelFiles:
 
 
 def model_files(directory: Path, name: str, *, precision: str = "fp32") -> ModelFiles:
-    """Read the model in ``directory``.
+    """Read the model in ``directory``, and see that the two files of a Paddle model are whole and belong together.
 
     Raises:
-        ModelError: No known model file is there, or its weights are missing.
+        ModelError: No known model file is there, its weights are missing, cut short or another model's.
     """
     known = {file for _, graph, weights in _FILE_NAMES for file in (graph, weights) if file}
     present = {file: (directory / file).read_bytes() for file in sorted(known) if (directory / file).is_file()}
-    return model_from_bytes(present, name, origin=str(directory), precision=precision)
+    files = model_from_bytes(present, name, origin=str(directory), precision=precision)
+    if files.format == "paddle":
+        check_paddle_files(files.graph, files.weights or b"", pir=files.is_pir, origin=str(directory))
+    return files
 
 
 def model_from_bytes(files: Mapping[str, bytes], name: str, *, origin: str, precision: str = "fp32") -> ModelFiles:

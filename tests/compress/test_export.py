@@ -12,7 +12,7 @@ from compress.export import to_onnx, to_openvino
 from compress.paddle_env import paddle
 from devices.errors import CompressionError, ModelError
 from runtime.predictor import load_predictor, model_files
-from tests.compress import networks
+from tests.compress import networks, paddle_nets
 
 
 def test_a_paddle_model_keeps_its_free_dimensions_and_values(tmp_path: Path):
@@ -28,21 +28,35 @@ def test_a_paddle_model_keeps_its_free_dimensions_and_values(tmp_path: Path):
     np.testing.assert_allclose(output, layer(paddle.to_tensor(feed)).numpy(), atol=1e-5)
 
 
-def test_a_damaged_paddle_model_leaves_no_file_and_the_process_alive(tmp_path: Path):
-    (tmp_path / "inference.pdmodel").write_bytes(b"no model")
-    (tmp_path / "inference.pdiparams").write_bytes(b"no weights")
+def test_what_paddle2onnx_cannot_convert_leaves_no_file_and_the_process_alive(tmp_path: Path):
+    class Unknown(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.line = paddle.nn.Linear(4, 4)
+
+        def forward(self, x):
+            return paddle.lgamma(self.line(x))
+
+    paddle.jit.save(Unknown(), str(tmp_path / "inference"), [paddle.static.InputSpec([None, 4], "float32", "x")])
     with pytest.raises(CompressionError, match="paddle2onnx could not convert") as caught:
         to_onnx(tmp_path, tmp_path / "out.onnx")
-    assert "inference.pdiparams" in caught.value.remedy
+    assert "model.onnx" in caught.value.remedy
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_paddles_new_format_is_refused_with_the_way_out(tmp_path: Path):
-    (tmp_path / "inference.json").write_text("{}")
-    (tmp_path / "inference.pdiparams").write_bytes(b"")
+def test_a_damaged_paddle_model_is_refused_before_the_converter_sees_it(tmp_path: Path):
+    (tmp_path / "inference.pdmodel").write_bytes(b"no model")
+    (tmp_path / "inference.pdiparams").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match="not whole"):
+        to_onnx(tmp_path, tmp_path / "out.onnx")
+
+
+def test_paddles_new_format_is_refused_with_both_ways_out(tmp_path: Path):
+    paddle_nets.save_pir(tmp_path)
     with pytest.raises(CompressionError, match=r"inference\.json") as caught:
         to_onnx(tmp_path, tmp_path / "out.onnx")
     assert "FLAGS_enable_pir_api=0" in caught.value.remedy
+    assert "backend is paddle" in caught.value.remedy
 
 
 def test_an_onnx_model_is_copied(tmp_path: Path):
