@@ -40,15 +40,35 @@ def learning_rate(step: int, steps: int, peak: float, *, warm_up: float = 0.1) -
     return peak * min((step + 1) / rising, max(0.0, (steps - step) / max(1.0, steps - rising)))
 
 
-def apply_averaged_gradients(worker: Worker, optimizer: Any, parameters: Sequence[Any]) -> None:
-    """One step of ``optimizer`` with the gradients' mean over all processes."""
+def apply_averaged_gradients(
+    worker: Worker,
+    optimizer: Any,
+    parameters: Sequence[Any],
+    *,
+    table: Any = None,
+    touched: NDArray[np.int64] | None = None,
+) -> None:
+    """One step of ``optimizer`` with the gradients' mean over all processes.
+
+    Args:
+        worker: This process.
+        optimizer: Over ``parameters``.
+        parameters: The same in every process.
+        table: An embedding's weight among them, of which few rows have a gradient; None to exchange all of it.
+        touched: Those rows, for the batches of all processes together.
+    """
     own = [parameter.grad for parameter in parameters]
-    arrays = [
-        np.zeros(parameter.shape, np.float32) if gradient is None else gradient.numpy()
-        for parameter, gradient in zip(parameters, own, strict=True)
-    ]
+    rows = None if touched is None else paddle.to_tensor(touched)
+    arrays = []
+    for parameter, gradient in zip(parameters, own, strict=True):
+        if parameter is table and rows is not None:
+            gradient = paddle.gather(gradient, rows)
+        arrays.append(np.zeros(parameter.shape, np.float32) if gradient is None else gradient.numpy())
     for parameter, gradient, mean in zip(parameters, own, worker.average(arrays), strict=True):
-        if gradient is not None:
-            parameter.grad.set_value(paddle.to_tensor(mean))
+        if parameter is table and rows is not None:
+            with paddle.no_grad():
+                paddle.scatter_(gradient, rows, paddle.to_tensor(mean))
+        elif gradient is not None:
+            gradient.set_value(paddle.to_tensor(mean))
     optimizer.step()
     optimizer.clear_grad()
