@@ -152,6 +152,28 @@ def label_tally(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> T
     return Tally(2.0 * (chosen & true), chosen.astype(np.float64) + true)
 
 
+def chance_macro_f1(truth: NDArray[np.generic], *, multi_label: bool) -> float:
+    """The macro-F1 that the best answer can expect which never looks at the text.
+
+    A label on a share p of the texts, answered at random for a share q, has an expected F1 of 2pq / (p + q) on many
+    texts. Where labels are free that is highest at q = 1, every label for every text; where each text has one, the
+    sum over labels is highest at q = p (its derivative 2p^2 / (p + q)^2 is then the same for all).
+
+    Args:
+        truth: (N, labels), 1 where a text has the label; labels that never occur do not count.
+        multi_label: Whether a text may carry several.
+
+    Raises:
+        ValueError: No label occurs.
+    """
+    share = truth.astype(bool).mean(axis=0)
+    share = share[share > 0]
+    if not share.size:
+        raise ValueError("no label occurs")
+    answered = np.ones_like(share) if multi_label else share
+    return float((2 * share * answered / (share + answered)).mean())
+
+
 @dataclass(frozen=True)
 class EntityScore:
     """Precision, recall and F1 over all entities together (micro), and F1 of each type that occurs."""
@@ -189,6 +211,47 @@ def entity_tally(found: Sequence[Sequence[Span]], truth: Sequence[Sequence[Span]
     pairs = [(set(a), set(b)) for a, b in zip(found, truth, strict=True)]
     hits = np.array([2.0 * len(a & b) for a, b in pairs])
     return Tally(hits[:, None], np.array([float(len(a) + len(b)) for a, b in pairs])[:, None])
+
+
+def chance_entity_f1(truth: Sequence[Sequence[Span]], texts: Sequence[str]) -> float:
+    """The best F1 of answers that never look at the text: each character, or each whole text, an entity of one type.
+
+    Args:
+        truth: As in ``entity_f1``.
+        texts: The texts, whose lengths are needed.
+    """
+    best = 0.0
+    for kind in sorted({span.label for spans in truth for span in spans}):
+        characters = [[Span(kind, at, at + 1) for at in range(len(text))] for text in texts]
+        whole = [[Span(kind, 0, len(text))] for text in texts]
+        best = max(best, entity_tally(characters, truth).value, entity_tally(whole, truth).value)
+    return best
+
+
+def label_flips(
+    reference: NDArray[np.float64], candidate: NDArray[np.float64], *, multi_label: bool
+) -> NDArray[np.bool_]:
+    """Where two models decide differently: (..., labels) logits to (...) booleans, one a text or token.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if reference.shape != candidate.shape:
+        raise ValueError(f"expected two equal shapes, got {reference.shape} and {candidate.shape}")
+    if multi_label:
+        flips: NDArray[np.bool_] = ((reference > 0) != (candidate > 0)).any(axis=-1)
+        return flips
+    return np.asarray(reference.argmax(axis=-1) != candidate.argmax(axis=-1))
+
+
+def text_differences(reference: Sequence[str], candidate: Sequence[str]) -> NDArray[np.bool_]:
+    """(lines,) where two models read a line differently."""
+    return np.array([a != b for a, b in zip(reference, candidate, strict=True)], dtype=bool)
+
+
+def agreement_tally(changed: NDArray[np.bool_]) -> Tally:
+    """Share of texts or lines on which two models agree. Without truth that is no accuracy, and is not called one."""
+    return accuracy_tally(changed, np.zeros_like(changed))
 
 
 def interleaved_medians_ms(

@@ -25,6 +25,7 @@
         CalibrationError               COMPRESS-003 calibration data cannot be used
         AccuracyDropError              COMPRESS-004 no candidate passed the gate
         ArtifactError                  COMPRESS-005 the artifact's directory cannot be written
+        TeacherError                   COMPRESS-006 the teacher does worse on dev than chance
       ServeError                       SERVE-001   the server could not start or is not ready
       PolicyError                      POLICY-001  a bank's policy is malformed or does not fit the models
       DownloadError                    FETCH-001   a pinned file could not be fetched or has another hash
@@ -231,6 +232,13 @@ class ArtifactError(CompressionError):
 
     code = "COMPRESS-005"
     default_remedy = "Name an empty or new directory on a disk with room, and run the command again."
+
+
+class TeacherError(CompressionError):
+    """On dev the teacher does worse than an answer that never looks at the text."""
+
+    code = "COMPRESS-006"
+    default_remedy = "Check that the labels in the data mean what the teacher's mean and stand in the same order."
 
 
 class ServeError(EdgeKitError):

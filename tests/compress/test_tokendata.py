@@ -108,7 +108,9 @@ class Types:
     "case",
     [
         Types("dev may lack a type", ("B-name", "B-sum"), ("B-sum",), None),
-        Types("unknown", ("B-name", "B-sum"), ("B-sum", "B-age"), "dev.jsonl, line 2: .* type 'age'; its types are name"),
+        Types(
+            "unknown", ("B-name", "B-sum"), ("B-sum", "B-age"), "dev.jsonl, line 2: .* type 'age'; its types are name"
+        ),
         Types("untrained in dev", ("B-name",), ("B-name", "I-sum"), "dev.jsonl, line 2: no text in .* label 'sum'"),
         Types("untrained in the model", ("B-name",), ("B-name",), "train.jsonl has no text with label 'sum'"),
         Types("nothing to measure", ("B-name", "B-sum"), ("O",), "dev.jsonl tags no entity"),
