@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from compress.textdata import Example, Labelled, check_trained, numbered_lines, parse_json_row
 from devices.errors import CheckpointError, DataError
-from runtime.entities import OUTSIDE, Offsets, Span, entity_type, is_tag, spans_in_text, spans_of_tags
+from runtime.entities import OUTSIDE, Offsets, Span, entity_type, is_tag, spans_of_tags
 from runtime.tokenizer import ErnieTokenizer
 
 
@@ -138,19 +138,6 @@ def tags_of_tokens(spans: Sequence[Span], offsets: Offsets, labels: Sequence[str
             single = len(tokens) == 1 and f"S-{kind}" in labels
             tags[tokens[0]] = f"S-{kind}" if single else f"B-{kind}"
     return tags
-
-
-def entities_of_logits(
-    logits: NDArray[np.float32] | NDArray[np.float64], offsets: Offsets, labels: Sequence[str]
-) -> list[Span]:
-    """The entities that a model finds in one text.
-
-    Args:
-        logits: (tokens, labels), without padding; the likeliest label of each token counts.
-        offsets: The tokens', as ``ErnieTokenizer.offsets`` gives them.
-        labels: In the order of the logits.
-    """
-    return spans_in_text([labels[index] for index in logits.argmax(axis=-1)], offsets)
 
 
 def _example(path: Path, number: int, line: str) -> Example:

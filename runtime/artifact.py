@@ -18,6 +18,7 @@ from devices.errors import ModelError
 from runtime.predictor import Backend, ModelFiles, model_files
 
 ARTIFACT_NAME = "artifact.json"
+Head = Literal["sequence", "token"]
 GOLDEN_INPUT, GOLDEN_OUTPUT = "in:", "out:"  # prefixes of the array names in golden.npz
 
 
@@ -46,14 +47,16 @@ class ModelEntry(_Schema):
 
 
 class TextSettings(_Schema):
-    """How a text classifier's logits become labels.
+    """How a text model's logits become labels of texts, or of tokens.
 
     Attributes:
         labels: In the order of the logits.
-        multi_label: Each label by its own sigmoid; otherwise one softmax over all.
+        multi_label: Each label by its own sigmoid; otherwise one softmax over all, as always with head ``token``.
         max_length: Tokens, with [CLS] and [SEP]; longer texts are cut.
         temperature: Logits are divided by it before sigmoid or softmax.
         lowercase: What the tokenizer was trained with.
+        head: ``sequence``: logits (B, labels), one row a text. ``token``: logits (B, T, labels), and the labels are
+            tags of entities (``runtime.entities``). Artifacts from before there was a choice do not say.
     """
 
     labels: tuple[str, ...]
@@ -61,6 +64,7 @@ class TextSettings(_Schema):
     max_length: int = Field(default=128, ge=4)
     temperature: float = Field(default=1.0, gt=0)
     lowercase: bool = True
+    head: Head = "sequence"
 
 
 class OcrSettings(_Schema):

@@ -10,6 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 OUTSIDE = "O"
 _TAG = re.compile(r"O|[BIES]-.+", re.DOTALL)
 
@@ -59,3 +62,16 @@ def spans_in_text(tags: Sequence[str], offsets: Offsets) -> list[Span]:
     """
     seen = [tag if start < end else OUTSIDE for tag, (start, end) in zip(tags, offsets, strict=True)]
     return [Span(label, offsets[first][0], offsets[last - 1][1]) for label, first, last in spans_of_tags(seen)]
+
+
+def entities_of_logits(
+    logits: NDArray[np.float32] | NDArray[np.float64], offsets: Offsets, labels: Sequence[str]
+) -> list[Span]:
+    """The entities that a model finds in one text.
+
+    Args:
+        logits: (tokens, labels), without padding; the likeliest label of each token counts.
+        offsets: The tokens', as ``ErnieTokenizer.offsets`` gives them.
+        labels: In the order of the logits.
+    """
+    return spans_in_text([labels[index] for index in logits.argmax(axis=-1)], offsets)

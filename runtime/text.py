@@ -1,4 +1,4 @@
-"""Text to label probabilities: one ERNIE classifier behind any backend.
+"""Text to label probabilities or to entities: one ERNIE classifier behind any backend.
 
 The model masks padding itself (``input_ids != pad`` inside the graph), so a text scores the same alone and in a batch.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.errors import ModelError, TextError
-from runtime.artifact import TextSettings, entry_files, read_artifact
+from runtime.artifact import Head, TextSettings, entry_files, read_artifact
+from runtime.entities import entities_of_logits
 from runtime.predictor import Backend, ModelFiles, Predictor, RunOptions, load_predictor
 from runtime.tokenizer import ErnieTokenizer
 
@@ -43,17 +45,65 @@ class TextResult:
     labels: dict[str, float]
 
 
-class TextClassifier:
+@dataclass(frozen=True)
+class Entity:
+    """Something named in a text.
+
+    Attributes:
+        label: Its type, ``x`` of the tags ``B-x`` and ``I-x``.
+        start: Its first character's index in the text.
+        end: The index behind its last character.
+        text: What stands there.
+        probability: That of the least certain tag among its tokens'.
+    """
+
+    label: str
+    start: int
+    end: int
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class TokenResult:
+    """What a token model finds in one text.
+
+    Attributes:
+        text: As handed in.
+        input_ids: Token ids with [CLS] and [SEP], without padding.
+        token_type_ids: All zero, as many.
+        logits: A row for each of ``input_ids``, in the order of ``TextSettings.labels``, as the model gave them.
+        entities: In the order of the text.
+        cut: Whether the text is longer than the model reads; behind the last token nothing was looked for.
+    """
+
+    text: str
+    input_ids: list[int]
+    token_type_ids: list[int]
+    logits: list[list[float]]
+    entities: list[Entity]
+    cut: bool
+
+
+class _TextModel:
     """A predictor, its tokenizer and what its logits mean. May be shared between threads.
 
     Raises:
-        ModelError: The model's inputs are not ``input_ids`` and ``token_type_ids``.
+        ModelError: The model's inputs are not ``input_ids`` and ``token_type_ids``, or its head is the other one.
     """
+
+    head: ClassVar[Head]
 
     def __init__(self, predictor: Predictor, tokenizer: ErnieTokenizer, settings: TextSettings) -> None:
         names = sorted(spec.name for spec in predictor.inputs)
         if names != ["input_ids", "token_type_ids"]:
             raise ModelError(f"{predictor.name} is no text model: its inputs are {names}.")
+        if settings.head != self.head:
+            labels = {"sequence": "whole texts", "token": "tokens"}
+            raise ModelError(
+                f"{predictor.name} labels {labels[settings.head]}; a model is needed that labels {labels[self.head]}.",
+                remedy="Use a model with the other head, or run this one with 'edgekit predict text'.",
+            )
         self.predictor, self.tokenizer, self.settings = predictor, tokenizer, settings
 
     @classmethod
@@ -64,16 +114,52 @@ class TextClassifier:
         settings: TextSettings,
         backend: Backend,
         options: RunOptions | None = None,
-    ) -> TextClassifier:
+    ) -> Self:
         """From bytes that were verified before, as a bundle hands them over.
 
         Raises:
             TokenizerError: The vocabulary is not one.
-            ModelError: It is no text model.
+            ModelError: It is no text model, or its head is the other one.
             BackendError: The backend could not load it.
         """
         tokenizer = ErnieTokenizer(vocab, settings.lowercase)
         return cls(load_predictor(files, backend, options), tokenizer, settings)
+
+    def _answers(self, texts: Sequence[str], *, allow_empty: bool) -> list[tuple[list[int], NDArray[np.float64]]]:
+        """Each text's ids and logits, (labels,) or (tokens, labels), in the order given."""
+        for index, text in enumerate(texts):
+            if len(text) > LONGEST_TEXT:
+                raise TextError(f"Text {index + 1} has {len(text):,} characters; at most {LONGEST_TEXT:,} are read.")
+            if not allow_empty and not text.strip():
+                raise TextError(f"Text {index + 1} is empty.")
+        answers: dict[int, tuple[list[int], NDArray[np.float64]]] = {}
+        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        for start in range(0, len(texts), _BATCH):
+            batch = by_length[start : start + _BATCH]
+            answers.update(zip(batch, self._answers_of_batch([texts[index] for index in batch]), strict=True))
+        return [answers[index] for index in range(len(texts))]
+
+    def _answers_of_batch(self, texts: list[str]) -> list[tuple[list[int], NDArray[np.float64]]]:
+        encoded = self.tokenizer.encode(texts, self.settings.max_length, multiple_of=_LENGTH_STEP)
+        outputs = self.predictor.run({"input_ids": encoded.input_ids, "token_type_ids": encoded.token_type_ids})
+        logits = outputs[self.predictor.outputs[0].name].astype(np.float64)
+        rows = encoded.input_ids.shape if self.head == "token" else (len(texts),)
+        if logits.shape != (*rows, len(self.settings.labels)):
+            raise ModelError(
+                f"{self.predictor.name} answered {len(texts)} texts with shape {logits.shape}; "
+                f"expected one row a {'token' if self.head == 'token' else 'text'} and "
+                f"{len(self.settings.labels)} labels."
+            )
+        return [
+            (encoded.input_ids[row, :length].tolist(), logits[row, :length] if self.head == "token" else logits[row])
+            for row, length in enumerate(encoded.lengths)
+        ]
+
+
+class TextClassifier(_TextModel):
+    """Labels of whole texts."""
+
+    head = "sequence"
 
     def classify(self, texts: Sequence[str], *, allow_empty: bool = False) -> list[TextResult]:
         """Probabilities for each text, in the order given.
@@ -86,54 +172,68 @@ class TextClassifier:
             TextError: A text is empty, or longer than 20,000 characters; the message says which.
             BackendError: The backend failed.
         """
-        for index, text in enumerate(texts):
-            if len(text) > LONGEST_TEXT:
-                raise TextError(f"Text {index + 1} has {len(text):,} characters; at most {LONGEST_TEXT:,} are read.")
-            if not allow_empty and not text.strip():
-                raise TextError(f"Text {index + 1} is empty.")
-        results: dict[int, TextResult] = {}
-        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        for start in range(0, len(texts), _BATCH):
-            batch = by_length[start : start + _BATCH]
-            results.update(zip(batch, self._classify_batch([texts[index] for index in batch]), strict=True))
-        return [results[index] for index in range(len(texts))]
+        results = []
+        for text, (ids, logits) in zip(texts, self._answers(texts, allow_empty=allow_empty), strict=True):
+            probabilities = label_probabilities(logits, self.settings)
+            labels = dict(zip(self.settings.labels, probabilities.tolist(), strict=True))
+            results.append(TextResult(text, ids, [0] * len(ids), logits.tolist(), labels))
+        return results
 
-    def _classify_batch(self, texts: list[str]) -> list[TextResult]:
-        encoded = self.tokenizer.encode(texts, self.settings.max_length, multiple_of=_LENGTH_STEP)
-        outputs = self.predictor.run({"input_ids": encoded.input_ids, "token_type_ids": encoded.token_type_ids})
-        logits = outputs[self.predictor.outputs[0].name].astype(np.float64)
-        if logits.shape != (len(texts), len(self.settings.labels)):
-            raise ModelError(
-                f"{self.predictor.name} answered {len(texts)} texts with shape {logits.shape}; "
-                f"expected one row a text and {len(self.settings.labels)} labels."
-            )
-        probabilities = label_probabilities(logits, self.settings)
-        return [
-            TextResult(
-                text=text,
-                input_ids=encoded.input_ids[row, :length].tolist(),
-                token_type_ids=encoded.token_type_ids[row, :length].tolist(),
-                logits=logits[row].tolist(),
-                labels=dict(zip(self.settings.labels, probabilities[row].tolist(), strict=True)),
-            )
-            for row, (text, length) in enumerate(zip(texts, encoded.lengths, strict=True))
-        ]
+
+class TokenClassifier(_TextModel):
+    """Entities in texts (information extraction)."""
+
+    head = "token"
+
+    def extract(self, texts: Sequence[str], *, allow_empty: bool = False) -> list[TokenResult]:
+        """The entities of each text, in the order given; arguments and errors as with ``classify``."""
+        results = []
+        for text, (ids, logits) in zip(texts, self._answers(texts, allow_empty=allow_empty), strict=True):
+            offsets = self.tokenizer.offsets(text, self.settings.max_length)
+            certainty = label_probabilities(logits, self.settings).max(axis=-1).tolist()  # of each token's tag
+            entities = [
+                Entity(
+                    label,
+                    start,
+                    end,
+                    text[start:end],
+                    min(
+                        each
+                        for each, (first, behind) in zip(certainty, offsets, strict=True)
+                        if start <= first < behind <= end
+                    ),
+                )
+                for label, start, end in entities_of_logits(logits, offsets, self.settings.labels)
+            ]
+            cut = len(ids) == self.settings.max_length < len(self.tokenizer.ids(text, self.settings.max_length + 1))
+            results.append(TokenResult(text, ids, [0] * len(ids), logits.tolist(), entities, cut))
+        return results
 
 
 def label_probabilities(logits: NDArray[np.float64], settings: TextSettings) -> NDArray[np.float64]:
-    """Logits (N, labels) to probabilities (N, labels), after the temperature."""
+    """Logits (..., labels) to probabilities of the same shape, after the temperature."""
     scaled = logits / settings.temperature
     if settings.multi_label:
         result: NDArray[np.float64] = 0.5 * (1 + np.tanh(scaled / 2))  # the sigmoid, without overflow
         return result
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    normalised: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    normalised: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
     return normalised
 
 
 def load_text_classifier(
     directory: Path, backend: Backend | None = None, options: RunOptions | None = None
 ) -> TextClassifier:
+    """``load_text_model`` for a model of whole texts; ModelError where it labels tokens."""
+    model = load_text_model(directory, backend, options)
+    if isinstance(model, TextClassifier):
+        return model
+    raise ModelError(f"{directory} holds a model that labels tokens; one that labels whole texts is needed.")
+
+
+def load_text_model(
+    directory: Path, backend: Backend | None = None, options: RunOptions | None = None
+) -> TextClassifier | TokenClassifier:
     """Load the artifact in ``directory``: ``artifact.json`` of kind text, ``vocab.txt`` and the model.
 
     Args:
@@ -151,4 +251,5 @@ def load_text_classifier(
     entry = artifact.models[0]
     tokenizer = ErnieTokenizer(directory / VOCAB_NAME, artifact.text.lowercase)
     predictor = load_predictor(entry_files(directory, entry), backend or entry.backend, options)
-    return TextClassifier(predictor, tokenizer, artifact.text)
+    kind = TokenClassifier if artifact.text.head == "token" else TextClassifier
+    return kind(predictor, tokenizer, artifact.text)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from compress.tokendata import (
     TokenData,
     check_tags,
-    entities_of_logits,
     read_token_texts,
     tags_of_tokens,
     token_targets,
@@ -165,13 +164,6 @@ def test_true_entities_lose_the_edges_that_no_token_stands_for(tmp_path: Path) -
     character_tags = ["B-name", *["I-name"] * 3, "O", "O", "B-sum", *["I-sum"] * 4, "O"]
     both = data(tmp_path, [(text, character_tags), ("王 芳", ["O", "B-name", "O"])])
     assert both.spans(TOKENIZER) == [[Span("name", 1, 3), Span("sum", 6, 10)], []]
-
-
-def test_the_likeliest_label_of_each_token_counts() -> None:
-    offsets = TOKENIZER.offsets(TEXT, 32)
-    wanted = ["B-sum", "B-name", "I-name", "O", "B-sum", "I-sum", "I-sum", "I-sum"]
-    logits = np.array([[float(label == tag) for label in BIO] for tag in wanted])
-    assert entities_of_logits(logits, offsets, BIO) == [Span("name", 0, 2), Span("sum", 4, 8)]
 
 
 @st.composite
