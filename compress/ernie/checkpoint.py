@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from safetensors.numpy import save_file
 
 from devices.errors import CheckpointError
-from runtime.artifact import TextSettings
+from runtime.artifact import Head, TextSettings
 from runtime.text import VOCAB_NAME
 from runtime.tokenizer import ErnieTokenizer
 
@@ -31,7 +31,7 @@ DEFAULT_MAX_LENGTH = 128
 # an embedding may be a little larger than its vocabulary (ERNIE 3.0: 40000 rows for 39980 tokens); more is a mix-up
 _SPARE_ROWS = 128
 _STRUCTURED_NAMES = "StructuredToParameterName@@"  # paddle.save's own table beside the weights
-_HEADS = {"ErnieForSequenceClassification": "sequence", "ErnieForTokenClassification": "token"}
+_HEADS: dict[str, Head] = {"ErnieForSequenceClassification": "sequence", "ErnieForTokenClassification": "token"}
 Weights = dict[str, NDArray[np.float32]]
 
 
@@ -42,6 +42,8 @@ class ErnieConfig(BaseModel):
         id2label: Index to label name; PaddleNLP leaves it out where there are two labels.
         problem_type: ``multi_label_classification`` makes each label stand for itself.
         task_id: Row of the task embedding that every token gets, where ``use_task_id`` is set.
+        attention_head_size: Of each head, where heads were pruned, so that those left no longer make up
+            ``hidden_size``; None where they do. PaddleNLP has no such field: only the kit reads what has it.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -52,6 +54,7 @@ class ErnieConfig(BaseModel):
     hidden_size: int = Field(default=768, ge=1)
     num_hidden_layers: int = Field(default=12, ge=1)
     num_attention_heads: int = Field(default=12, ge=1)
+    attention_head_size: int | None = Field(default=None, ge=1)
     intermediate_size: int = Field(default=3072, ge=1)
     hidden_act: Literal["gelu", "relu"] = "gelu"
     pool_act: Literal["tanh"] = "tanh"
@@ -70,7 +73,7 @@ class ErnieConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> ErnieConfig:
-        if self.hidden_size % self.num_attention_heads:
+        if self.attention_head_size is None and self.hidden_size % self.num_attention_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
         if sorted(self.id2label) != list(range(len(self.id2label))):
             raise ValueError("id2label does not number its labels 0, 1, 2 ...")
@@ -85,6 +88,11 @@ class ErnieConfig(BaseModel):
         return self
 
     @property
+    def head_size(self) -> int:
+        """Numbers that each attention head works with."""
+        return self.attention_head_size or self.hidden_size // self.num_attention_heads
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the logits."""
         return tuple(self.id2label[index] for index in range(len(self.id2label)))
@@ -95,7 +103,7 @@ class ErnieConfig(BaseModel):
         return self.problem_type == "multi_label_classification"
 
     @property
-    def head(self) -> str:
+    def head(self) -> Head:
         """``sequence`` or ``token``."""
         return _HEADS[self.architectures[0]]
 
@@ -124,9 +132,10 @@ class Checkpoint:
         """How its logits become labels, before any calibration."""
         return TextSettings(
             labels=self.config.labels,
-            multi_label=self.config.multi_label,
+            multi_label=self.config.multi_label and self.config.head == "sequence",
             max_length=min(DEFAULT_MAX_LENGTH, self.config.max_position_embeddings),
             lowercase=self.lowercase,
+            head=self.config.head,
         )
 
 
@@ -176,7 +185,8 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     The directory is made if missing. ``read_checkpoint`` gives back the same weights, bit for bit.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    config = checkpoint.config.model_dump(mode="json")
+    unused = {"attention_head_size"} if checkpoint.config.attention_head_size is None else set()
+    config = checkpoint.config.model_dump(mode="json", exclude=unused)
     config["label2id"] = {label: index for index, label in checkpoint.config.id2label.items()}
     tokenizer = {"do_lower_case": checkpoint.lowercase, "tokenizer_class": "ErnieTokenizer"}
     for name, content in ((CONFIG_NAME, config), (TOKENIZER_CONFIG_NAME, tokenizer)):
@@ -189,6 +199,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
 def weight_shapes(config: ErnieConfig) -> dict[str, tuple[int, ...]]:
     """Every weight that a checkpoint of ``config`` holds, by PaddleNLP's name."""
     hidden, inner = config.hidden_size, config.intermediate_size
+    heads = config.num_attention_heads * config.head_size
     tables = {"word": config.vocab_size, "position": config.max_position_embeddings}
     tables["token_type"] = config.type_vocab_size
     if config.use_task_id:
@@ -196,8 +207,7 @@ def weight_shapes(config: ErnieConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         f"ernie.embeddings.{name}_embeddings.weight": (rows, hidden) for name, rows in tables.items()
     }
-    linear = {"self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (hidden, hidden)}
-    linear |= {"self_attn.v_proj": (hidden, hidden), "self_attn.out_proj": (hidden, hidden)}
+    linear = {f"self_attn.{name}_proj": (hidden, heads) for name in "qkv"} | {"self_attn.out_proj": (heads, hidden)}
     linear |= {"linear1": (hidden, inner), "linear2": (inner, hidden)}
     norms = ["ernie.embeddings.layer_norm"]
     for layer in range(config.num_hidden_layers):

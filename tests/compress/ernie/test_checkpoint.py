@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,7 @@ def test_a_weight_that_does_not_fit_is_named(tmp_path: Path, weights: Any, messa
     [
         ({"hidden_size": 0}, "hidden_size"),
         ({"num_attention_heads": 3}, "no multiple of 3 heads"),
+        ({"attention_head_size": 0}, "attention_head_size"),
         ({"hidden_act": "swish"}, "hidden_act"),
         ({"model_type": "bert"}, "model_type"),
         ({"architectures": ["BertModel"]}, "architectures"),
@@ -245,3 +247,16 @@ def test_a_checkpoint_that_the_kit_writes_comes_back_bit_for_bit(tmp_path: Path)
     assert {name: array.tobytes() for name, array in second.weights.items()} == {
         name: array.tobytes() for name, array in first.weights.items()
     }
+
+
+def test_pruned_heads_are_written_with_their_size_and_whole_ones_as_paddlenlp_does(tmp_path: Path) -> None:
+    write(tmp_path / "whole")
+    whole = read_checkpoint(tmp_path / "whole")
+    config = whole.config.model_copy(update={"num_attention_heads": 1, "attention_head_size": 4})
+    shapes = weight_shapes(config)
+    assert shapes["ernie.encoder.layers.0.self_attn.k_proj.weight"] == (8, 4)
+    assert shapes["ernie.encoder.layers.0.self_attn.out_proj.weight"] == (4, 8)
+    write_checkpoint(tmp_path / "pruned", replace(whole, config=config, weights=random_weights(config)))
+    assert read_checkpoint(tmp_path / "pruned").config == config
+    write_checkpoint(tmp_path / "again", whole)
+    assert "attention_head_size" not in json.loads((tmp_path / "again" / "config.json").read_text())

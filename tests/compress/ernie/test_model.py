@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 
 import numpy as np
@@ -52,7 +53,7 @@ def expected(config: ErnieConfig, weights: Weights, ids: NDArray[np.int64], type
         scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1])
         scores = np.where((ids == config.pad_token_id)[:, None, None, :], -np.inf, scores)
         shares = np.exp(scores - scores.max(-1, keepdims=True))
-        mixed = (shares / shares.sum(-1, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(x.shape)
+        mixed = (shares / shares.sum(-1, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(*ids.shape, -1)
         x = norm(x + linear(mixed, f"{name}.self_attn.out_proj"), f"{name}.norm1")
         inner = linear(x, f"{name}.linear1")
         inner = np.maximum(inner, 0) if config.hidden_act == "relu" else inner * (1 + ERF(inner / np.sqrt(2))) / 2
@@ -67,6 +68,7 @@ def expected(config: ErnieConfig, weights: Weights, ids: NDArray[np.int64], type
     [
         {},
         {"hidden_act": "relu", "use_task_id": True, "task_id": 2},
+        {"num_attention_heads": 2, "attention_head_size": 4, "intermediate_size": 7},  # pruned in width
         {"pad_token_id": 9, "architectures": ("ErnieForTokenClassification",)},
     ],
 )
@@ -79,6 +81,21 @@ def test_the_network_computes_what_the_papers_say(change: dict[str, object]) -> 
     types = random.integers(0, 2, ids.shape)
     got = build_model(config, weights)(paddle.to_tensor(ids), paddle.to_tensor(types)).numpy()
     np.testing.assert_allclose(got, expected(config, weights, ids, types), atol=2e-5)
+
+
+def test_paddleslims_patch_of_paddles_attention_does_not_reach_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model(CONFIG)
+    ids = paddle.to_tensor(np.array([[1, 5, 6, 0, 0], [1, 7, 8, 9, 2]]))
+    before = model(ids, paddle.zeros_like(ids)).numpy()
+    nn = paddle.nn
+    for owner, name in ((nn.MultiHeadAttention, "_prepare_qkv"), (nn.TransformerEncoderLayer, "forward")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # put back after the test
+    for owner in (nn.MultiHeadAttention, nn.TransformerEncoder):
+        monkeypatch.setattr(owner, "forward", owner.forward)
+    plain = nn.MultiHeadAttention.forward
+    importlib.import_module("paddleslim.nas.ofa.utils.nlp_utils")
+    assert nn.MultiHeadAttention.forward is not plain
+    np.testing.assert_array_equal(model(ids, paddle.zeros_like(ids)).numpy(), before)
 
 
 def test_weights_go_in_and_come_out_by_paddlenlps_names() -> None:
