@@ -17,6 +17,8 @@ from devices.state import ensure_state_dir
 from runtime.artifact import ARTIFACT_NAME
 from runtime.predictor import Backend, ModelFiles, backend_reads, model_files
 
+_FORM = 2  # of what is kept; a higher number makes all of it anew. 2: artifacts say which head a text model has
+
 
 def readable_by(files: ModelFiles, backend: Backend) -> ModelFiles:
     """``files`` in a form that ``backend`` reads; unchanged if it already does, or if nothing can be done.
@@ -70,7 +72,7 @@ def text_artifact(model: Path, backend: Backend) -> Path:
 def _cached(key: str, convert: Callable[[Path], None]) -> Path:
     """The directory of ``key`` in the cache; made by ``convert`` under another name and renamed when whole."""
     cache = ensure_state_dir("cache", "converted")
-    target = cache / key
+    target = cache / f"{key}-{_FORM}"
     if not target.is_dir():
         with TemporaryDirectory(dir=cache, prefix=".new-") as scratch:
             draft = Path(scratch) / "model"

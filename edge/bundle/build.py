@@ -43,7 +43,7 @@ def build_bundle(
     """Write the bundle to ``out``, replacing an earlier bundle there.
 
     Raises:
-        BundleError: ``out`` holds something else, an artifact is there twice.
+        BundleError: ``out`` holds something else, an artifact is there twice, or a text model labels tokens.
         ModelError: An artifact is none.
         PolicyError: The policy cannot be read or is malformed.
     """
@@ -55,8 +55,13 @@ def build_bundle(
         draft = Path(scratch) / "bundle"
         draft.mkdir()
         for artifact in artifacts:
-            kind = read_artifact(artifact).kind
-            target = draft / (_FOLDERS.get(kind) or artifact.resolve().name)
+            read = read_artifact(artifact)
+            if read.text is not None and read.text.head != "sequence":
+                raise BundleError(
+                    f"{artifact} labels tokens; the text model of a bundle labels whole texts.",
+                    remedy="Give the artifact of a classifier of texts; use this one with 'edgekit predict text'.",
+                )
+            target = draft / (_FOLDERS.get(read.kind) or artifact.resolve().name)
             if target.exists():
                 raise BundleError(f"Two artifacts would both be {target.name} in the bundle: {artifact} is the second.")
             shutil.copytree(artifact, target)

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from edge.commands.result import DIRECTORY, Result, backend_option, json_option
 from runtime.predictor import Backend
+
+if TYPE_CHECKING:
+    from runtime.text import TextResult, TokenResult
 
 
 @click.group()
@@ -25,21 +29,43 @@ def predict() -> None:
 @backend_option
 @json_option
 def text(model: Path, backend: Backend | None) -> Result:
-    """Label the texts on stdin, one a line."""
+    """Label the texts on stdin, one a line, or find the entities in them."""
     from edge.convert import text_artifact
     from runtime.artifact import read_artifact
-    from runtime.text import load_text_classifier
+    from runtime.text import TextClassifier, load_text_model
 
     artifact = text_artifact(model, backend or "openvino")
-    classifier = load_text_classifier(artifact, backend or read_artifact(artifact).models[0].backend)
+    classifier = load_text_model(artifact, backend or read_artifact(artifact).models[0].backend)
     texts = _lines(sys.stdin.buffer.read())
-    results = classifier.classify(texts, allow_empty=True)
+    if isinstance(classifier, TextClassifier):
+        labelled = classifier.classify(texts, allow_empty=True)
+        return Result({"results": [asdict(result) for result in labelled]}, _label_table(labelled))
+    found = classifier.extract(texts, allow_empty=True)
+    return Result({"results": [asdict(result) for result in found]}, _entity_table(found))
+
+
+def _label_table(results: Sequence[TextResult]) -> Table:
     table = Table("Text", "Label", "Probability")
     for result in results:
         ranked = sorted(result.labels.items(), key=lambda item: -item[1])
         for index, (label, probability) in enumerate(ranked[:3]):
-            table.add_row("" if index else result.text, label, f"{probability:.3f}")
-    return Result({"results": [asdict(result) for result in results]}, table)
+            table.add_row(Text("" if index else result.text), Text(label), f"{probability:.3f}")
+    return table
+
+
+def _entity_table(results: Sequence[TokenResult]) -> Table:
+    table = Table("Text", "Entity", "Type", "Characters", "Probability")
+    for result in results:
+        shown = Text(result.text)
+        if not result.entities:
+            table.add_row(shown, Text("none", style="dim"))
+        for entity in result.entities:
+            place = f"{entity.start}-{entity.end - 1}"
+            table.add_row(shown, Text(entity.text), Text(entity.label), place, f"{entity.probability:.3f}")
+            shown = Text("")
+        if result.cut:
+            table.add_row(shown, Text("longer than the model reads; the rest was not looked at", style="yellow"))
+    return table
 
 
 def _lines(data: bytes) -> list[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from devices.errors import ModelError, TextError
-from runtime.artifact import TextSettings
+from runtime.artifact import Artifact, ModelEntry, TextSettings, parse_artifact, read_artifact
 from runtime.predictor import Backend, TensorSpec
-from runtime.text import TextClassifier, label_probabilities
+from runtime.text import Entity, TextClassifier, TokenClassifier, label_probabilities
 from runtime.tokenizer import ErnieTokenizer
 
 CHARACTERS = "贷款还旧借新卡网"
@@ -98,3 +100,71 @@ def test_a_model_that_is_none_of_text_is_refused() -> None:
         TextClassifier(SumPredictor(input_names=("x",)), TOKENIZER, MULTI)
     with pytest.raises(ModelError, match=r"shape \(1, 3\)"):
         TextClassifier(SumPredictor(width=3), TOKENIZER, MULTI).classify(["贷"])
+
+
+TAGS = TextSettings(labels=("O", "B-x", "I-x"), multi_label=False, max_length=16, temperature=2.0, head="token")
+
+
+@dataclass
+class TagPredictor(SumPredictor):
+    """贷 is B-x, 款 is I-x, all else O; 旧 is I-x as well, but hardly. Padding is B-x: nobody may look at it."""
+
+    def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        ids = feeds["input_ids"]
+        logits = np.zeros((*ids.shape, 3), np.float32)
+        logits[..., 0] = 4
+        for character, tag, height in (("贷", 1, 8), ("款", 2, 8), ("旧", 2, 5)):
+            logits[ids == 5 + CHARACTERS.index(character), tag] = height
+        logits[ids == 0, 1] = 9
+        return {"logits": logits}
+
+
+def certainty(height: float) -> float:
+    return float(np.exp(height / 2) / (np.exp(height / 2) + np.exp(4 / 2) + 1))
+
+
+def test_entities_are_found_where_they_stand_with_their_least_certain_tag() -> None:
+    texts = ["借贷 款还", "借", "贷款旧贷"]
+    results = TokenClassifier(TagPredictor(), TOKENIZER, TAGS).extract(texts)
+    assert [result.text for result in results] == texts
+    assert [len(result.logits) for result in results] == [len(result.input_ids) for result in results] == [6, 3, 6]
+    assert results[0].logits[2] == [4, 8, 0]
+    assert results[0].token_type_ids == [0] * 6
+    assert results[0].entities == [Entity("x", 1, 4, "贷 款", pytest.approx(certainty(8)))]
+    assert results[1].entities == []
+    assert results[2].entities == [
+        Entity("x", 0, 3, "贷款旧", pytest.approx(certainty(5))),
+        Entity("x", 3, 4, "贷", pytest.approx(certainty(8))),
+    ]
+
+
+def test_a_text_longer_than_the_model_reads_is_said_to_be_cut() -> None:
+    classifier = TokenClassifier(TagPredictor(), TOKENIZER, TAGS)
+    whole, cut, spaced = classifier.extract(["贷" * 14, "贷" * 15, "贷" * 14 + "  "])
+    assert (whole.cut, cut.cut, spaced.cut) == (False, True, False)
+    assert len(cut.entities) == 14
+    with pytest.raises(TextError, match="Text 1 is empty"):
+        classifier.extract([" "])
+    assert classifier.extract([" "], allow_empty=True)[0].entities == []
+
+
+def test_a_token_model_is_none_for_whole_texts_and_the_reverse() -> None:
+    with pytest.raises(ModelError, match="text-risk labels tokens; a model is needed that labels whole texts"):
+        TextClassifier(TagPredictor(), TOKENIZER, TAGS)
+    with pytest.raises(ModelError, match="labels whole texts; a model is needed that labels tokens"):
+        TokenClassifier(SumPredictor(), TOKENIZER, MULTI)
+    with pytest.raises(ModelError, match=r"shape \(1, 3\); expected one row a token"):
+        TokenClassifier(SumPredictor(width=3), TOKENIZER, TAGS).extract(["贷"])
+
+
+def test_an_artifact_that_does_not_name_its_head_is_of_whole_texts(tmp_path: Path) -> None:
+    artifact = Artifact(kind="text", profile="p", models=(ModelEntry(name="m"),), text=TAGS)
+    artifact.write(tmp_path)
+    assert read_artifact(tmp_path).text == TAGS
+    old = json.loads((tmp_path / "artifact.json").read_text())
+    del old["text"]["head"]
+    settings = parse_artifact(json.dumps(old).encode(), "old").text
+    assert settings is not None
+    assert settings.head == "sequence"
+    with pytest.raises(ModelError, match=r"malformed at text\.head"):
+        parse_artifact(json.dumps(old | {"text": old["text"] | {"head": "pair"}}).encode(), "new")

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from devices.errors import TokenizerError
 from runtime.tokenizer import ErnieTokenizer
@@ -86,6 +88,52 @@ def test_a_hundred_thousand_characters_take_no_time(unit: str) -> None:
     start = time.perf_counter()
     assert len(tokenizer.ids(unit * 100_000, 128)) <= 128
     assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("", []),
+        (" 贷 款", ["贷", "款"]),
+        ("Café Naïve", ["Café", "Na", "ïve"]),
+        ("Cafe\u0301 50", ["Cafe", "50"]),  # the accent stands behind the word and in no token
+        ("he\u200bl\u00adlo", ["he\u200bl\u00adlo"]),
+        ("50,0005", ["50", ",", "0005"]),
+        ("HELLO²", ["HELLO", "²"]),
+        ("贷[SEP]款", ["贷", "[SEP]", "款"]),
+        ("\ud800𠮷款", ["𠮷", "款"]),
+        ("x" * 101 + "贷", ["x" * 101, "贷"]),
+    ],
+)
+def test_offsets_say_where_each_token_stands(text: str, places: list[str]) -> None:
+    offsets = ErnieTokenizer(VOCAB).offsets(text, 64)
+    assert offsets[0] == offsets[-1] == (0, 0)
+    assert [text[start:end] for start, end in offsets[1:-1]] == places
+
+
+def test_pieces_of_one_character_stand_on_it_together() -> None:
+    tokens = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]", "\u1112", "##\u1161", "##\u11ab"]
+    assert ErnieTokenizer(tokens).offsets("한", 8) == [(0, 0), (0, 1), (0, 1), (0, 1), (0, 0)]
+
+
+@given(st.text("贷款 aAé50,[SEP]ï\u200b\u0301ﬁ￥x", max_size=30), st.integers(2, 40), st.booleans())
+def test_there_are_as_many_offsets_as_ids_and_they_run_on(text: str, max_length: int, lowercase: bool) -> None:
+    tokenizer = ErnieTokenizer(VOCAB, lowercase)
+    offsets = tokenizer.offsets(text, max_length)
+    assert len(offsets) == len(tokenizer.ids(text, max_length))
+    inside = offsets[1:-1]
+    assert all(0 <= start < end <= len(text) for start, end in inside)
+    assert inside == sorted(inside)
+
+
+@pytest.mark.parametrize("unit", ["贷", "a ", "x", "[SEP]", "\u200b"])
+def test_offsets_of_a_hundred_thousand_characters_take_no_time(unit: str) -> None:
+    tokenizer = ErnieTokenizer(VOCAB)
+    start = time.perf_counter()
+    assert len(tokenizer.offsets(unit * 100_000, 128)) <= 128
+    assert time.perf_counter() - start < 2
+    with pytest.raises(ValueError, match="max_length is 1"):
+        tokenizer.offsets("", 1)
 
 
 def test_a_vocabulary_without_special_tokens_is_refused_by_name() -> None:

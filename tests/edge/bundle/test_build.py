@@ -10,6 +10,7 @@ import pytest
 from devices.errors import BundleError, ModelError
 from edge.bundle.keys import signing_key, trusted_keys
 from edge.bundle.verify import verify_bundle
+from runtime.artifact import Artifact, ModelEntry, TextSettings
 
 
 def test_a_new_bundle_replaces_the_old_one_whole(
@@ -39,6 +40,16 @@ def test_the_same_artifact_twice_is_refused_and_nothing_is_written(
 ) -> None:
     with pytest.raises(BundleError, match="Two artifacts"):
         build(tmp_path / "out", [artifact, artifact])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_labels_tokens_is_no_text_risk_model(
+    tmp_path: Path, artifact: Path, build: Callable[..., Path]
+) -> None:
+    settings = TextSettings(labels=("O", "B-x", "I-x"), multi_label=False, head="token")
+    Artifact(kind="text", profile="cpu-generic", models=(ModelEntry(name="one"),), text=settings).write(artifact)
+    with pytest.raises(BundleError, match="labels tokens; the text model of a bundle labels whole texts"):
+        build(tmp_path / "out", [artifact])
     assert not (tmp_path / "out").exists()
 
 
