@@ -202,18 +202,18 @@ def separated(train: Data, dev: Data, pool: Sequence[str] = ()) -> tuple[Data, l
             remedy=f"Give other texts in {dev.path}; a model is measured on texts that it has not seen.",
         )
     rest = without(pool, (example.text for data in (train, dev) for example in data.examples))
-    notes = []
-    if leaked:
-        notes.append(
-            f"{leaked} of {len(dev.examples)} texts of {dev.path} stand in {train.path} too and were left out."
-        )
-    if repeated:
-        notes.append(f"{repeated} texts of {dev.path} stand there more than once and count once.")
-    if len(rest) < len(pool):
-        notes.append(f"{len(pool) - len(rest)} of {len(pool)} pool texts are repeated or labelled and were left out.")
-    if contradictory := sum(len(labels) > 1 for labels in trained.values()):
-        notes.append(f"{contradictory} texts of {train.path} stand there more than once with different labels.")
-    return replace(dev, examples=tuple(kept)), rest, tuple(notes)
+    contradictory = sum(len(labels) > 1 for labels in trained.values())
+    counted = {
+        f"Left out of {dev.path}, because {train.path} has them too": (leaked, len(dev.examples)),
+        f"Left out of {dev.path}, because it has them more than once": (repeated, len(dev.examples)),
+        "Left out of the pool, because they are labelled or stand there more than once": (
+            len(pool) - len(rest),
+            len(pool),
+        ),
+        f"In {train.path} more than once, with different labels": (contradictory, len(trained)),
+    }
+    notes = tuple(f"{what}: {count} of {total} texts." for what, (count, total) in counted.items() if count)
+    return replace(dev, examples=tuple(kept)), rest, notes
 
 
 def without(pool: Iterable[str], texts: Iterable[str]) -> list[str]:

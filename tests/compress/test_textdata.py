@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from compress.textdata import check_labels, read_pool, read_texts
+from compress import textdata
+from compress.textdata import check_labels, read_pool, read_texts, separated, without
 from devices.errors import DataError
 
 
@@ -95,5 +98,56 @@ def test_labels_must_be_the_models_and_all_be_trained(
     if message is None:
         check_labels(*data, ["a", "b"], multi_label=multi)
     else:
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match=message) as caught:
             check_labels(*data, ["a", "b"], multi_label=multi)
+        assert caught.value.remedy != DataError.default_remedy, "each of these is mended in its own way"
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_unpacked_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(textdata, "_LARGEST", 2**20)
+    rows = f"a\t{'x' * 125}\n" * (2**13 + 1)
+    for name in ("x.tsv", "x.tsv.gz"):
+        with pytest.raises(DataError, match="holds more than 1 MiB"):
+            read_texts(file(tmp_path, name, rows))
+    assert len(read_texts(file(tmp_path, "y.tsv.gz", rows[:-128])).examples) == 2**13
+
+
+def test_dev_loses_what_train_has_and_the_pool_what_either_has(tmp_path: Path) -> None:
+    train = read_texts(file(tmp_path, "train.tsv", "a\t借新还旧\nb\tVISA 卡\na\t天\nb\t天\n"))
+    dev = read_texts(file(tmp_path, "dev.tsv", "a\t地\nb\t借 新还旧\nb\tｖｉｓａ卡\na\t人\nb\t地\n"))
+    kept, pool, notes = separated(train, dev, ["你", "人", "我", "你 ", "天"])
+    assert [(each.text, each.line) for each in kept.examples] == [("地", 1), ("人", 4)]
+    assert kept.path == dev.path
+    assert pool == ["你", "我"]
+    assert [note.replace(str(tmp_path) + "/", "") for note in notes] == [
+        "Left out of dev.tsv, because train.tsv has them too: 2 of 5 texts.",
+        "Left out of dev.tsv, because it has them more than once: 1 of 5 texts.",
+        "Left out of the pool, because they are labelled or stand there more than once: 3 of 5 texts.",
+        "In train.tsv more than once, with different labels: 1 of 3 texts.",
+    ]
+
+
+def test_data_without_overlap_stays_as_it_is_with_nothing_to_say(tmp_path: Path) -> None:
+    train, dev = (
+        read_texts(file(tmp_path, name, text)) for name, text in (("t.tsv", "a\tx\na\tx\n"), ("d.tsv", "a\ty\n"))
+    )
+    assert separated(train, dev, ["z"]) == (dev, ["z"], ())
+
+
+def test_a_dev_that_is_all_in_train_is_refused(tmp_path: Path) -> None:
+    data = read_texts(file(tmp_path, "x.tsv", TSV))
+    with pytest.raises(DataError, match=r"All 2 texts .* nothing is left to measure on") as caught:
+        separated(data, data)
+    assert "not seen" in caught.value.remedy
+
+
+@given(st.lists(st.text("ab AＡ", max_size=3)), st.lists(st.text("ab AＡ", max_size=3)))
+def test_what_is_left_of_a_pool_is_new_and_stands_once(pool: list[str], texts: list[str]) -> None:
+    kept = without(pool, texts)
+    assert without(kept, texts) == kept
+    assert without(pool, kept + texts) == []
+    rest = iter(pool)
+    assert all(text in rest for text in kept), "in their order"
+    assert len({"".join(text.split()).replace("Ａ", "a").lower() for text in kept}) == len(kept)
