@@ -13,7 +13,7 @@ from rich.console import Group
 
 from devices.errors import BackendNotInstalledError
 from devices.profile import load_profile
-from edge.commands.comparison import comparison
+from edge.commands.comparison import comparison, plan_table
 from edge.commands.progress import progress_bar
 from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Result, json_option
 
@@ -32,16 +32,38 @@ def compress() -> None:
 @click.option("--train", required=True, type=FILE, help="Labelled texts, .tsv or .jsonl.")
 @click.option("--dev", required=True, type=FILE, help="Labelled texts that accuracy is measured on.")
 @click.option("--pool", type=FILE, help="Texts without labels, one a line.")
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    help="quantize, distil, narrow or larger; several may be given, and the fastest result that passes is taken. "
+    "Without it: from cheap to dear, until one meets the profile's limits.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done and roughly how long it would take.")
 @_PROFILE
 @_OUT
 @_SEED
 @json_option
-def ernie(teacher: Path, train: Path, dev: Path, pool: Path | None, profile: str, out: Path, seed: int) -> Result:
-    """Distil an ERNIE classifier into a small student and quantize it."""
+def ernie(
+    teacher: Path,
+    train: Path,
+    dev: Path,
+    pool: Path | None,
+    recipes: tuple[str, ...],
+    dry_run: bool,
+    profile: str,
+    out: Path,
+    seed: int,
+) -> Result:
+    """Make an ERNIE classifier small: pruned, distilled, quantized, as far as the profile's limits call for."""
     with _compression_set():
-        from compress.ernie.recipe import compress_ernie
-    with progress_bar("compress ernie") as progress:
-        report = compress_ernie(teacher, train, dev, pool, load_profile(profile), out, seed=seed, progress=progress)
+        from compress.ernie.recipe import compress_ernie, plan_ernie
+    files = (teacher, train, dev, pool)
+    if dry_run:
+        plan = plan_ernie(*files, load_profile(profile), out, recipes=recipes, seed=seed)
+        return Result(plan, plan_table(plan))
+    with progress_bar("compress ernie") as progress, _stages_kept(out):
+        report = compress_ernie(*files, load_profile(profile), out, recipes=recipes, seed=seed, progress=progress)
     return _result(out, report)
 
 
@@ -100,6 +122,16 @@ def _result(out: Path, report: Mapping[str, Any]) -> Result:
     # through JSON once: reports may hold paths and numpy numbers
     document = json.loads(json.dumps(dict(report), default=str))
     return Result(document | {"out": str(out)}, Group(comparison(document["rows"]), f"Written to {out}."))
+
+
+@contextmanager
+def _stages_kept(out: Path) -> Iterator[None]:
+    """Say after Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"Stopped. What is finished is kept in {out}.stages; the same command goes on from there.", err=True)
+        raise
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from compress.distill import closest_start
-from compress.ernie import recipe
+from compress.ernie import steps
 from compress.ernie.checkpoint import ErnieConfig
 from compress.ernie.model import build_model, model_weights
-from compress.ernie.recipe import Candidate, calibration_feeds, choose, compress_ernie, fit_temperature
+from compress.ernie.recipe import compress_ernie, plan_ernie
 from compress.paddle_env import paddle
 from devices.errors import AccuracyDropError, DataError
 from devices.profile import Profile, load_profile
-from runtime.artifact import TextSettings
 from runtime.choice import check_parity, read_golden
 from runtime.text import load_text_classifier
 from runtime.tokenizer import SPECIAL_TOKENS
@@ -89,7 +87,15 @@ def without_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(teacher: Any, teacher_config: Any, student: Any, rows: Any, targets: Any, *, seed: int, **_: Any) -> Any:
         return closest_start(teacher, teacher_config, student, rows, seed=seed)
 
-    monkeypatch.setattr(recipe, "distil", start)
+    monkeypatch.setattr(steps, "distil", start)
+
+
+Rows = list[dict[str, Any]]
+
+
+def run(files: Path, out: Path, profile: Profile, *recipes: str, **more: Any) -> dict[str, Any]:
+    data = (files / "teacher", files / "train.tsv", files / "dev.tsv", files / "pool.txt")
+    return compress_ernie(*data, profile, out, recipes=recipes, **more)
 
 
 def test_an_artifact_comes_out_that_serves_and_proves_itself(
@@ -97,25 +103,19 @@ def test_an_artifact_comes_out_that_serves_and_proves_itself(
 ) -> None:
     without_training(monkeypatch)
     seen: list[tuple[str, float]] = []
-    report = compress_ernie(
-        files / "teacher",
-        files / "train.tsv",
-        files / "dev.tsv",
-        files / "pool.txt",
-        profile(),
-        tmp_path / "out",
-        progress=lambda *each: seen.append(each),
-    )
+    report = run(files, tmp_path / "out", profile(), "distil", progress=lambda *each: seen.append(each))
     assert {"artifact.json", "vocab.txt", "model.onnx", "golden.npz", "report.json"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
-    rows: list[dict[str, Any]] = report["rows"]  # type: ignore[assignment]
+    rows: Rows = report["rows"]
     assert [row["variant"] for row in rows] == ["teacher fp32", "student fp32", "student int8"]
     assert rows[0]["value"] == 1.0
     assert rows[0]["verdict"].startswith("The reference.")
     assert [row["variant"] for row in rows if row["chosen"]] == [report["chosen"]]
     assert all(row["backend"] == "openvino" and row["latency_ms"] > 0 for row in rows)
-    assert {stage for stage, _ in seen} == {"read", "quantize", "measure"}
+    assert {stage.partition(" (best")[0] for stage, _ in seen} == {
+        *("read", "measure the teacher", "vocabulary", "measure the student", "quantize the student", "done")
+    }
     classifier = load_text_classifier(tmp_path / "out")
     golden = read_golden((tmp_path / "out" / "golden.npz").read_bytes())
     check_parity(classifier.predictor, golden, tolerance=1e-4)
@@ -123,40 +123,91 @@ def test_an_artifact_comes_out_that_serves_and_proves_itself(
     assert answer.labels.keys() == {"a", "b", "c"}
 
 
-def test_where_no_student_passes_the_teacher_is_quantized(
+def test_left_to_itself_it_stops_at_the_first_recipe_that_passes(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(*_: Any, **__: Any) -> None:
+        raise AssertionError("nothing needs to be learned")
+
+    monkeypatch.setattr(steps, "distil", learn)
+    report = run(files, tmp_path / "out", profile(max_drop=0.1, int8=False))
+    assert report["chosen"] == "pruned teacher fp32"
+
+
+def test_a_recipe_that_fails_is_followed_by_a_dearer_one(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_training(monkeypatch)
-    monkeypatch.setattr(recipe, "and_faster", lambda verdict, **_: verdict)  # so small a teacher gains no time
-    strict = profile(max_drop=0.1)
-    report = compress_ernie(files / "teacher", files / "train.tsv", files / "dev.tsv", None, strict, tmp_path)
-    assert report["chosen"] == "teacher int8"
-    assert load_text_classifier(tmp_path).predictor.precision == "int8"
-    rows: list[dict[str, Any]] = report["rows"]  # type: ignore[assignment]
-    assert [row["variant"] for row in rows] == ["teacher fp32", "teacher int8", "student fp32", "student int8"]
+    # the teacher is as large as it is: only the student, with half its layers, keeps to the size
+    report = run(files, tmp_path / "out", profile(int8=False, text_size_mb=0.052))
+    rows: Rows = report["rows"]
+    assert [row["variant"] for row in rows] == ["teacher fp32", "pruned teacher fp32", "student fp32"]
+    assert report["chosen"] == "student fp32"
+    assert "MB large where" in rows[1]["verdict"]
 
 
 def test_for_backend_paddle_the_artifact_is_paddles(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_training(monkeypatch)
-    report = compress_ernie(
-        files / "teacher", files / "train.tsv", files / "dev.tsv", None, profile(backends=("paddle",)), tmp_path
-    )
-    assert (tmp_path / "inference.pdmodel").is_file()
-    assert not (tmp_path / "model.onnx").exists()
-    assert load_text_classifier(tmp_path).predictor.backend == "paddle"
-    assert report["texts"] == {"train": 90, "dev": len((files / "dev.tsv").read_text().splitlines()), "pool": 0}
+    report = run(files, tmp_path / "out", profile(backends=("paddle",)), "distil")
+    assert (tmp_path / "out" / "inference.pdmodel").is_file()
+    assert not (tmp_path / "out" / "model.onnx").exists()
+    assert load_text_classifier(tmp_path / "out").predictor.backend == "paddle"
+    texts = report["texts"]
+    assert texts["train"] == 90
+    assert texts["dev"] == len((files / "dev.tsv").read_text().splitlines())
 
 
-def test_what_cannot_be_fast_enough_is_refused_with_every_figure(
+def test_where_nothing_passes_the_nearest_is_named_with_what_it_lacks(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_training(monkeypatch)
-    strict = profile(int8=False, text_latency_ms=1e-6, max_drop=0.0)
-    with pytest.raises(AccuracyDropError, match=r"student fp32 .* ms"):
-        compress_ernie(files / "teacher", files / "train.tsv", files / "dev.tsv", None, strict, tmp_path / "out")
+    strict = profile(int8=False, text_latency_ms=1e-6, max_drop=0.9)
+    with pytest.raises(AccuracyDropError, match=r"Nearest is .* fp32, with .* it takes .* ms") as caught:
+        run(files, tmp_path / "out", strict, "distil")
     assert not (tmp_path / "out").exists()
+    report = json.loads((tmp_path / "out.stages" / "report.json").read_text())
+    assert [row["chosen"] for row in report["rows"]] == [False, False]
+    assert str(tmp_path / "out.stages" / "report.md") in caught.value.state
+
+
+def test_an_earlier_artifact_outlives_a_run_that_fails(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_training(monkeypatch)
+    run(files, tmp_path / "out", profile(int8=False), "quantize")
+    before = (tmp_path / "out" / "model.onnx").read_bytes()
+    with pytest.raises(AccuracyDropError):
+        run(files, tmp_path / "out", profile(int8=False, text_latency_ms=1e-6), "quantize")
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == before
+
+
+def test_finished_stages_are_not_made_again(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    without_training(monkeypatch)
+    start = steps.distil
+    monkeypatch.setattr(steps, "distil", lambda *a, **k: calls.append(1) or start(*a, **k))
+    run(files, tmp_path / "out", profile(), "distil")
+    plan = plan_ernie(
+        files / "teacher", files / "train.tsv", files / "dev.tsv", files / "pool.txt", profile(), tmp_path / "out"
+    )
+    kept = {each["stage"]: each["kept"] for each in plan["plan"]}  # type: ignore[attr-defined]
+    assert kept == {"vocabulary": True, "distil": True, "narrow": False, "quantize and measure": False}
+    first = (tmp_path / "out" / "model.onnx").read_bytes()
+    run(files, tmp_path / "out", profile(), "distil")
+    assert len(calls) == 1
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == first
+    run(files, tmp_path / "out", profile(), "distil", seed=1)
+    assert len(calls) == 2
+
+
+def test_a_plan_writes_nothing(files: Path, tmp_path: Path) -> None:
+    plan = plan_ernie(files / "teacher", files / "train.tsv", files / "dev.tsv", None, profile(), tmp_path / "out")
+    entries: Rows = plan["plan"]  # type: ignore[assignment]
+    assert [each["recipe"] for each in entries].count("distil") == 2
+    assert all(each["seconds"] > 0 for each in entries)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_that_labels_tokens_is_refused(files: Path, tmp_path: Path) -> None:
@@ -168,64 +219,3 @@ def test_a_checkpoint_that_labels_tokens_is_refused(files: Path, tmp_path: Path)
     (teacher / "config.json").write_text(json.dumps(token.model_dump(mode="json")))
     with pytest.raises(DataError, match="labels tokens"):
         compress_ernie(teacher, files / "train.tsv", files / "dev.tsv", None, profile(), tmp_path / "out")
-
-
-def candidates(values: Sequence[float]) -> list[Candidate]:
-    names = [("student", "int8"), ("student", "fp32"), ("teacher", "int8"), ("teacher", "fp32")]
-    return [
-        Candidate(name, precision, Path("/nowhere-that-exists"), _Backend(), np.zeros((1, 1)), value)  # type: ignore[arg-type]
-        for (name, precision), value in zip(names, values, strict=True)
-    ]
-
-
-class _Backend:
-    backend = "openvino"
-
-
-@pytest.mark.parametrize(
-    ("values", "times", "limit", "expected"),
-    [
-        ((0.90, 0.91, 0.90, 0.91), (1, 2, 3, 6), None, "student int8"),
-        ((0.89, 0.91, 0.90, 0.91), (1, 2, 3, 6), None, "student fp32"),
-        ((0.91, 0.91, 0.91, 0.91), (2, 2, 3, 6), None, "student fp32"),
-        ((0.80, 0.85, 0.90, 0.91), (1, 2, 3, 6), None, "teacher int8"),
-        ((0.80, 0.85, 0.89, 0.91), (1, 2, 3, 6), None, "teacher fp32"),
-        ((0.80, 0.85, 0.89, 0.91), (1, 2, 3, 6), 5.0, None),
-        ((0.91, 0.91, 0.91, 0.91), (4, 5, 3, 6), 4.0, "student int8"),
-        ((0.91, 0.91, 0.91, 0.91), (4, 5, 3, 6), 3.0, "teacher int8"),
-        ((0.91, 0.91, 0.91, 0.91), (4, 5, 3, 6), 2.0, "student int8"),
-    ],
-)
-def test_the_first_that_is_good_and_fast_enough_is_chosen(
-    values: Sequence[float],
-    times: Sequence[float],
-    limit: float | None,
-    expected: str | None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Candidate, "size_bytes", 1)
-    tried = candidates(values)
-    measured = {each.variant: (time / 2, time) for each, time in zip(tried, map(float, times), strict=True)}
-    rows, chosen = choose(tried, measured, profile(max_drop=0.01, text_latency_ms=limit))
-    assert (chosen and chosen.variant) == expected
-    assert [row.variant for row in rows if row.chosen] == ([expected] if expected else [])
-
-
-def test_overconfident_logits_get_a_temperature_above_one() -> None:
-    random = np.random.default_rng(0)
-    logits = random.normal(0, 2, (4000, 3))
-    truth = (random.random((4000, 3)) < 1 / (1 + np.exp(-logits))).astype(np.float32)
-    settings = TextSettings(labels=("a", "b", "c"), multi_label=True)
-    assert fit_temperature(logits, truth, settings) == pytest.approx(1, rel=0.07)
-    assert fit_temperature(3 * logits, truth, settings) == pytest.approx(3, rel=0.07)
-
-
-def test_calibration_sees_short_and_long_texts() -> None:
-    rows = [[1, *[7] * length, 2] for length in range(1, 101)]
-    feeds = calibration_feeds(rows, 0)
-    widths = [feed["input_ids"].shape[1] for feed in feeds]
-    assert widths == sorted(widths)
-    assert widths[0] < 25
-    assert widths[-1] >= 95
-    assert all(feed["input_ids"].dtype == np.int64 for feed in feeds)
-    assert len(calibration_feeds(rows[:1], 0)) == 1

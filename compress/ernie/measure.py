@@ -1,0 +1,144 @@
+"""Variants of a network on the backend that will serve: exported, quantized, run over dev and timed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.ernie.checkpoint import read_checkpoint, read_tokenizer
+from compress.ernie.export import MODEL_NAME, export_paddle
+from compress.ernie.model import build_model
+from compress.ernie.task import TextTask, calibration_feeds
+from compress.evaluate import interleaved_medians_ms
+from compress.export import to_onnx
+from compress.quantize import quantize
+from compress.stages import Stages
+from devices.profile import Profile
+from runtime.predictor import Predictor, RunOptions, load_predictor, model_files
+from runtime.tokenizer import ErnieTokenizer
+
+Precision = Literal["fp32", "int8"]
+_LENGTHS = (64, 128)  # tokens, that time is taken with
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One variant of one network, loaded on the backend that will serve.
+
+    Attributes:
+        network: As in the report: ``teacher``, ``student``, ``narrow student``.
+        precision: Of its matrix products.
+        how: How INT8 came about where that was not plain calibration: ``mixed`` or ``qat``.
+        checkpoint: Directory of the network that it was made from.
+        directory: The model's files.
+        predictor: Loaded.
+        tokenizer: The network's own; a pruned vocabulary numbers its words anew.
+        logits: For dev.
+        value: The task's metric on dev.
+        fp32_layers: Operators that stayed FP32 in an INT8 network, because they cost most accuracy.
+    """
+
+    network: str
+    precision: Precision
+    how: str
+    checkpoint: Path
+    directory: Path
+    predictor: Predictor
+    tokenizer: ErnieTokenizer
+    logits: NDArray[np.float64]
+    value: float
+    fp32_layers: tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """As in the report: ``student int8``, ``student int8 mixed``."""
+        return " ".join(filter(None, (self.network, self.precision, self.how)))
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the model's files."""
+        return sum(file.stat().st_size for file in self.directory.iterdir())
+
+
+class Bench:
+    """Makes variants through the stages, so that none is made twice, and measures them.
+
+    Args:
+        task: Data and metric.
+        profile: Whose first backend serves.
+        stages: Where the models are kept.
+        data: What tells the calibration texts apart: fingerprints of the task's files.
+    """
+
+    def __init__(self, task: TextTask, profile: Profile, stages: Stages, data: Mapping[str, str]) -> None:
+        self._task, self._profile, self._stages, self._data = task, profile, stages, data
+        self._backend = profile.serve.backends[0]
+        self._options = RunOptions(threads=profile.serve.threads, parallel=profile.serve.parallel)
+
+    def plain(self, network: str, checkpoint: Path, origin: str) -> Candidate:
+        """The network in FP32. ``origin`` tells the checkpoint apart: its stage's name or fingerprint."""
+        directory = self._exported(checkpoint, origin)
+        if self._backend != "paddle":
+            source = directory
+
+            def convert(result: Path, _: Path) -> None:
+                to_onnx(source, result / "model.onnx")
+
+            directory = self._stages.run("onnx", {"checkpoint": origin}, convert)
+        return self._candidate(network, "fp32", "", checkpoint, directory)
+
+    def int8(self, network: str, checkpoint: Path, origin: str) -> Candidate:
+        """The network in INT8 by calibration alone."""
+        source = self._exported(checkpoint, origin)
+
+        def make(result: Path, _: Path) -> None:
+            reduce_range = self._profile.serve.reduce_range
+            quantize(source, self._feeds(checkpoint), result, backend=self._backend, reduce_range=reduce_range)
+
+        return self._candidate(network, "int8", "", checkpoint, self._stages.run("int8", self._inputs(origin), make))
+
+    def latencies(self, candidates: Sequence[Candidate]) -> dict[str, tuple[float, ...]]:
+        """Median milliseconds of one text of 64 and of 128 tokens, all candidates taking turns."""
+        predictors = {candidate.variant: candidate.predictor for candidate in candidates}
+        found = []
+        for length in _LENGTHS:
+            # words that every vocabulary has: what they are does not matter to the time
+            row = np.resize(np.arange(5, dtype=np.int64), (1, min(length, self._task.settings.max_length))) + 1
+            found.append(
+                interleaved_medians_ms(
+                    predictors, [{"input_ids": row, "token_type_ids": np.zeros_like(row)}], repeats=20
+                )
+            )
+        return {name: tuple(each[name] for each in found) for name in predictors}
+
+    def _exported(self, checkpoint: Path, origin: str) -> Path:
+        def make(result: Path, _: Path) -> None:
+            read = read_checkpoint(checkpoint)
+            export_paddle(build_model(read.config, read.weights), result)
+
+        return self._stages.run("paddle", {"checkpoint": origin}, make)
+
+    def _feeds(self, checkpoint: Path) -> list[dict[str, NDArray[np.int64]]]:
+        tokenizer = read_tokenizer(checkpoint)
+        return calibration_feeds(self._task.rows(tokenizer), tokenizer.pad_id)
+
+    def _inputs(self, origin: str) -> dict[str, Any]:
+        serve = self._profile.serve
+        return {"checkpoint": origin, "data": dict(self._data), "backend": self._backend} | {
+            "reduce_range": serve.reduce_range
+        }
+
+    def _candidate(self, network: str, precision: Precision, how: str, checkpoint: Path, directory: Path) -> Candidate:
+        predictor = load_predictor(
+            model_files(directory, MODEL_NAME, precision=precision), self._backend, self._options
+        )
+        tokenizer = read_tokenizer(checkpoint)
+        logits = self._task.answers(predictor, tokenizer)
+        return Candidate(
+            network, precision, how, checkpoint, directory, predictor, tokenizer, logits, self._task.value(logits)
+        )

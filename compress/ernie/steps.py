@@ -1,0 +1,166 @@
+"""A recipe's steps, from checkpoint to smaller checkpoint, each kept as a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from compress.distill import DistillSettings, default_settings, distil, student_config
+from compress.ernie.checkpoint import ErnieConfig, read_checkpoint, write_checkpoint
+from compress.ernie.estimate import serving_seconds, training_seconds
+from compress.ernie.search import NARROW_SHARE, Recipe, Step, larger_size
+from compress.ernie.task import TextTask
+from compress.ernie.vocabulary import prune_vocabulary
+from compress.stages import Stages
+
+Progress = Callable[[str, float], None]
+_TOKENIZING_S = 3e-6  # a token
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a recipe: what tells its result apart, how it is made, and roughly how long that takes."""
+
+    name: str
+    inputs: Mapping[str, Any]
+    make: Callable[[Path, Path], None]
+    seconds: Callable[[float], float]  # given the machine's operations a second
+    trains: bool = False
+
+
+class Steps:
+    """Makes the networks of recipes.
+
+    Args:
+        teacher: A checkpoint's directory.
+        origin: What tells the teacher apart: its fingerprint.
+        config: The teacher's network.
+        task: What is to be learned.
+        size: Of the student, as ``student_config`` takes it.
+        stages: Where networks are kept.
+        data: Fingerprints of the task's files.
+        seed: The same seed, data and machine give the same networks.
+        settings: How long students learn; None takes what suits them.
+        progress: Called with a step and the share of it that is done.
+    """
+
+    def __init__(
+        self,
+        teacher: Path,
+        origin: str,
+        config: ErnieConfig,
+        task: TextTask,
+        size: str,
+        stages: Stages,
+        data: Mapping[str, str],
+        *,
+        seed: int,
+        settings: DistillSettings | None,
+        progress: Progress,
+    ) -> None:
+        self._teacher, self._origin, self._config = teacher, origin, config
+        self._task, self._size = task, size
+        self._stages, self._data, self._seed = stages, dict(data), seed
+        self._settings, self._report = settings, progress
+
+    def network(self, recipe: Recipe) -> tuple[Path, str]:
+        """The checkpoint that ``recipe`` ends in, and what tells it apart."""
+        directory, origin = self._teacher, self._origin
+        for step in recipe.steps:
+            stage = self._stage(step, directory, origin)
+            directory = self._stages.run(stage.name, stage.inputs, stage.make, together=stage.trains)
+            origin = directory.name
+        return directory, origin
+
+    def plan(self, recipe: Recipe) -> list[tuple[Path, Stage]]:
+        """The stages of ``recipe`` and where each is or will be; nothing is made."""
+        found = []
+        directory, origin = self._teacher, self._origin
+        for step in recipe.steps:
+            stage = self._stage(step, directory, origin)
+            directory = self._stages.path(stage.name, stage.inputs)
+            origin = directory.name
+            found.append((directory, stage))
+        return found
+
+    def unfit(self, recipe: Recipe) -> str | None:
+        """Why ``recipe`` cannot be taken with this teacher; None if it can."""
+        if "distil larger" in recipe.steps and larger_size(self._config, self._size) is None:
+            return f"there is no size between {self._size} and the teacher"
+        return None
+
+    def config(self, recipe: Recipe) -> ErnieConfig:
+        """About the network that ``recipe`` ends in, for reckoning its time."""
+        if "distil larger" in recipe.steps:
+            return student_config(self._config, larger_size(self._config, self._size) or self._size)
+        return student_config(self._config, self._size) if "distil" in recipe.steps else self._config
+
+    def _stage(self, step: Step, source: Path, origin: str) -> Stage:
+        inputs = {"checkpoint": origin, "data": self._data}
+        if step == "vocabulary":
+            return self._vocabulary(source, inputs)
+        if step == "narrow":
+            return self._narrow(source, inputs)
+        return self._distil(source, inputs, larger=step == "distil larger")
+
+    def _vocabulary(self, source: Path, inputs: Mapping[str, Any]) -> Stage:
+        def make(result: Path, _: Path) -> None:
+            self._report("vocabulary", 0.0)
+            longest = self._task.settings.max_length
+            write_checkpoint(result, prune_vocabulary(read_checkpoint(source), self._task.corpus, max_length=longest))
+
+        return Stage("vocabulary", inputs, make, lambda _: 2 + self._task.tokens() * _TOKENIZING_S)
+
+    def _distil(self, source: Path, inputs: Mapping[str, Any], *, larger: bool) -> Stage:
+        size = (larger and larger_size(self._config, self._size)) or self._size
+        student = student_config(self._config, size)
+        settings = self._settings or default_settings(self._config, student)
+
+        def make(result: Path, scratch: Path) -> None:
+            teacher = read_checkpoint(source)
+            network = student_config(teacher.config, size)
+            weights = distil(
+                teacher.weights,
+                teacher.config,
+                network,
+                self._task.rows(teacher.tokenizer()),
+                self._task.targets,
+                seed=self._seed,
+                settings=settings,
+                progress=self._report,
+            )
+            write_checkpoint(result, replace(teacher, config=network, weights=weights))
+
+        def seconds(flops: float) -> float:
+            tokens = self._task.tokens()
+            learning = training_seconds(student, settings.epochs * tokens, flops)
+            return serving_seconds(self._config, tokens, flops) + learning
+
+        chosen = {"size": size, "settings": settings, "seed": self._seed}
+        return Stage("distil", {**inputs, **chosen}, make, seconds, trains=True)
+
+    def _narrow(self, source: Path, inputs: Mapping[str, Any]) -> Stage:
+        def make(result: Path, scratch: Path) -> None:
+            from compress.ernie.width import prune_width
+
+            student = read_checkpoint(source)
+            narrow = prune_width(
+                student,
+                self._task.rows(student.tokenizer()),
+                self._task.targets,
+                share=NARROW_SHARE,
+                seed=self._seed,
+                scratch=scratch,
+                progress=self._report,
+            )
+            write_checkpoint(result, narrow)
+
+        student = student_config(self._config, self._size)
+        chosen = {"share": NARROW_SHARE, "seed": self._seed}
+        return Stage(
+            *("narrow", {**inputs, **chosen}, make),
+            lambda flops: training_seconds(student, self._task.tokens(), flops),
+            trains=True,
+        )
