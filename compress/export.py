@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
+from onnx import version_converter
+
 from devices.errors import CompressionError
 from runtime.predictor import ModelFiles, model_files
 
 # 17 has LayerNormalization as one operator; paddle2onnx raises it further by itself where a model needs it
 OPSET = 17
+PER_CHANNEL_OPSET = 13  # the first whose DequantizeLinear takes one scale for each channel
 _TIMEOUT_S = 600
 _CONVERT = (
     "import sys, paddle2onnx\n"
@@ -24,7 +28,8 @@ def to_onnx(model_dir: Path, out: Path) -> Path:
     """Write the model in ``model_dir`` as the ONNX file ``out``.
 
     paddle2onnx reports failure by aborting, by ``SystemExit`` or by silence, so it runs in a process of its own.
-    A model that is ONNX already is copied.
+    A model that is ONNX already is copied; one of an opset below 13, which has no scale for each channel, is raised
+    to 17 where ONNX's own converter can.
 
     Args:
         model_dir: With ``inference.pdmodel`` and ``inference.pdiparams``, or ``model.onnx``.
@@ -41,7 +46,7 @@ def to_onnx(model_dir: Path, out: Path) -> Path:
     files = model_files(model_dir, model_dir.name)
     out.parent.mkdir(parents=True, exist_ok=True)
     if files.format == "onnx":
-        out.write_bytes(files.graph)
+        out.write_bytes(_modern(files.graph))
         return out
     check_exportable(files, model_dir)
     out.unlink(missing_ok=True)  # what is in it afterwards is the converter's only sign of success
@@ -101,6 +106,21 @@ def to_openvino(onnx_file: Path, out: Path) -> Path:
     except RuntimeError as error:
         raise CompressionError(f"OpenVINO could not convert {onnx_file}: {str(error).splitlines()[-1]}") from error
     return out
+
+
+def _modern(graph: bytes) -> bytes:
+    model = onnx.load_from_string(graph)
+    if opset(model) >= PER_CHANNEL_OPSET:
+        return graph
+    try:
+        return version_converter.convert_version(model, OPSET).SerializeToString()
+    except (version_converter.ConvertError, RuntimeError):
+        return graph  # an operator without a way up: it serves as it is
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that ``model`` is written in."""
+    return max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=1)
 
 
 def _failure(model_dir: Path, why: str) -> CompressionError:

@@ -3,8 +3,9 @@
     python -m examples.ocr.draw [--seed 2026]
 
 Each folder is drawn from its own stream of chance, so the evaluation pictures share no person, account or number with
-the calibration pictures. ``Label.txt`` and ``rec_gt.txt`` are written as PaddleOCR writes them. Needs Debian's
-fonts-noto-cjk; nothing that reads the pictures does.
+the calibration pictures. Half of the evaluation pictures are hard to read (``hard.py``). ``Label.txt`` and
+``rec_gt.txt`` are written as PaddleOCR writes them. Needs Debian's fonts-noto-cjk; nothing that reads the pictures
+does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from examples.documents.render import (
     render_statement,
 )
 from examples.documents.sheet import BLACK, RED, Colour, Sheet
+from examples.ocr import hard
 
 HERE = Path(__file__).parent
 QUALITY = 72  # JPEG
@@ -78,7 +80,7 @@ def calibration(rng: np.random.Generator) -> Iterator[tuple[str, Rendering]]:
 
 
 def evaluation(rng: np.random.Generator) -> Iterator[tuple[str, Rendering]]:
-    """Yield 12 other pictures with their names."""
+    """Yield 12 other pictures with their names, all of them easy to read."""
     clear = render_id_card(invent.card(rng), layout="mirrored", sides="both", scale=0.95)
     yield "id_0", clear.photographed(rng)
     clear = render_id_card(invent.card(rng), layout="standard", sides="front", scale=1.1)
@@ -136,12 +138,12 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def write_pages(folder: Path, pages: Iterator[tuple[str, Rendering]]) -> None:
-    """Write the pictures and ``Label.txt`` into an emptied ``folder``."""
+def write_pages(folder: Path, pages: Iterable[tuple[str, Rendering, int]]) -> None:
+    """Write pictures of a name and a JPEG quality, and ``Label.txt``, into an emptied ``folder``."""
     _fresh(folder)
     labels = []
-    for name, page in pages:
-        page.picture.save(folder / f"{name}.jpg", quality=QUALITY)
+    for name, page, quality in pages:
+        page.picture.save(folder / f"{name}.jpg", quality=quality)
         truth = [
             {"transcription": line.text, "points": [[round(x, 1), round(y, 1)] for x, y in line.box]}
             for line in page.lines
@@ -165,8 +167,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Redraw the OCR pictures.")
     parser.add_argument("--seed", type=int, default=2026)
     seed = parser.parse_args().seed
-    write_pages(HERE / "calibration", calibration(np.random.default_rng([seed, 1])))
-    write_pages(HERE / "evaluation", evaluation(np.random.default_rng([seed, 2])))
+    seen = calibration(np.random.default_rng([seed, 1]))
+    write_pages(HERE / "calibration", ((name, page, QUALITY) for name, page in seen))
+    tidy, worn = evaluation(np.random.default_rng([seed, 2])), hard.pages(np.random.default_rng([seed, 4]))
+    pages = [(name, page, QUALITY) for name, page in tidy]
+    write_pages(HERE / "evaluation", pages + [(f"hard_{name}", page, hard.QUALITY) for name, page in worn])
     write_crops(HERE / "rec", crops(np.random.default_rng([seed, 3])))
 
 
