@@ -10,3 +10,4 @@ lock() {  # SET.lock IN_FILE ...: each set holds the one before it, at the same 
 lock serve.lock serve.in
 lock compress.lock serve.in compress.in --constraint serve.lock
 lock dev.lock serve.in compress.in dev.in --constraint compress.lock
+lock bench.lock bench.in --constraint compress.lock

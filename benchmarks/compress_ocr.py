@@ -1,0 +1,189 @@
+"""PP-OCR in INT8 as shipped against FP32, and det against NNCF's INT8, all on OpenVINO.
+
+Accuracy comes from labelled pictures that calibration never saw: public ones beside the checkout, else the kit's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.compress_speed import THREADS
+from benchmarks.harness import ROOT, Figure, Goal, Report, Row, Times, ratio, take_turns
+from benchmarks.peers import nncf_quantize
+from benchmarks.recipes import PROFILE, edgekit
+from benchmarks.textsplit import SHARED
+from compress.calibration import Feeds
+from compress.evaluate import DetectionPage, detection_tally
+from compress.export import to_onnx
+from compress.gate import drop_interval
+from compress.ocr_data import TruePage, read_pictures, read_truth, record_feeds
+from compress.tally import Tally
+from devices.errors import EdgeKitError
+from examples.models import fetch
+from runtime.images import load_image
+from runtime.ocr.models import read_ocr_models
+from runtime.ocr.pipeline import OcrPipeline, load_ocr
+from runtime.ocr.preprocess import det_tensor
+from runtime.predictor import Predictor, RunOptions, load_predictor, model_files
+
+SIDE = 640
+SETS = {"ppocr-v4": "PP-OCRv4 mobile", "ppocr-v6": "PP-OCRv6 small"}
+_CALIBRATION = ROOT / "examples" / "ocr" / "calibration"
+_CALIBRATION_PICTURES = 12
+_OPTIONS = RunOptions(threads=THREADS)
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A ``Label.txt``, its pages, and what they are."""
+
+    file: Path
+    pages: Sequence[TruePage]
+    origin: str
+
+
+def truth(scratch: Path) -> Truth:
+    """The public pictures as a ``Label.txt`` with links beside it; else the kit's own evaluation pictures."""
+    public = SHARED / "ocr_mtwi_chineseocr"
+    if not public.is_dir():
+        own = ROOT / "examples" / "ocr" / "evaluation" / "Label.txt"
+        pages = read_truth(own)
+        return Truth(own, pages, f"{len(pages)} invented documents")
+    folder = scratch / "truth"
+    folder.mkdir()
+    rows = []
+    for line in (public / "gt_lines.jsonl").read_text(encoding="utf-8").splitlines():
+        page = json.loads(line)
+        link = folder / page["image"].replace("/", "_")
+        link.symlink_to(public / page["image"])
+        regions = [{"points": each["points"], "transcription": each["transcription"]} for each in page["lines"]]
+        rows.append(f"{link.name}\t{json.dumps(regions, ensure_ascii=False)}\n")
+    label = folder / "Label.txt"
+    label.write_text("".join(rows), encoding="utf-8")
+    pages = read_truth(label)
+    return Truth(label, pages, f"{len(pages)} public Chinese web pictures")
+
+
+def measure_ocr(report: Report, scratch: Path, progress: Progress) -> None:
+    """Det of both sets, det against NNCF, and rec of PP-OCRv6."""
+    measured = truth(scratch)
+    for name, shown in SETS.items():
+        progress(f"compress {shown}", 0.0)
+        models = fetch(name)
+        artifact = scratch / name
+        command = ["compress", "ocr", "--models", models, "--calibration", _CALIBRATION, "--truth", measured.file]
+        outcome = edgekit(*command, "--profile", PROFILE, "--out", artifact)
+        chosen = {row["model"]: row for row in outcome.document["rows"] if row["chosen"]}
+        plain = _plain(models, scratch / f"{name}-fp32")
+        _det_rows(report, shown, plain, artifact, measured, chosen["ocr-det"], progress, scratch)
+        if name == "ppocr-v6":
+            _rec_row(report, shown, outcome.document["rows"])
+
+
+def _det_rows(
+    report: Report,
+    shown: str,
+    plain: Path,
+    artifact: Path,
+    measured: Truth,
+    chosen: dict[str, Any],
+    progress: Progress,
+    scratch: Path,
+) -> None:
+    before, after = (load_ocr(read_ocr_models(path), "openvino", _OPTIONS) for path in (plain, artifact))
+    progress(f"H-mean of {shown} det", 0.0)
+    first, second = (_detected(pipeline, measured.pages) for pipeline in (before, after))
+    interval = drop_interval(first, second, higher_is_better=True)
+    lost = first.value - second.value
+    spread = (interval.low, interval.high) if interval else (lost, lost)
+    predictors: dict[str, Predictor] = {"FP32": before.det, "as shipped": after.det}
+    no_nncf = ""
+    if shown == SETS["ppocr-v4"]:
+        no_nncf = _add_nncf(predictors, plain, before, scratch / "nncf")
+    tensor = det_tensor(_picture(), (SIDE, SIDE))
+    times = take_turns({key: _call(each, tensor) for key, each in predictors.items()}, progress=progress)
+    report.details[f"{shown} det ms"] = {key: list(np.round(each, 2)) for key, each in times.items()}
+    medians = ", ".join(f"{key} {np.median(each):.1f} ms" for key, each in times.items())
+    old = shown == SETS["ppocr-v4"]
+    report.add(
+        Row(
+            f"{shown} det, {SIDE}x{SIDE}, OpenVINO: FP32 against INT8 as shipped",
+            ratio(times["FP32"], times["as shipped"]),
+            "times faster",
+            Goal(1.4) if old else None,
+            f"{medians}. Shipped in {chosen['variant']}: {chosen['verdict']}",
+        )
+    )
+    report.add(
+        Row(
+            f"{shown} det: H-mean lost by what is shipped",
+            Figure(100 * lost, 100 * spread[0], 100 * spread[1]),
+            "points",
+            Goal(0.5, at_least=False),
+            f"{100 * first.value:.2f} in FP32, {100 * second.value:.2f} as shipped, on {measured.origin}; in brackets "
+            "the 95 % interval.",
+        )
+    )
+    if old:
+        _nncf_row(report, shown, times, no_nncf)
+
+
+def _add_nncf(predictors: dict[str, Predictor], plain: Path, pipeline: OcrPipeline, out: Path) -> str:
+    """Add NNCF's det to ``predictors``, made with the kit's own calibration pictures; or say why there is none."""
+    pictures = read_pictures(_CALIBRATION).images
+    feeds: Sequence[Feeds] = record_feeds(pipeline, pictures[:_CALIBRATION_PICTURES])["det"]
+    try:
+        nncf_quantize(plain / "det" / "model.onnx", feeds, out, transformer=False)
+    except EdgeKitError as error:
+        return error.problem
+    predictors["NNCF"] = load_predictor(model_files(out, "nncf"), "openvino", _OPTIONS)
+    return ""
+
+
+def _nncf_row(report: Report, shown: str, times: dict[str, Times], no_nncf: str) -> None:
+    what = f"{shown} det, {SIDE}x{SIDE}: NNCF's default PTQ against INT8 as shipped, both on OpenVINO"
+    if no_nncf:
+        report.add(Row(what, None, note=no_nncf))
+        return
+    report.add(Row(what, ratio(times["NNCF"], times["as shipped"]), "times faster", Goal(1.0, within_noise=True)))
+
+
+def _rec_row(report: Report, shown: str, rows: Sequence[dict[str, Any]]) -> None:
+    """What the recipe itself measured of rec."""
+    tried = {row["variant"]: row for row in rows if row["model"] == "ocr-rec"}
+    kept = next(row for row in tried.values() if row["chosen"])
+    said = "; ".join(f"{name}: {row['metric']} {row['value']:.4f}, {row['verdict']}" for name, row in tried.items())
+    gain = Figure.exact(tried["fp32"]["latency_ms"] / kept["latency_ms"])
+    what = f"{shown} rec, OpenVINO: FP32 against what is shipped, {kept['variant']}"
+    report.add(Row(what, gain, "times faster", None, said))
+
+
+def _plain(models: Path, out: Path) -> Path:
+    """The set in FP32 as ONNX, which is what the kit serves on OpenVINO."""
+    for stage in ("det", "rec", "cls"):
+        to_onnx(models / stage, out / stage / "model.onnx")
+    if (models / "rec" / "dict.txt").is_file():
+        (out / "rec" / "dict.txt").write_bytes((models / "rec" / "dict.txt").read_bytes())
+    return out
+
+
+def _detected(pipeline: OcrPipeline, pages: Sequence[TruePage]) -> Tally:
+    return detection_tally(
+        [DetectionPage(list(pipeline.detect(page.image)), page.polygons, page.ignored) for page in pages]
+    )
+
+
+def _call(predictor: Predictor, tensor: NDArray[np.float32]) -> Callable[[], object]:
+    return lambda: predictor.run({predictor.inputs[0].name: tensor})
+
+
+def _picture() -> NDArray[np.uint8]:
+    return load_image(sorted(_CALIBRATION.glob("*.jpg"))[0].read_bytes())

@@ -1,0 +1,108 @@
+"""The whole recipe on ERNIE 12L768H: how much memory it takes, and how small and fast its student is.
+
+Weights are random, so the profile allows any loss of accuracy. Few texts are learned from; memory, size and time do
+not depend on how many, but the vocabulary does. So the pool is drawn from a banking corpus such that it keeps exactly
+the words that the whole corpus keeps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.compress_speed import THREADS, TOKENS
+from benchmarks.harness import Figure, Goal, Report, Row, ratio, take_turns
+from benchmarks.networks import divided_checkpoint, network, vocabulary
+from benchmarks.recipes import edgekit, own_profile
+from benchmarks.textsplit import SHARED, write_pool
+from compress.ernie.checkpoint import write_checkpoint
+from compress.ernie.vocabulary import MIN_COUNT
+from examples.statements.grammar import generate
+from runtime.predictor import RunOptions, load_predictor, model_files
+from runtime.text import load_text_classifier
+from runtime.tokenizer import ErnieTokenizer
+
+TRAIN_TEXTS, DEV_TEXTS = 128, 128
+STATEMENTS = 20_000  # the corpus where no public one lies beside the checkout
+_LONGEST = 256
+Progress = Callable[[str, float], None]
+
+
+def corpus(scratch: Path) -> tuple[list[str], str]:
+    """Banking texts, and what they are: the public questions, or invented statements."""
+    if (SHARED / "text_bank_pairs").is_dir():
+        texts = write_pool(scratch / "corpus.txt").read_text(encoding="utf-8").splitlines()
+        return texts, f"{len(texts):,} questions to banks"
+    texts = list(dict.fromkeys(statement.text for statement in generate(STATEMENTS, seed=1)))
+    return texts, f"{len(texts):,} invented loan statements"
+
+
+def covering(texts: Sequence[str], tokenizer: ErnieTokenizer, enough: int = MIN_COUNT) -> list[str]:
+    """A part of ``texts`` in which every token occurs as often as in all, or ``enough`` times."""
+    rows = [tokenizer.ids(text, _LONGEST) for text in texts]
+    missing = Counter(token for row in rows for token in row)
+    for token, count in missing.items():
+        missing[token] = min(count, enough)
+    found = []
+    for text, row in zip(texts, rows, strict=True):
+        if any(missing[token] > 0 for token in row):
+            missing.subtract(row)
+            found.append(text)
+    return found
+
+
+def measure_whole(report: Report, scratch: Path, progress: Progress) -> None:
+    """Rows on peak memory, size and time; ``scratch`` holds the FP32 12L768H that ``compress_speed`` left."""
+    work = scratch / "whole"
+    work.mkdir()
+    vocab = vocabulary()
+    texts, origin = corpus(work)
+    progress("a random teacher", 0.0)
+    labelled = texts[:: len(texts) // (TRAIN_TEXTS + DEV_TEXTS)][: TRAIN_TEXTS + DEV_TEXTS]
+    teacher, answers = divided_checkpoint(network("12L768H"), vocab, labelled)
+    write_checkpoint(work / "teacher", teacher)
+    pool = covering(texts, ErnieTokenizer(vocab))
+    rows = [f"{label}\t{text}\n" for label, text in zip(answers, labelled, strict=True)]
+    (work / "train.tsv").write_text("".join(rows[::2]), encoding="utf-8")
+    (work / "dev.tsv").write_text("".join(rows[1::2]), encoding="utf-8")
+    (work / "pool.txt").write_text("".join(f"{text}\n" for text in pool), encoding="utf-8")
+    arguments: list[str | Path] = ["compress", "ernie", "--teacher", work / "teacher", "--out", work / "artifact"]
+    arguments += ["--train", work / "train.tsv", "--dev", work / "dev.tsv", "--pool", work / "pool.txt"]
+    arguments += ["--recipe", "quantize", "--recipe", "distil"]
+    outcome = edgekit(*arguments, "--profile", own_profile(work, "any-loss", max_drop=0.99))
+    report.add(
+        Row(
+            "Peak memory of compressing ERNIE 12L768H: vocabulary, INT8 of the teacher, student, its INT8",
+            Figure.exact(outcome.peak_bytes / 1e9),
+            "GB",
+            Goal(6, at_least=False),
+            f"Summed over all processes every half second, shared memory once; {outcome.seconds / 60:.0f} minutes; "
+            f"{len(pool):,} texts that hold every word of {origin}.",
+        )
+    )
+    big, chosen = scratch / "12L768H" / "paddle", outcome.document["chosen"]
+    student = load_text_classifier(work / "artifact", options=RunOptions(threads=THREADS))
+    small_bytes = sum((work / "artifact" / name).stat().st_size for name in ("model.onnx", "vocab.txt"))
+    big_bytes = sum(file.stat().st_size for file in big.iterdir())
+    reference = load_predictor(model_files(big, "12L768H"), "paddle", RunOptions(threads=THREADS))
+    calls = {}
+    for name, predictor, words in (
+        ("Paddle FP32", reference, 39_000),
+        ("student", student.predictor, student.tokenizer.vocab_size),
+    ):
+        ids = np.random.default_rng(4).integers(5, words, (1, TOKENS))
+        feed = {"input_ids": ids, "token_type_ids": np.zeros_like(ids)}
+        calls[name] = lambda predictor=predictor, feed=feed: predictor.run(feed)
+    times = take_turns(calls, progress=progress)
+    report.details["student ms"] = {name: list(np.round(each, 2)) for name, each in times.items()}
+    what = "ERNIE 12L768H FP32 on Paddle oneDNN against its 4L312H student as shipped"
+    medians = ", ".join(f"{name} {np.median(each):.2f} ms" for name, each in times.items())
+    made = f"{chosen}, vocabulary of {student.tokenizer.vocab_size:,} after {origin}"
+    report.add(Row(f"{what}: time, 1x128", ratio(*times.values()), "times faster", Goal(30), f"{medians}. {made}."))
+    note = f"{big_bytes / 1e6:.1f} MB after, model and vocabulary: {small_bytes / 1e6:.2f} MB. {made}."
+    size = Figure.exact(big_bytes / small_bytes)
+    report.add(Row(f"{what}: size", size, "times smaller", Goal(70), f"Before {note}"))
+    report.add(Row("Size of that student", Figure.exact(small_bytes / 1e6), "MB", Goal(6.7, at_least=False)))

@@ -1,0 +1,27 @@
+"""NNCF's default post-training quantization; runs in the peers' environment and imports nothing of the kit.
+
+python nncf_ptq.py MODEL.onnx FEEDS.npz OUT.xml transformer|other
+"""
+
+import sys
+
+import nncf
+import numpy as np
+import openvino
+
+
+def main(model_file: str, feeds_file: str, out: str, kind: str) -> None:
+    """Quantize with NNCF's defaults on all feeds, and write OpenVINO's format."""
+    feeds: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(feeds_file) as arrays:
+        for key in arrays.files:
+            number, name = key.split("/", 1)
+            feeds.setdefault(number, {})[name] = arrays[key]
+    model = openvino.Core().read_model(model_file)
+    model_type = nncf.ModelType.TRANSFORMER if kind == "transformer" else None
+    small = nncf.quantize(model, nncf.Dataset(list(feeds.values())), model_type=model_type, subset_size=len(feeds))
+    openvino.save_model(small, out, compress_to_fp16=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
