@@ -193,6 +193,16 @@ def test_the_interval_of_macro_f1_is_of_macro_f1_and_not_of_a_mean_by_text():
     assert interval.high == pytest.approx(0.5)  # draws in which it is the only one of its label
 
 
+def test_an_interval_of_very_rare_labels_still_holds_the_drop():
+    truth = np.eye(30)  # each label once: most draws lack its text, and call its use elsewhere wholly wrong
+    after = truth + np.roll(truth, 1, axis=0)
+    before, worse = label_tally(truth, truth), label_tally(after, truth)
+    interval = drop_interval(before, worse, higher_is_better=True)
+    assert interval.low == before.value - worse.value == pytest.approx(1 / 3)
+    turned = drop_interval(before, worse, higher_is_better=False)
+    assert turned.high == -interval.low
+
+
 def test_error_rates_are_worse_when_they_rise():
     truth = ["一二三四五"] * 40
     read = [text if index % 4 else "一二三四" for index, text in enumerate(truth)]
