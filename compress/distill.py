@@ -1,16 +1,13 @@
 """Distillation: a small ERNIE learns to answer as a big one does, with PaddleSlim's ``Distill``.
 
 The student starts from chosen layers of the teacher where shapes allow (DistilBERT, arXiv:1910.01108), and is pulled
-towards the teacher's logits and towards its view of the whole text in each chosen layer (after TinyBERT,
-arXiv:1909.10351): the first token's vector beside the mean of all. Only these are kept of the teacher, so that its
-answers to a pool of 60,000 texts fit into memory; they are computed once.
+towards what ``compress.views`` compares. The teacher answers once (``compress.teacher``); training can be interrupted
+at any moment (``compress.training``) and spread over machines (``compress.launched``).
 """
 
 from __future__ import annotations
 
-import difflib
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +15,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.ernie.batches import apply_averaged_gradients, learning_rate, length_batches, pad
-from compress.ernie.checkpoint import ErnieConfig, Weights
-from compress.ernie.export import export_paddle
-from compress.ernie.model import ErnieClassifier, build_model, model_weights
+from compress.ernie.batches import pad
+from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights
+from compress.ernie.model import build_model, model_weights
 from compress.paddle_env import paddle
-from compress.parallel import PROCESSES, Worker, run_parallel
+from compress.parallel import Worker, run_parallel
+from compress.teacher import Answers, answer
+from compress.training import Schedule, train
+from compress.views import (
+    LOGITS,
+    RELATIONS,
+    SENTENCES,
+    Said,
+    ViewedErnie,
+    as_choices,
+    compared_logits,
+    compared_relations,
+    distiller,
+)
 from devices.errors import CompressionError
-from runtime.predictor import RunOptions, load_predictor, model_files
 
 # layers, hidden, heads: the published sizes of ERNIE 3.0 (PaddleNLP, ernie/configuration.py)
 SIZES = {"nano": (4, 312, 12), "micro": (4, 384, 12), "mini": (6, 384, 12)}
-SENTENCES, LOGITS = "sentences", "logits"
-_TEACHER_BATCH = 32
 _TRIAL_TEXTS, _TRIAL_TOKENS = 64, 64  # what two possible starts are compared on
 
 
@@ -42,14 +48,18 @@ class DistillSettings:
         epochs: Passes over the labelled texts and the pool.
         batch: Texts a step, over all processes.
         peak: The highest learning rate.
-        hidden_weight: Of the distance to the teacher's inner view.
+        temperature: What logits are divided by before they are compared.
+        hidden_weight: Of the distance to the teacher's view of the whole text, layer by layer.
+        relation_weight: Of the distance to its last layer's attention and value relations.
         label_weight: Of the true labels, beside the teacher's opinion.
     """
 
     epochs: int = 3
     batch: int = 32
     peak: float = 4e-4
+    temperature: float = 2.0
     hidden_weight: float = 0.5
+    relation_weight: float = 0.0
     label_weight: float = 0.5
 
 
@@ -156,214 +166,206 @@ def closest_start(
 
 
 def distil(
-    teacher: Weights,
-    teacher_config: ErnieConfig,
+    teacher: Checkpoint,
     student: ErnieConfig,
     rows: Sequence[Sequence[int]],
-    targets: NDArray[np.float32],
+    targets: Sequence[NDArray[np.float32]] | NDArray[np.float32],
     *,
     seed: int,
+    scratch: Path,
+    answers: Path | None = None,
     settings: DistillSettings | None = None,
     progress: Callable[[str, float], None] | None = None,
-) -> Weights:
+) -> Checkpoint:
     """Train a student.
 
     Args:
-        teacher: The teacher's weights.
-        teacher_config: The teacher's network.
-        student: The student's, as ``student_config`` gives it.
+        teacher: The teacher.
+        student: The student's network, as ``student_config`` gives it.
         rows: Token ids of the labelled texts, then those of the pool.
-        targets: (labelled, labels) float32, 1 where a text carries a label; the pool has none.
-        seed: The same seed and data give the same student.
+        targets: For the labelled texts (labelled, labels) float32, 1 where a text carries a label; for a network
+            that labels tokens, (tokens, labels) each, NaN where a token has none. The pool has none.
+        seed: The same seed and data give the same student, also after an interruption.
+        scratch: A directory of this very training, kept when it is interrupted; made if missing.
+        answers: A directory of this teacher's answers to these texts, which other students may share; None for one
+            in ``scratch``.
         settings: How long and how hard; None takes ``default_settings``.
         progress: Called with a stage and the share of it that is done.
 
     Returns:
-        The student's weights.
+        The student, with the teacher's vocabulary.
 
     Raises:
-        CompressionError: A training process died.
+        CompressionError: A training process died, the disk is full, or the training broke down.
     """
-    settings = settings or default_settings(teacher_config, student)
+    settings = settings or default_settings(teacher.config, student)
     report = progress or (lambda stage, share: None)
-    layers = chosen_layers(teacher_config, student)
-    known = np.full((len(rows), targets.shape[1]), np.nan, np.float32)
-    known[: len(targets)] = targets
-    with tempfile.TemporaryDirectory(prefix="edgekit-distil-") as scratch:
-        answers = _teacher_answers(
-            build_model(teacher_config, teacher), layers, rows, Path(scratch), lambda share: report("teacher", share)
-        )
-        job = _Job(
-            student,
-            closest_start(teacher, teacher_config, student, rows, seed=seed),
-            teacher_config.hidden_size,
-            [list(row) for row in rows],
-            known,
-            answers,
-            settings,
-            seed,
-        )
-        floats = sum(array.size for array in job.start.values()) + 4 * student.hidden_size * teacher_config.hidden_size
-        floats += 2 * teacher_config.hidden_size
-        weights: Weights = run_parallel(
-            _train, job, shared_floats=floats, progress=lambda share: report("student", share)
-        )
-    return weights
+    said = answer(
+        teacher,
+        rows,
+        chosen_layers(teacher.config, student) if settings.hidden_weight else [],
+        answers or scratch / "teacher",
+        relations=settings.relation_weight > 0,
+        progress=lambda share: report("teacher", share),
+    )
+    job = Job(
+        student=student,
+        start=closest_start(teacher.weights, teacher.config, student, rows, seed=seed),
+        teacher=teacher.config,
+        rows=tuple(map(list, rows)),
+        targets=tuple(targets),
+        answers=said.directory,
+        settings=settings,
+        seed=seed,
+        state=scratch / "student.npz",
+    )
+    weights: Weights = run_parallel(
+        _train, job, shared_floats=job.floats, progress=lambda share: report("student", share)
+    )
+    return Checkpoint(student, weights, teacher.vocab, teacher.lowercase)
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """What each training process gets; ``targets`` are of the first texts of ``rows``."""
+
     student: ErnieConfig
     start: Weights
-    teacher_hidden: int
-    rows: list[list[int]]
-    targets: NDArray[np.float32]  # (N, labels), NaN where nobody labelled
+    teacher: ErnieConfig
+    rows: tuple[list[int], ...]
+    targets: tuple[NDArray[np.float32], ...]
     answers: Path
     settings: DistillSettings
     seed: int
+    state: Path
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether each label stands for itself; of a token's labels one is right."""
+        return self.student.multi_label and self.student.head == "sequence"
+
+    @property
+    def floats(self) -> int:
+        """The most numbers that the processes exchange in a step: all gradients."""
+        align = (2 * self.student.hidden_size + 1) * 2 * self.teacher.hidden_size
+        return sum(array.size for array in self.start.values()) + align
 
 
-class _Tapped(paddle.nn.Layer):
-    """A classifier whose inner view and logits pass through two layers that PaddleSlim can find by name."""
-
-    def __init__(self, model: ErnieClassifier, layers: Iterable[int]) -> None:
-        super().__init__()
-        self.model = model
-        self._chosen = tuple(layers)
-        self.sentences = paddle.nn.Identity()
-        self.logits = paddle.nn.Identity()
-
-    def forward(self, input_ids: Any, token_type_ids: Any) -> Any:
-        """Ids (B, T) to logits (B, labels) and, for each chosen layer, first vector and mean (B, layers, 2H)."""
-        ernie = self.model.ernie
-        states = ernie.states(input_ids, token_type_ids)
-        real = (1.0 - ernie.is_padding(input_ids)).unsqueeze(-1)  # (B, T, 1)
-        count = real.sum(axis=1)
-        views = [
-            paddle.concat([states[layer][:, 0], (states[layer] * real).sum(axis=1) / count], axis=-1)
-            for layer in self._chosen
-        ]
-        sentences = self.sentences(paddle.stack(views, axis=1))
-        pooled = self.model.dropout(ernie.pooler(states[-1]))
-        return self.logits(self.model.classifier(pooled)), sentences
-
-
-class _Replay(paddle.nn.Layer):
-    """A teacher that only repeats what it said before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sentences = paddle.nn.Identity()
-        self.logits = paddle.nn.Identity()
-        self.now: tuple[Any, Any] = (None, None)
-
-    def forward(self, input_ids: Any, token_type_ids: Any) -> Any:
-        """What ``now`` holds, whatever the ids."""
-        logits, sentences = self.now
-        return self.logits(logits), self.sentences(sentences)
-
-
-def _teacher_answers(
-    model: ErnieClassifier,
-    layers: Sequence[int],
-    rows: Sequence[Sequence[int]],
-    scratch: Path,
-    progress: Callable[[float], None],
-) -> Path:
-    """The teacher's logits and inner view of every text, in a file that all processes map into memory.
-
-    OpenVINO answers several times faster than Paddle outside of training.
-    """
-    export_paddle(_Tapped(model, layers), scratch / "teacher", (LOGITS, SENTENCES))
-    predictor = load_predictor(model_files(scratch / "teacher", "teacher"), "openvino", RunOptions())
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    logits = np.zeros((len(rows), len(model.config.id2label)), np.float32)
-    sentences = np.zeros((len(rows), len(layers), 2 * model.config.hidden_size), np.float16)
-    for start in range(0, len(order), _TEACHER_BATCH):
-        part = order[start : start + _TEACHER_BATCH]
-        ids = pad([rows[index] for index in part], model.config.pad_token_id)
-        outputs = predictor.run({"input_ids": ids, "token_type_ids": np.zeros_like(ids)})
-        logits[part], sentences[part] = (outputs[spec.name] for spec in predictor.outputs)
-        progress(min(1.0, (start + _TEACHER_BATCH) / len(order)))
-    np.save(scratch / "logits.npy", logits)
-    np.save(scratch / "sentences.npy", sentences)
-    return scratch
-
-
-def distiller(student: paddle.nn.Layer, teacher: paddle.nn.Layer, *, hidden_weight: float, align: Any = None) -> Any:
-    """PaddleSlim's ``Distill`` on the layers ``sentences`` and ``logits`` of both.
+class Pupil:
+    """A student in training: its loss on some of a job's texts.
 
     Args:
-        student: In training mode.
-        teacher: In evaluation mode.
-        hidden_weight: Of the loss on ``sentences``; the one on ``logits`` weighs 1.
-        align: PaddleSlim's ``align_params`` where the two are not equally wide.
-
-    Raises:
-        ValueError: A layer is missing; PaddleSlim itself would end in ``UnboundLocalError``.
+        job: What it learns from.
+        model: The student's network.
     """
-    from paddleslim.dygraph.dist import Distill
 
-    for model in (student, teacher):
-        names = [name for name, _ in model.named_sublayers()]
-        for wanted in (SENTENCES, LOGITS):
-            if wanted not in names:
-                near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.3) or names[:3]
-                raise ValueError(f"{type(model).__name__} has no layer {wanted!r}; near it are {near}")
-    inner = {"layers_name": [SENTENCES, SENTENCES], "loss_function": "MSELoss", "weight": hidden_weight}
-    if align is not None:
-        inner["align_params"] = align
-    outer = {"layers_name": [LOGITS, LOGITS], "loss_function": "MSELoss", "weight": 1.0}
-    # convert_fn would replace functions of Paddle for the whole process
-    return Distill([{"layers": [inner, outer]}], [student], [teacher], convert_fn=False)
+    def __init__(self, job: Job, model: paddle.nn.Layer) -> None:
+        settings, own, other = job.settings, job.student, job.teacher
+        self._job = job
+        self._layers = chosen_layers(other, own) if settings.hidden_weight else []
+        count = own.num_hidden_layers if self._layers else 0
+        self.network = ViewedErnie(model, range(count), relations=settings.relation_weight > 0)
+        self.network.train()
+        self.answers = Answers(job.answers, other, [len(row) for row in job.rows])
+        weights = {LOGITS: 1.0, SENTENCES: settings.hidden_weight, RELATIONS: settings.relation_weight}
+        weights = {view: weight for view, weight in weights.items() if weight}
+        self._student, self._teacher = Said(list(weights)), Said(list(weights))
+        align = None
+        if own.hidden_size != other.hidden_size:
+            paddle.seed(job.seed)
+            align = {"align_type": "linear", "in_channel": 2 * own.hidden_size, "out_channel": 2 * other.hidden_size}
+        self._distill = distiller(self._student, self._teacher, weights, temperature=settings.temperature, align=align)
+        self.parameters = [*model.parameters(), *self._distill.parameters()]
+
+    @property
+    def views(self) -> list[str]:
+        """Which of the teacher's answers it reads."""
+        inner = [f"layer{layer}" for layer in self._layers]
+        return [LOGITS, *inner, *([RELATIONS] if self._job.settings.relation_weight else [])]
+
+    def loss(self, texts: NDArray[np.int64]) -> Any:
+        """Of texts, by their indices: a scalar."""
+        job = self._job
+        rows = [job.rows[text] for text in texts]
+        lengths = [len(row) for row in rows]
+        ids = paddle.to_tensor(pad(rows, job.student.pad_token_id))
+        logits, *inner = self.network(ids, paddle.zeros_like(ids))
+        logits = compared_logits(logits, lengths)
+        self._student.now = {LOGITS: as_choices(logits, multi_label=job.multi_label)}
+        self._teacher.now = self._wanted(texts, lengths)
+        if self._layers:
+            self._student.now[SENTENCES] = paddle.stack(inner[: len(self._layers)], axis=1)
+        if job.settings.relation_weight:
+            self._student.now[RELATIONS] = compared_relations(inner[-1], lengths)
+        loss, _, _ = self._distill()
+        return loss + job.settings.label_weight * _label_loss(logits, self._truth(texts, lengths), job.multi_label)
+
+    def _wanted(self, texts: NDArray[np.int64], lengths: Sequence[int]) -> dict[str, Any]:
+        job = self._job
+        logits = [each.reshape(-1, len(job.teacher.id2label)) for each in self.answers.read(LOGITS, texts)]
+        wanted = as_choices(paddle.to_tensor(np.concatenate(logits)), multi_label=job.multi_label)
+        found = {LOGITS: wanted}
+        if self._layers:
+            views = [np.stack(self.answers.read(f"layer{layer}", texts)) for layer in self._layers]
+            found[SENTENCES] = paddle.to_tensor(np.stack(views, axis=1))
+        if job.settings.relation_weight:
+            longest = max(lengths)
+            maps = [
+                np.pad(each, ((0, 0), (0, 0), (0, longest - each.shape[2])))
+                for each in self.answers.read(RELATIONS, texts)
+            ]
+            found[RELATIONS] = paddle.to_tensor(np.concatenate([each.reshape(-1, longest) for each in maps]))
+        return found
+
+    def _truth(self, texts: NDArray[np.int64], lengths: Sequence[int]) -> NDArray[np.float32]:
+        """(R, labels), beside the rows of the logits; NaN where nobody labelled."""
+        job = self._job
+        counts = [1] * len(texts) if job.student.head == "sequence" else lengths
+        found = [np.full((count, len(job.student.id2label)), np.nan, np.float32) for count in counts]
+        for row, text in zip(found, texts, strict=True):
+            if text < len(job.targets):
+                row[:] = job.targets[text]
+        return np.concatenate(found)
 
 
-def _train(worker: Worker, job: _Job) -> Weights:
+def _train(worker: Worker, job: Job) -> Weights:
     """One process's part of the training."""
-    settings = job.settings
-    student = _Tapped(build_model(job.student, job.start), range(job.student.num_hidden_layers))
-    student.train()
-    replay = _Replay()
-    replay.eval()
-    align = None
-    if job.student.hidden_size != job.teacher_hidden:
-        paddle.seed(job.seed)
-        align = {"align_type": "linear", "in_channel": 2 * job.student.hidden_size}
-        align["out_channel"] = 2 * job.teacher_hidden
-    distill = distiller(student, replay, hidden_weight=settings.hidden_weight, align=align)
-    parameters = distill.parameters()
-    optimizer = paddle.optimizer.AdamW(
-        settings.peak, parameters=parameters, weight_decay=0.01, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0)
+    model = build_model(job.student, job.start)
+    learn(worker, Pupil(job, model), job)
+    return model_weights(model)
+
+
+def learn(worker: Worker, pupil: Pupil, job: Job, *, observed: Sequence[Any] = ()) -> None:
+    """Train a pupil as ``job`` says; ``observed`` as in ``compress.training.train``."""
+    for view in pupil.views:
+        worker.bring(pupil.answers.path(view))
+    settings, table = job.settings, pupil.network.model.ernie.embeddings.word_embeddings.weight
+
+    def used(batch: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.unique([job.student.pad_token_id, *(token for text in batch for token in job.rows[text])])
+
+    train(
+        worker,
+        pupil.parameters,
+        pupil.loss,
+        [len(row) for row in job.rows],
+        Schedule(settings.epochs, settings.batch, settings.peak),
+        seed=job.seed,
+        state=job.state,
+        table=table,
+        rows=used,
+        observed=observed,
     )
-    paddle.seed(job.seed + 1 + worker.rank)  # each its own dropout
-    random = np.random.default_rng(job.seed)  # but the same batches, of which each takes its share
-    logits = np.load(job.answers / "logits.npy", mmap_mode="r")
-    sentences = np.load(job.answers / "sentences.npy", mmap_mode="r")
-    lengths = [len(row) for row in job.rows]
-    steps = settings.epochs * -(-len(lengths) // settings.batch)
-    for step, batch in enumerate(
-        batch for _ in range(settings.epochs) for batch in length_batches(lengths, settings.batch, random)
-    ):
-        mine = batch[worker.rank :: PROCESSES] if len(batch) >= PROCESSES else batch
-        ids = paddle.to_tensor(pad([job.rows[index] for index in mine], job.student.pad_token_id))
-        replay.now = paddle.to_tensor(logits[mine]), paddle.to_tensor(sentences[mine].astype(np.float32))
-        loss, (answer, _), _ = distill(ids, paddle.zeros_like(ids))
-        loss = loss + settings.label_weight * _label_loss(answer, job.targets[mine], job.student.multi_label)
-        loss.backward()
-        optimizer.set_lr(learning_rate(step, steps, settings.peak))
-        apply_averaged_gradients(worker, optimizer, parameters)
-        worker.report((step + 1) / steps)
-    return model_weights(student.model)
 
 
-def _label_loss(logits: Any, targets: NDArray[np.float32], multi_label: bool) -> Any:
+def _label_loss(logits: Any, truth: NDArray[np.float32], multi_label: bool) -> Any:
     """Cross entropy on the rows that somebody labelled; 0 without any."""
-    labelled = np.flatnonzero(~np.isnan(targets[:, 0]))
+    labelled = np.flatnonzero(~np.isnan(truth[:, 0]))
     if not labelled.size:
         return paddle.zeros([])
     chosen = paddle.gather(logits, paddle.to_tensor(labelled))
-    truth = paddle.to_tensor(targets[labelled])
+    wanted = paddle.to_tensor(truth[labelled])
     functional = paddle.nn.functional
     if multi_label:
-        return functional.binary_cross_entropy_with_logits(chosen, truth)
-    return functional.cross_entropy(chosen, truth, soft_label=True)
+        return functional.binary_cross_entropy_with_logits(chosen, wanted)
+    return functional.cross_entropy(chosen, wanted, soft_label=True)
