@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -30,33 +29,27 @@ from pydantic import BaseModel
 from devices.errors import CompressionError
 
 _KEY_LENGTH = 12
-_SHARED_POLL_S = 0.5
 
 
 class Stages:
-    """The store. One process at a time works in it; the others of a distributed run wait for its stages.
+    """The store. One process at a time works in it.
 
     Args:
         root: Its directory; made when the first stage is begun.
-        follows: Whether this is a process of a distributed run that only waits for what the first one makes.
     """
 
-    def __init__(self, root: Path, *, follows: bool = False) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self._follows = follows
 
     def path(self, name: str, inputs: Mapping[str, Any]) -> Path:
         """Where the stage is or will be."""
         return self.root / f"{name}-{_key(inputs)}"
 
-    def run(
-        self,
-        name: str,
-        inputs: Mapping[str, Any],
-        make: Callable[[Path, Path], None],
-        *,
-        together: bool = False,
-    ) -> Path:
+    def shared(self, name: str, inputs: Mapping[str, Any]) -> Path:
+        """A directory that several stages fill and read, such as a teacher's answers; it is no result."""
+        return self.root / f".{name}-{_key(inputs)}"
+
+    def run(self, name: str, inputs: Mapping[str, Any], make: Callable[[Path, Path], None]) -> Path:
         """The directory of a stage, made now or kept from before.
 
         Args:
@@ -64,7 +57,6 @@ class Stages:
             inputs: Everything that decides the result; plain values, dataclasses and pydantic models.
             make: Fills its first argument, an empty directory. Its second one is a directory that survives
                 interruptions and holds what the interrupted call left there.
-            together: Whether all processes of a distributed run call ``make``, as training does.
 
         Raises:
             CompressionError: The disk is full.
@@ -72,15 +64,10 @@ class Stages:
         target = self.path(name, inputs)
         if target.is_dir():
             return target
-        if self._follows and not together:
-            while not target.is_dir():
-                time.sleep(_SHARED_POLL_S)
-            return target
         draft = self.root / f".{target.name}"
         result, scratch = draft / "result", draft / "scratch"
         try:
-            if not self._follows:
-                shutil.rmtree(result, ignore_errors=True)
+            shutil.rmtree(result, ignore_errors=True)
             result.mkdir(parents=True, exist_ok=True)
             scratch.mkdir(exist_ok=True)
             make(result, scratch)
@@ -97,9 +84,6 @@ class Stages:
         Raises:
             CompressionError: Another process is at work in this directory.
         """
-        if self._follows:
-            yield
-            return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = (self.root / ".lock").open("w")

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from compress.ernie.checkpoint import read_checkpoint, read_tokenizer
 from compress.ernie.export import MODEL_NAME, export_paddle
 from compress.ernie.model import build_model
-from compress.ernie.task import TextTask, calibration_feeds
+from compress.ernie.task import Logits, Task, calibration_feeds
 from compress.evaluate import interleaved_medians_ms
 from compress.export import to_onnx
 from compress.quantize import quantize
 from compress.stages import Stages
+from compress.tally import Tally
 from devices.profile import Profile
 from runtime.predictor import Predictor, RunOptions, load_predictor, model_files
 from runtime.tokenizer import ErnieTokenizer
@@ -39,7 +40,7 @@ class Candidate:
         predictor: Loaded.
         tokenizer: The network's own; a pruned vocabulary numbers its words anew.
         logits: For dev.
-        value: The task's metric on dev.
+        tally: What each text of dev adds to the task's metric.
         fp32_layers: Operators that stayed FP32 in an INT8 network, because they cost most accuracy.
     """
 
@@ -50,14 +51,19 @@ class Candidate:
     directory: Path
     predictor: Predictor
     tokenizer: ErnieTokenizer
-    logits: NDArray[np.float64]
-    value: float
+    logits: Logits
+    tally: Tally
     fp32_layers: tuple[str, ...] = ()
 
     @property
     def variant(self) -> str:
         """As in the report: ``student int8``, ``student int8 mixed``."""
         return " ".join(filter(None, (self.network, self.precision, self.how)))
+
+    @property
+    def value(self) -> float:
+        """The task's metric on dev."""
+        return self.tally.value
 
     @property
     def size_bytes(self) -> int:
@@ -75,7 +81,7 @@ class Bench:
         data: What tells the calibration texts apart: fingerprints of the task's files.
     """
 
-    def __init__(self, task: TextTask, profile: Profile, stages: Stages, data: Mapping[str, str]) -> None:
+    def __init__(self, task: Task, profile: Profile, stages: Stages, data: Mapping[str, str]) -> None:
         self._task, self._profile, self._stages, self._data = task, profile, stages, data
         self._backend = profile.serve.backends[0]
         self._options = RunOptions(threads=profile.serve.threads, parallel=profile.serve.parallel)
@@ -139,6 +145,5 @@ class Bench:
         )
         tokenizer = read_tokenizer(checkpoint)
         logits = self._task.answers(predictor, tokenizer)
-        return Candidate(
-            network, precision, how, checkpoint, directory, predictor, tokenizer, logits, self._task.value(logits)
-        )
+        tally = self._task.tally(logits, tokenizer)
+        return Candidate(network, precision, how, checkpoint, directory, predictor, tokenizer, logits, tally)

@@ -22,13 +22,13 @@ from compress.ernie.checkpoint import read_checkpoint
 from compress.ernie.estimate import machine_flops, measuring_seconds
 from compress.ernie.export import MODEL_NAME
 from compress.ernie.measure import Bench, Candidate
-from compress.ernie.search import Measured, Recipe, best, lacks, nearest, pointless, selected
+from compress.ernie.results import Results
+from compress.ernie.search import Recipe, pointless, selected
 from compress.ernie.steps import Steps
-from compress.ernie.task import TextTask
-from compress.gate import Verdict, judge
-from compress.report import Row, fingerprint, write_report
+from compress.ernie.task import Task, read_task
+from compress.launched import team
+from compress.report import fingerprint, write_report
 from compress.stages import Stages, stages_beside
-from devices.errors import AccuracyDropError
 from devices.profile import Profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry
 from runtime.text import VOCAB_NAME
@@ -52,12 +52,12 @@ def compress_ernie(
     progress: Progress | None = None,
     settings: DistillSettings | None = None,
 ) -> dict[str, object]:
-    """Compress an ERNIE classifier for one profile and write an artifact of kind ``text``.
+    """Compress an ERNIE model for one profile and write an artifact of kind ``text``.
 
     Finished stages are kept in ``OUT.stages``, so that the same call goes on where an interrupted one stopped.
 
     Args:
-        teacher_dir: A PaddleNLP checkpoint with a label head.
+        teacher_dir: A PaddleNLP checkpoint with a head for texts or for tokens.
         train_file: Labelled texts to learn from.
         dev_file: Labelled texts that every figure comes from; the student never learns from them.
         pool_file: Texts without labels, which the teacher labels; None for none.
@@ -70,11 +70,12 @@ def compress_ernie(
         settings: How long students learn; None takes what suits them.
 
     Returns:
-        ``{"out", "stages", "backend", "chosen", "texts": {"train", "dev", "pool"}, "rows": [...]}``, rows as in
-        report.json.
+        ``{"out", "stages", "backend", "chosen", "texts": {"train", "dev", "pool"}, "notes", "rows": [...]}``, rows as
+        in report.json.
 
     Raises:
         CheckpointError: The teacher cannot be used.
+        TeacherError: The teacher is worse than chance.
         DataError: A data file cannot be used.
         CompressionError: Training, export or quantization failed, or another command works on ``out``.
         AccuracyDropError: No variant meets the profile's limits; the nearest is named with what it lacks.
@@ -82,55 +83,46 @@ def compress_ernie(
         BackendError: The profile's first backend is not installed or refuses the model.
         UsageError: There is no such recipe.
     """
-    search = _Search(profile, progress or (lambda stage, share: None))
-    search.report("read", 0.0)
+    report = progress or (lambda stage, share: None)
     wanted = selected(recipes)
-    task, steps, stages, origin, data = _prepare(
-        teacher_dir, train_file, dev_file, pool_file, profile, out, seed, settings, search.report
-    )
-    with stages.alone():
-        bench = Bench(task, profile, stages, data)
-        search.report("measure the teacher", 0.0)
-        search.add(bench.plain("teacher", teacher_dir, origin), bench)
-        for recipe in wanted:
-            if why := steps.unfit(recipe) or pointless(recipe, search.measured(), profile.compress):
-                search.skipped.append(f"Recipe {recipe.name} was not tried: {why}.")
-                continue
-            _try(recipe, steps, bench, search)
-            if not recipes and search.winner() is not None:
-                break
-    files = {"teacher": teacher_dir} | task.files
-    command = ["edgekit", "compress", "ernie", *(f"--{name}={path}" for name, path in files.items())]
-    command += [
-        f"--profile={profile.name}",
-        f"--out={out}",
-        f"--seed={seed}",
-        *(f"--recipe={each}" for each in recipes),
-    ]
+    with team():
+        report("read", 0.0)
+        job = _Job(teacher_dir, train_file, dev_file, pool_file, profile, out, seed)
+        results = Results(profile, job.task.metric)
 
-    def describe(directory: Path) -> None:
-        write_report(
-            directory,
-            search.rows(),
-            seed=seed,
-            data_fingerprints={"teacher": origin} | data,
-            command=shlex.join(command),
-        )
+        def tell(stage: str, share: float) -> None:
+            report(f"{stage}{results.so_far()}", share)
 
-    winner = search.winner()
-    if winner is None:
-        describe(stages.root)
-        raise search.refusal(stages.root / "report.md")
-    with fresh_directory(out) as draft:
-        _write(draft, winner, task, profile)
-        describe(draft)
-    search.report("done", 1.0)
+        with job.stages.alone():
+            notes = _search(job, wanted, results, tell, settings, first_wins=not recipes)
+        command = shlex.join([*job.command(), *(f"--recipe={each}" for each in recipes)])
+        fingerprints = {"teacher": job.origin} | job.data
+
+        def describe(directory: Path) -> None:
+            write_report(
+                *(directory, results.rows()),
+                seed=seed,
+                data_fingerprints=fingerprints,
+                command=command,
+                limits=results.limits(),
+                notes=notes,
+            )
+
+        winner = results.winner()
+        if winner is None:
+            describe(job.stages.root)
+            raise results.refusal(job.stages.root / "report.md")
+        with fresh_directory(out) as draft:
+            _write(draft, winner, job.task, profile)
+            describe(draft)
+        tell("done", 1.0)
     return {
         "out": str(out),
-        "stages": str(stages.root),
+        "stages": str(job.stages.root),
         "backend": profile.serve.backends[0],
         "chosen": winner.variant,
-        "texts": task.counts,
+        "texts": job.task.counts,
+        "notes": notes,
         "rows": json.loads((out / "report.json").read_text(encoding="utf-8"))["rows"],
     }
 
@@ -145,7 +137,6 @@ def plan_ernie(
     *,
     recipes: Sequence[str] = (),
     seed: int = 0,
-    settings: DistillSettings | None = None,
 ) -> dict[str, object]:
     """What ``compress_ernie`` would do with the same arguments, and roughly how long it would take.
 
@@ -156,9 +147,8 @@ def plan_ernie(
         there already from an earlier run.
     """
     wanted = selected(recipes)
-    task, steps, stages, _, _ = _prepare(
-        teacher_dir, train_file, dev_file, pool_file, profile, out, seed, settings, lambda stage, share: None
-    )
+    job = _Job(teacher_dir, train_file, dev_file, pool_file, profile, out, seed)
+    steps = job.steps(lambda stage, share: None, None)
     flops = machine_flops()
     plan: list[dict[str, object]] = []
     known: set[Path] = set()
@@ -166,140 +156,90 @@ def plan_ernie(
         for path, stage in steps.plan(recipe):
             if path not in known:
                 known.add(path)
-                kept = path.is_dir()
-                seconds = 0.0 if kept else stage.seconds(flops)
-                plan.append({"recipe": recipe.name, "stage": stage.name, "kept": kept, "seconds": round(seconds, 3)})
-        seconds = measuring_seconds(steps.config(recipe), len(task.dev_texts), flops, int8=profile.serve.int8)
-        entry = {"recipe": recipe.name, "stage": "quantize and measure", "kept": False, "seconds": round(seconds, 3)}
-        plan.append(entry)
-    return {"out": str(out), "stages": str(stages.root), "plan": plan}
+                seconds = 0.0 if path.is_dir() else stage.seconds(flops)
+                plan.append({"recipe": recipe.name, "stage": stage.name, "kept": path.is_dir(), "seconds": seconds})
+        seconds = measuring_seconds(steps.config(recipe), len(job.task.dev_texts), flops, int8=profile.serve.int8)
+        plan.append({"recipe": recipe.name, "stage": "quantize and measure", "kept": False, "seconds": seconds})
+    return {"out": str(out), "stages": str(job.stages.root), "plan": plan}
 
 
-def _prepare(
-    teacher_dir: Path,
-    train_file: Path,
-    dev_file: Path,
-    pool_file: Path | None,
-    profile: Profile,
-    out: Path,
-    seed: int,
+class _Job:
+    """One command's arguments, with teacher and data read and checked."""
+
+    def __init__(
+        self,
+        teacher_dir: Path,
+        train_file: Path,
+        dev_file: Path,
+        pool_file: Path | None,
+        profile: Profile,
+        out: Path,
+        seed: int,
+    ) -> None:
+        teacher = read_checkpoint(teacher_dir)  # not kept: half a gigabyte, and every step reads what it needs
+        self.config = teacher.config
+        self.task = read_task(teacher, train_file, dev_file, pool_file)
+        self.teacher, self.profile, self.out, self.seed = teacher_dir, profile, out, seed
+        self.origin, self.data = fingerprint(teacher_dir), self.task.fingerprints()
+        self.stages = Stages(stages_beside(out))
+
+    def steps(self, report: Progress, settings: DistillSettings | None) -> Steps:
+        """The recipes' steps on this teacher and these texts."""
+        return Steps(
+            *(self.teacher, self.origin, self.config, self.task, self.profile.compress.student),
+            *(self.stages, self.data),
+            seed=self.seed,
+            settings=settings,
+            progress=report,
+        )
+
+    def command(self) -> list[str]:
+        """What a person types to get the same."""
+        files = {"teacher": self.teacher} | self.task.files
+        arguments = [f"--{name}={path}" for name, path in files.items()]
+        arguments += [f"--profile={self.profile.name}", f"--out={self.out}", f"--seed={self.seed}"]
+        return ["edgekit", "compress", "ernie", *arguments]
+
+
+def _search(
+    job: _Job,
+    wanted: Sequence[Recipe],
+    results: Results,
+    tell: Progress,
     settings: DistillSettings | None,
-    report: Progress,
-) -> tuple[TextTask, Steps, Stages, str, dict[str, str]]:
-    """Everything read and checked: task, steps, stages, the teacher's fingerprint and those of the data."""
-    teacher = read_checkpoint(teacher_dir)
-    task = TextTask(teacher, train_file, dev_file, pool_file)
-    stages = Stages(stages_beside(out))
-    origin, data = fingerprint(teacher_dir), task.fingerprints()
-    steps = Steps(
-        *(teacher_dir, origin, teacher.config, task, profile.compress.student, stages, data),
-        seed=seed,
-        settings=settings,
-        progress=report,
-    )
-    return task, steps, stages, origin, data
+    *,
+    first_wins: bool,
+) -> list[str]:
+    """Try recipes in their order; returns what a reader of the report should know besides the rows."""
+    notes = list(job.task.notes)
+    steps = job.steps(tell, settings)
+    bench = Bench(job.task, job.profile, job.stages, job.data)
+    tell("measure the teacher", 0.0)
+    teacher = bench.plain("teacher", job.teacher, job.origin)
+    job.task.check_teacher(teacher.value)
+    results.add(teacher, bench)
+    for recipe in wanted:
+        if why := steps.unfit(recipe) or pointless(recipe, results.measured(), job.profile.compress):
+            notes.append(f"Recipe {recipe.name} was not tried: {why}.")
+            continue
+        _try(recipe, steps, bench, results, tell, int8=job.profile.serve.int8)
+        if first_wins and results.winner() is not None:
+            break
+    return notes
 
 
-def _try(recipe: Recipe, steps: Steps, bench: Bench, search: _Search) -> None:
+def _try(recipe: Recipe, steps: Steps, bench: Bench, results: Results, tell: Progress, *, int8: bool) -> None:
     """All variants of one recipe's network that are worth a try."""
     network = steps.network(recipe)
-    search.report(f"measure the {recipe.network}", 0.0)
-    search.add(bench.plain(recipe.network, *network), bench)
-    if not search.profile.serve.int8:
+    tell(f"measure the {recipe.network}", 0.0)
+    results.add(bench.plain(recipe.network, *network), bench)
+    if not int8:
         return
-    search.report(f"quantize the {recipe.network}", 0.0)
-    search.add(bench.int8(recipe.network, *network), bench)
+    tell(f"quantize the {recipe.network}", 0.0)
+    results.add(bench.int8(recipe.network, *network), bench)
 
 
-class _Search:
-    """What was tried so far, measured together, the reference first."""
-
-    def __init__(self, profile: Profile, progress: Progress) -> None:
-        self.profile = profile
-        self.skipped: list[str] = []
-        self._progress = progress
-        self._tried: list[Candidate] = []
-        self._times: dict[str, tuple[float, ...]] = {}
-
-    def report(self, stage: str, share: float) -> None:
-        """Pass progress on, with the best variant so far."""
-        found = self.winner()
-        so_far = f" (best so far: {found.variant}, {found.value:.4f})" if found else ""
-        self._progress(f"{stage}{so_far}", share)
-
-    def add(self, candidate: Candidate, bench: Bench) -> None:
-        """Take in a candidate and time all of them again, in turns: only ratios of one run mean something."""
-        self._tried.append(candidate)
-        self._times = bench.latencies(self._tried)
-
-    def measured(self) -> list[Measured]:
-        """All but the reference."""
-        return [self._measure(each) for each in self._tried[1:]]
-
-    def winner(self) -> Candidate | None:
-        """The variant that goes into the artifact; None where nothing passes."""
-        chosen = best(self.measured(), self.profile.compress)
-        return next((each for each in self._tried if chosen and each.variant == chosen.variant), None)
-
-    def refusal(self, report: Path) -> AccuracyDropError:
-        """What nothing passed, and by how much the nearest failed."""
-        near = nearest(self.measured(), self.profile.compress)
-        value = next(each.value for each in self._tried if each.variant == near.variant)
-        return AccuracyDropError(
-            f"No variant meets the limits of profile {self.profile.name}. Nearest is {near.variant}, with "
-            f"{value:.4f} after {self._tried[0].value:.4f}: {'; '.join(lacks(near, self.profile.compress))}.",
-            state=f"No artifact was written. What was tried is in {report}; finished stages are kept beside it.",
-            remedy="Give more texts with --pool, allow more loss (max_drop) or more time (text_latency_ms) in the "
-            "profile, or name a larger student there.",
-        )
-
-    def rows(self) -> list[Row]:
-        """For the report."""
-        winner = self.winner()
-        rows = []
-        for candidate in self._tried:
-            short_ms, long_ms = self._times[candidate.variant]
-            said = [self._sentence(candidate), f"128 tokens {long_ms:.1f} ms, 64 tokens {short_ms:.1f} ms."]
-            rows.append(
-                Row(
-                    MODEL_NAME,
-                    candidate.variant,
-                    TextTask.metric,
-                    candidate.value,
-                    True,
-                    long_ms,
-                    candidate.size_bytes,
-                    candidate.predictor.backend,
-                    " ".join(said),
-                    chosen=candidate is winner,
-                )
-            )
-        return rows
-
-    def _sentence(self, candidate: Candidate) -> str:
-        if candidate is self._tried[0]:
-            return "The reference."
-        measured = self._measure(candidate)
-        missing = [each for each in lacks(measured, self.profile.compress) if not each.startswith("it loses")]
-        more = f" Not used: {'; '.join(missing)}." if missing else ""
-        return measured.verdict.sentence + more
-
-    def _measure(self, candidate: Candidate) -> Measured:
-        plain = f"{candidate.network} fp32"
-        return Measured(
-            candidate.variant,
-            self._verdict(candidate),
-            self._times[candidate.variant][-1],
-            candidate.size_bytes,
-            self._times[plain][-1] if candidate.precision == "int8" else None,
-        )
-
-    def _verdict(self, candidate: Candidate) -> Verdict:
-        limit = self.profile.compress.max_drop
-        return judge(self._tried[0].value, candidate.value, max_drop=limit, higher_is_better=True)
-
-
-def _write(out: Path, chosen: Candidate, task: TextTask, profile: Profile) -> None:
+def _write(out: Path, chosen: Candidate, task: Task, profile: Profile) -> None:
     for file in chosen.directory.iterdir():
         shutil.copyfile(file, out / file.name)
     shutil.copyfile(chosen.checkpoint / VOCAB_NAME, out / VOCAB_NAME)

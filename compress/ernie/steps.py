@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from compress.distill import DistillSettings, default_settings, distil, student_
 from compress.ernie.checkpoint import ErnieConfig, read_checkpoint, write_checkpoint
 from compress.ernie.estimate import serving_seconds, training_seconds
 from compress.ernie.search import NARROW_SHARE, Recipe, Step, larger_size
-from compress.ernie.task import TextTask
+from compress.ernie.task import Task
 from compress.ernie.vocabulary import prune_vocabulary
 from compress.stages import Stages
 
@@ -27,7 +27,6 @@ class Stage:
     inputs: Mapping[str, Any]
     make: Callable[[Path, Path], None]
     seconds: Callable[[float], float]  # given the machine's operations a second
-    trains: bool = False
 
 
 class Steps:
@@ -51,7 +50,7 @@ class Steps:
         teacher: Path,
         origin: str,
         config: ErnieConfig,
-        task: TextTask,
+        task: Task,
         size: str,
         stages: Stages,
         data: Mapping[str, str],
@@ -70,7 +69,7 @@ class Steps:
         directory, origin = self._teacher, self._origin
         for step in recipe.steps:
             stage = self._stage(step, directory, origin)
-            directory = self._stages.run(stage.name, stage.inputs, stage.make, together=stage.trains)
+            directory = self._stages.run(stage.name, stage.inputs, stage.make)
             origin = directory.name
         return directory, origin
 
@@ -120,18 +119,19 @@ class Steps:
 
         def make(result: Path, scratch: Path) -> None:
             teacher = read_checkpoint(source)
-            network = student_config(teacher.config, size)
-            weights = distil(
-                teacher.weights,
-                teacher.config,
-                network,
-                self._task.rows(teacher.tokenizer()),
-                self._task.targets,
+            tokenizer = teacher.tokenizer()
+            small = distil(
+                teacher,
+                student_config(teacher.config, size),
+                self._task.rows(tokenizer),
+                self._task.targets(tokenizer),
                 seed=self._seed,
+                scratch=scratch,
+                answers=self._stages.shared("answers", inputs),
                 settings=settings,
                 progress=self._report,
             )
-            write_checkpoint(result, replace(teacher, config=network, weights=weights))
+            write_checkpoint(result, small)
 
         def seconds(flops: float) -> float:
             tokens = self._task.tokens()
@@ -139,17 +139,18 @@ class Steps:
             return serving_seconds(self._config, tokens, flops) + learning
 
         chosen = {"size": size, "settings": settings, "seed": self._seed}
-        return Stage("distil", {**inputs, **chosen}, make, seconds, trains=True)
+        return Stage("distil", {**inputs, **chosen}, make, seconds)
 
     def _narrow(self, source: Path, inputs: Mapping[str, Any]) -> Stage:
         def make(result: Path, scratch: Path) -> None:
             from compress.ernie.width import prune_width
 
             student = read_checkpoint(source)
+            tokenizer = student.tokenizer()
             narrow = prune_width(
                 student,
-                self._task.rows(student.tokenizer()),
-                self._task.targets,
+                self._task.rows(tokenizer),
+                self._task.targets(tokenizer),
                 share=NARROW_SHARE,
                 seed=self._seed,
                 scratch=scratch,
@@ -162,5 +163,4 @@ class Steps:
         return Stage(
             *("narrow", {**inputs, **chosen}, make),
             lambda flops: training_seconds(student, self._task.tokens(), flops),
-            trains=True,
         )

@@ -1,19 +1,24 @@
-"""What a classifier is to learn and how well it does: the data of one compression, and its metric."""
+"""What a model is to learn and how well it does: the data of one compression, and its metric."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.ernie.checkpoint import Checkpoint
-from compress.evaluate import macro_f1
+from compress.evaluate import chance_entity_f1, chance_macro_f1, entity_tally, label_tally
+from compress.gate import check_teacher
 from compress.report import fingerprint
-from compress.textdata import check_labels, read_pool, read_texts
-from devices.errors import DataError
+from compress.tally import Tally
+from compress.textdata import Labelled, TextData, check_labels, read_pool, read_texts, separated
+from compress.tokendata import TokenData, check_tags, read_token_texts, token_targets
 from runtime.artifact import TextSettings
+from runtime.entities import entities_of_logits
 from runtime.predictor import Predictor
 from runtime.text import label_probabilities
 from runtime.tokenizer import ErnieTokenizer
@@ -22,39 +27,60 @@ MAX_LENGTH = 256  # tokens; statements are rarely over 100
 CALIBRATION_BATCHES = 32
 _BATCH = 16
 _TEMPERATURES = np.geomspace(0.25, 4.0, 65)
+Logits = list[NDArray[np.float64]]  # one a text: (labels,), or (tokens, labels)
+Targets = Sequence[NDArray[np.float32]] | NDArray[np.float32]
 
 
-class TextTask:
+class Task(ABC):
     """Labelled texts to learn from, texts that only the teacher labels, and dev, which every figure comes from.
 
-    Args:
-        teacher: Whose labels and tokenizer apply.
-        train_file: As ``compress.textdata`` reads it.
-        dev_file: The same.
-        pool_file: One text a line; None for none.
-
-    Raises:
-        DataError: A file cannot be used, or its labels are not the teacher's.
+    Attributes:
+        metric: What ``tally`` adds up to; higher is better.
+        settings: How logits become labels, before any calibration.
+        files: What was read.
+        corpus: The texts of train, then those of the pool.
+        dev_texts: Without those that train has too.
+        counts: How many texts there are of each.
+        notes: What was left out of the data, a sentence each.
     """
 
-    metric = "macro-F1"
+    metric: ClassVar[str]
 
-    def __init__(self, teacher: Checkpoint, train_file: Path, dev_file: Path, pool_file: Path | None) -> None:
+    def __init__(
+        self, teacher: Checkpoint, train: Labelled, dev: Labelled, pool: list[str], files: dict[str, Path]
+    ) -> None:
         config = teacher.config
-        if config.head != "sequence":
-            raise DataError("The teacher labels tokens, not texts; distillation is for whole texts.")
-        train, dev = read_texts(train_file), read_texts(dev_file)
-        check_labels(train, dev, config.labels, multi_label=config.multi_label)
-        self.files = {"train": train_file, "dev": dev_file} | ({"pool": pool_file} if pool_file else {})
         self.settings = teacher.settings().model_copy(
-            update={"max_length": min(MAX_LENGTH, config.max_position_embeddings)}
+            update={"max_length": min(MAX_LENGTH, config.max_position_embeddings), "head": config.head}
         )
-        self.dev_texts = dev.texts
-        self.truth = dev.targets(config.labels)
-        self.targets = train.targets(config.labels)  # (labelled, labels) float32
-        pool = read_pool(pool_file) if pool_file else []
-        self.corpus = [*train.texts, *pool]  # labelled first, then the pool
+        self.files, self.dev_texts = files, dev.texts
+        self.corpus = [*train.texts, *pool]
         self.counts = {"train": len(train.examples), "dev": len(dev.examples), "pool": len(pool)}
+        self.notes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def targets(self, tokenizer: ErnieTokenizer) -> Targets:
+        """What the texts of train should be labelled, as ``compress.distill.distil`` takes it."""
+
+    @abstractmethod
+    def tally(self, logits: Logits, tokenizer: ErnieTokenizer) -> Tally:
+        """What each text of dev adds to the metric."""
+
+    @abstractmethod
+    def chance(self) -> float:
+        """What the metric would be for an answer that never looks at the text."""
+
+    @abstractmethod
+    def temperature(self, logits: Logits) -> float:
+        """What logits are divided by, so that probabilities on dev are neither too sure nor too unsure."""
+
+    def check_teacher(self, value: float) -> None:
+        """Refuse a teacher that is worse than chance.
+
+        Raises:
+            TeacherError: It is.
+        """
+        check_teacher(value, self.chance(), metric=self.metric, dev=self.files["dev"])
 
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of each file."""
@@ -68,24 +94,118 @@ class TextTask:
         """Token ids of the labelled texts, then those of the pool."""
         return [list(tokenizer.ids(text, self.settings.max_length)) for text in self.corpus]
 
-    def answers(self, predictor: Predictor, tokenizer: ErnieTokenizer) -> NDArray[np.float64]:
-        """(N, labels): the logits for dev."""
-        logits = np.zeros(self.truth.shape)
+    def answers(self, predictor: Predictor, tokenizer: ErnieTokenizer) -> Logits:
+        """The logits for dev."""
+        found: dict[int, NDArray[np.float64]] = {}
         order = sorted(range(len(self.dev_texts)), key=lambda index: len(self.dev_texts[index]))
         for start in range(0, len(order), _BATCH):
             part = order[start : start + _BATCH]
             encoded = tokenizer.encode([self.dev_texts[index] for index in part], self.settings.max_length)
             feeds = {"input_ids": encoded.input_ids, "token_type_ids": encoded.token_type_ids}
-            (logits[part],) = predictor.run(feeds).values()
-        return logits
+            (logits,) = predictor.run(feeds).values()
+            for index, row, length in zip(part, logits.astype(np.float64), encoded.lengths, strict=True):
+                found[index] = row[:length] if self.settings.head == "token" else row
+        return [found[index] for index in range(len(self.dev_texts))]
 
-    def value(self, logits: NDArray[np.float64]) -> float:
-        """Macro-F1 on dev at a probability of 0.5, or of the likeliest label where a text has one only."""
-        return macro_f1(decisions(logits, self.settings), self.truth > 0)
 
-    def temperature(self, logits: NDArray[np.float64]) -> float:
-        """As ``fit_temperature`` on dev."""
-        return fit_temperature(logits, self.truth, self.settings)
+class TextTask(Task):
+    """Labels of whole texts."""
+
+    metric = "macro-F1"
+
+    def __init__(
+        self, teacher: Checkpoint, train: TextData, dev: TextData, pool: list[str], files: dict[str, Path]
+    ) -> None:
+        super().__init__(teacher, train, dev, pool, files)
+        self._truth = dev.targets(self.settings.labels)
+        self._targets = train.targets(self.settings.labels)  # (labelled, labels) float32
+
+    def targets(self, tokenizer: ErnieTokenizer) -> Targets:
+        """(labelled, labels), 1 where a text carries a label."""
+        return self._targets
+
+    def tally(self, logits: Logits, tokenizer: ErnieTokenizer) -> Tally:
+        """At a probability of 0.5, or by the likeliest label where a text has one only."""
+        return label_tally(decisions(np.array(logits), self.settings), self._truth > 0)
+
+    def chance(self) -> float:
+        """As ``chance_macro_f1``."""
+        return chance_macro_f1(self._truth, multi_label=self.settings.multi_label)
+
+    def temperature(self, logits: Logits) -> float:
+        """As ``fit_temperature``."""
+        return fit_temperature(np.array(logits), self._truth, self.settings)
+
+
+class TokenTask(Task):
+    """Labels of tokens, which spell out entities."""
+
+    metric = "entity F1"
+
+    def __init__(
+        self, teacher: Checkpoint, train: TokenData, dev: TokenData, pool: list[str], files: dict[str, Path]
+    ) -> None:
+        super().__init__(teacher, train, dev, pool, files)
+        self._train, self._dev = train, dev
+        self._tokenizer = teacher.tokenizer()
+        self._truth = dev.spans(self._tokenizer)
+
+    def targets(self, tokenizer: ErnieTokenizer) -> Targets:
+        """(tokens, labels) for each text, NaN for [CLS] and [SEP]."""
+        return token_targets(self._train, tokenizer, self.settings.labels, self.settings.max_length).rows
+
+    def tally(self, logits: Logits, tokenizer: ErnieTokenizer) -> Tally:
+        """Entities that are right in type, first and last character."""
+        found = [
+            entities_of_logits(row, tokenizer.offsets(text, self.settings.max_length), self.settings.labels)
+            for row, text in zip(logits, self.dev_texts, strict=True)
+        ]
+        return entity_tally(found, self._truth)
+
+    def chance(self) -> float:
+        """As ``chance_entity_f1``."""
+        return chance_entity_f1(self._truth, self.dev_texts)
+
+    def temperature(self, logits: Logits) -> float:
+        """As ``fit_temperature``, over all tokens of the teacher's own segmentation."""
+        truth = token_targets(self._dev, self._tokenizer, self.settings.labels, self.settings.max_length).rows
+        pairs = [(row, true) for row, true in zip(logits, truth, strict=True) if len(row) == len(true)]
+        if not pairs:
+            return 1.0
+        said, true = (np.concatenate(each) for each in zip(*pairs, strict=True))
+        known = ~np.isnan(true[:, 0])
+        return fit_temperature(said[known], true[known], self.settings)
+
+
+def read_task(teacher: Checkpoint, train_file: Path, dev_file: Path, pool_file: Path | None) -> Task:
+    """Read and check the data for ``teacher``, by what its head labels.
+
+    Args:
+        teacher: Whose labels and tokenizer apply.
+        train_file: As ``compress.textdata`` reads it, or ``compress.tokendata`` for a head that labels tokens.
+        dev_file: The same.
+        pool_file: One text a line; None for none.
+
+    Raises:
+        DataError: A file cannot be used, or its labels are not the teacher's.
+        CheckpointError: The teacher's labels are no tags, though its head labels tokens.
+    """
+    config = teacher.config
+    files = {"train": train_file, "dev": dev_file} | ({"pool": pool_file} if pool_file else {})
+    pool = read_pool(pool_file) if pool_file else []
+    task: Task
+    if config.head == "token":
+        tagged, tagged_dev = read_token_texts(train_file), read_token_texts(dev_file)
+        check_tags(tagged, tagged_dev, config.labels)
+        tagged_dev, pool, notes = separated(tagged, tagged_dev, pool)
+        task = TokenTask(teacher, tagged, tagged_dev, pool, files)
+    else:
+        train, dev = read_texts(train_file), read_texts(dev_file)
+        check_labels(train, dev, config.labels, multi_label=config.multi_label)
+        dev, pool, notes = separated(train, dev, pool)
+        task = TextTask(teacher, train, dev, pool, files)
+    task.notes = notes
+    return task
 
 
 def decisions(logits: NDArray[np.float64], settings: TextSettings) -> NDArray[np.bool_]:
@@ -102,7 +222,7 @@ def fit_temperature(logits: NDArray[np.float64], targets: NDArray[np.float32], s
         scaled = settings.model_copy(update={"temperature": temperature})
         probabilities = np.clip(label_probabilities(logits, scaled), 1e-12, 1 - 1e-12)
         said = np.log(probabilities) * targets
-        if settings.multi_label:
+        if settings.multi_label and settings.head == "sequence":
             said = said + np.log(1 - probabilities) * (1 - targets)
         return -float(said.sum())
 

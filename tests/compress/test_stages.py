@@ -103,10 +103,5 @@ def test_two_commands_never_work_in_one_place_and_a_killed_one_leaves_no_lock(tm
         pass
 
 
-def test_a_process_that_follows_waits_for_the_first_one(tmp_path: Path) -> None:
-    made = Stages(tmp_path).run("vocabulary", {}, write)
-    assert Stages(tmp_path, follows=True).run("vocabulary", {}, refuse) == made
-
-
 def test_stages_lie_beside_the_artifact() -> None:
     assert stages_beside(Path("out/text")) == Path("out/text.stages")

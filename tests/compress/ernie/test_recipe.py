@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ from safetensors.numpy import save_file
 
 from compress.distill import closest_start
 from compress.ernie import steps
-from compress.ernie.checkpoint import ErnieConfig
+from compress.ernie.checkpoint import Checkpoint, ErnieConfig, read_checkpoint, write_checkpoint
 from compress.ernie.model import build_model, model_weights
 from compress.ernie.recipe import compress_ernie, plan_ernie
 from compress.paddle_env import paddle
-from devices.errors import AccuracyDropError, DataError
+from devices.errors import AccuracyDropError, TeacherError
 from devices.profile import Profile, load_profile
+from edge.convert import text_artifact
 from runtime.choice import check_parity, read_golden
-from runtime.text import load_text_classifier
+from runtime.text import TokenClassifier, load_text_classifier, load_text_model
 from runtime.tokenizer import SPECIAL_TOKENS
 
 CHARACTERS = "贷款还旧借新卡网天地人你我他上下左右"
@@ -84,8 +86,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(teacher: Any, teacher_config: Any, student: Any, rows: Any, targets: Any, *, seed: int, **_: Any) -> Any:
-        return closest_start(teacher, teacher_config, student, rows, seed=seed)
+    def start(teacher: Checkpoint, student: ErnieConfig, rows: Any, targets: Any, *, seed: int, **_: Any) -> Checkpoint:
+        weights = closest_start(teacher.weights, teacher.config, student, rows, seed=seed)
+        return replace(teacher, config=student, weights=weights)
 
     monkeypatch.setattr(steps, "distil", start)
 
@@ -202,6 +205,15 @@ def test_finished_stages_are_not_made_again(files: Path, tmp_path: Path, monkeyp
     assert len(calls) == 2
 
 
+def test_a_teacher_worse_than_chance_is_refused(files: Path, tmp_path: Path) -> None:
+    turned = read_checkpoint(files / "teacher")
+    weights = turned.weights | {name: -turned.weights[name] for name in ("classifier.weight", "classifier.bias")}
+    write_checkpoint(tmp_path / "teacher", replace(turned, weights=weights))
+    with pytest.raises(TeacherError, match="never looks at the text"):
+        compress_ernie(tmp_path / "teacher", files / "train.tsv", files / "dev.tsv", None, profile(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_plan_writes_nothing(files: Path, tmp_path: Path) -> None:
     plan = plan_ernie(files / "teacher", files / "train.tsv", files / "dev.tsv", None, profile(), tmp_path / "out")
     entries: Rows = plan["plan"]  # type: ignore[assignment]
@@ -210,12 +222,33 @@ def test_a_plan_writes_nothing(files: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_that_labels_tokens_is_refused(files: Path, tmp_path: Path) -> None:
-    teacher = tmp_path / "teacher"
-    teacher.mkdir()
-    for file in (files / "teacher").iterdir():
-        (teacher / file.name).write_bytes(file.read_bytes())
-    token = CONFIG.model_copy(update={"architectures": ("ErnieForTokenClassification",)})
-    (teacher / "config.json").write_text(json.dumps(token.model_dump(mode="json")))
-    with pytest.raises(DataError, match="labels tokens"):
-        compress_ernie(teacher, files / "train.tsv", files / "dev.tsv", None, profile(), tmp_path / "out")
+def test_a_teacher_that_labels_tokens_is_compressed_by_what_it_finds(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_training(monkeypatch)
+    tags = ("O", "B-x", "I-x")
+    config = CONFIG.model_copy(
+        update={"architectures": ("ErnieForTokenClassification",), "id2label": dict(enumerate(tags))}
+    )
+    paddle.seed(6)
+    teacher = replace(read_checkpoint(files / "teacher"), config=config, weights=model_weights(build_model(config)))
+    write_checkpoint(tmp_path / "teacher", teacher)
+    tagger = load_text_model(text_artifact(tmp_path / "teacher", "openvino"))
+    assert isinstance(tagger, TokenClassifier)
+    texts = [example.split("\t")[1] for example in (files / "train.tsv").read_text().splitlines()]
+    for name, part in (("train", texts[:60]), ("dev", texts[60:])):
+        lines = []
+        for text, result in zip(part, tagger.extract(part), strict=True):
+            labels = ["O"] * len(text)
+            for entity in result.entities:
+                labels[entity.start : entity.end] = ["B-x", *["I-x"] * (entity.end - entity.start - 1)]
+            lines.append(json.dumps({"text": text, "labels": labels}, ensure_ascii=False))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    data = (tmp_path / "teacher", tmp_path / "train.jsonl", tmp_path / "dev.jsonl", None)
+    report = compress_ernie(*data, profile(), tmp_path / "out", recipes=["quantize"])
+    rows: Rows = report["rows"]  # type: ignore[assignment]
+    assert {row["metric"] for row in rows} == {"entity F1"}
+    assert rows[0]["value"] == 1.0
+    model = load_text_model(tmp_path / "out")
+    assert isinstance(model, TokenClassifier)
+    assert model.settings.labels == tags
