@@ -95,7 +95,7 @@ def build_demo_bundle(demo: Demo) -> Path:
         profile = edgekit("device", "match")["profile"]
         said.append(f"{facts['cores']} cores, {facts['memory_mb']:,} MB, profile {profile}")
     with demo.stage("compress") as said:
-        artifacts = _compress(models, profile, said)
+        artifacts = _compress(models, profile, demo.out, said)
     with demo.stage("bundle") as said:
         bundle = demo.out / "bundle"
         policy = EXAMPLES / "policy.toml"
@@ -116,7 +116,7 @@ def _build_bundle(artifacts: Sequence[Path], profile: str, policy: Path, out: Pa
     edgekit("bundle", "build", *artifacts, "--profile", profile, "--policy", policy, "--out", out / "bundle")
 
 
-def _compress(models: Path, profile: str, said: list[str]) -> list[Path]:
+def _compress(models: Path, profile: str, out: Path, said: list[str]) -> list[Path]:
     ocr_data = EXAMPLES / "ocr"
     ocr, kept_ocr = cached(
         "ocr",
@@ -135,7 +135,8 @@ def _compress(models: Path, profile: str, said: list[str]) -> list[Path]:
         lambda out: _run_compress(
             out,
             *("ernie", "--teacher", teacher, "--train", texts / "train.tsv", "--dev", texts / "dev.tsv"),
-            *("--pool", texts / "pool.txt", "--profile", profile),
+            # both, so that there is something to compare: left to itself, the first that passes would end the search
+            *("--pool", texts / "pool.txt", "--profile", profile, "--recipe", "quantize", "--recipe", "distil"),
         ),
     )
     histories, _ = cached("histories", [EXAMPLES / "transactions"], _write_histories)
@@ -150,14 +151,16 @@ def _compress(models: Path, profile: str, said: list[str]) -> list[Path]:
     )
     kept = sum((kept_ocr, kept_ernie, kept_behaviour))
     said.append(f"{kept} of 3 kept from an earlier run" if kept else "FP32 against compressed, below")
-    artifacts = [each / "artifact" for each in (ocr, ernie, behaviour)]
-    for artifact in artifacts:
+    artifacts = {"ocr": ocr / "artifact", "text": ernie / "artifact", "behaviour": behaviour / "artifact"}
+    for kind, artifact in artifacts.items():
+        shutil.copyfile(artifact / "report.png", out / f"compressed-{kind}.png")
         console.print(comparison(json.loads((artifact / "report.json").read_text(encoding="utf-8"))["rows"]))
-    return artifacts
+    return list(artifacts.values())
 
 
 def _run_compress(out: Path, *arguments: str | Path) -> None:
     edgekit("compress", *arguments, "--out", out / "artifact")
+    shutil.rmtree(out / "artifact.stages", ignore_errors=True)  # this stage is kept as a whole
 
 
 def _write_texts(out: Path) -> None:

@@ -13,6 +13,7 @@ from compress.ernie.estimate import serving_seconds, training_seconds
 from compress.ernie.search import NARROW_SHARE, Recipe, Step, larger_size
 from compress.ernie.task import Task
 from compress.ernie.vocabulary import prune_vocabulary
+from compress.ernie.width import prune_width
 from compress.stages import Stages
 
 Progress = Callable[[str, float], None]
@@ -143,8 +144,6 @@ class Steps:
 
     def _narrow(self, source: Path, inputs: Mapping[str, Any]) -> Stage:
         def make(result: Path, scratch: Path) -> None:
-            from compress.ernie.width import prune_width
-
             student = read_checkpoint(source)
             tokenizer = student.tokenizer()
             narrow = prune_width(
