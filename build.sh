@@ -70,10 +70,10 @@ serve() {
     exec "$VENV/bin/edgekit" serve --bundle demo-out/bundle "$@"
 }
 
+# bench [NAME ...]
 bench() {
-    echo "There are no benchmarks yet. Nothing was measured. './build.sh demo' prints FP32 against compressed for" \
-        "every model on this machine. [SETUP-003]" >&2
-    exit 1
+    setup
+    "$VENV/bin/python" -m benchmarks "$@"
 }
 
 lock() { bash requirements/lock.sh; }
@@ -86,6 +86,7 @@ help() {
 ./build.sh lint      format, lint, types
 ./build.sh check     lint and test: what CI runs
 ./build.sh serve     the runtime on loopback with the demo's bundle
+./build.sh bench     benchmarks, all or those named: tables, benchmarks/results/, docs/benchmarks.md
 ./build.sh lock      write the lock files anew from requirements/*.in (needs uv)
 TEXT
 }
