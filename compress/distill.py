@@ -275,7 +275,8 @@ class Pupil:
             paddle.seed(job.seed)
             align = {"align_type": "linear", "in_channel": 2 * own.hidden_size, "out_channel": 2 * other.hidden_size}
         self._distill = distiller(self._student, self._teacher, weights, temperature=settings.temperature, align=align)
-        self.parameters = [*model.parameters(), *self._distill.parameters()]
+        trained = [each for each in model.parameters() if not each.stop_gradient]
+        self.parameters = [*trained, *self._distill.parameters()]
 
     @property
     def views(self) -> list[str]:
