@@ -39,11 +39,12 @@ class OpenVinoPredictor:
         try:
             weights = openvino.Tensor(np.frombuffer(files.weights, np.uint8)) if files.weights else None
             model = core.read_model(files.graph, weights) if weights else core.read_model(files.graph)
+            # before compiling, which gives a fused output the names of all that went into it, in any order
+            self.inputs = tuple(_spec(port) for port in model.inputs)
+            self.outputs = tuple(_spec(port) for port in model.outputs)
             self._compiled = core.compile_model(model, "CPU", config)
         except RuntimeError as error:
             raise BackendError(f"OpenVINO could not load {files.name}: {_first_line(error)}") from error
-        self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
-        self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
         self._idle: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(options.parallel):
             self._idle.put(self._compiled.create_infer_request())
@@ -61,7 +62,7 @@ class OpenVinoPredictor:
             self._idle.put(request)
 
 
-def _spec(port: openvino.ConstOutput) -> TensorSpec:
+def _spec(port: openvino.Output) -> TensorSpec:
     shape = tuple(None if side.is_dynamic else side.get_length() for side in port.get_partial_shape())
     return TensorSpec(port.get_any_name(), np.dtype(port.get_element_type().to_dtype()).name, shape)
 

@@ -1,0 +1,30 @@
+"""What only OpenVINO does: it fuses operators, and their names with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from runtime.predictor import ModelFiles, load_predictor
+
+
+def test_an_output_keeps_its_name_when_openvino_fuses_the_operators_that_make_it():
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(8, 4)).astype(np.float32), "b": rng.normal(size=4).astype(np.float32)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["linear_25.tmp_0"]),
+        helper.make_node("Add", ["linear_25.tmp_0", "b"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "dense",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None, 4])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    predictor = load_predictor(ModelFiles("dense", "onnx", model.SerializeToString()), "openvino")
+    assert [spec.name for spec in predictor.outputs] == ["logits"]
+    x = rng.normal(size=(2, 8)).astype(np.float32)
+    np.testing.assert_allclose(predictor.run({"x": x})["logits"], x @ weights["w"] + weights["b"], rtol=1e-5)
