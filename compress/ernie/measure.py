@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from compress.ernie.checkpoint import read_checkpoint, read_tokenizer
 from compress.ernie.export import MODEL_NAME, export_paddle
 from compress.ernie.model import build_model
+from compress.ernie.qat import thresholds
 from compress.ernie.task import Logits, Task, calibration_feeds
 from compress.evaluate import interleaved_medians_ms
 from compress.export import to_onnx
+from compress.fallback import quantize_with_fallback
 from compress.quantize import quantize
 from compress.stages import Stages
 from compress.tally import Tally
@@ -24,6 +27,9 @@ from runtime.predictor import Predictor, RunOptions, load_predictor, model_files
 from runtime.tokenizer import ErnieTokenizer
 
 Precision = Literal["fp32", "int8"]
+Progress = Callable[[str, float], None]
+LIMITS_NAME = "limits.json"  # of each layer's input and output, learned in quantization-aware training
+_MODEL, _KEPT_NAME = "model", "fp32-layers.json"
 _LENGTHS = (64, 128)  # tokens, that time is taken with
 
 
@@ -100,13 +106,36 @@ class Bench:
 
     def int8(self, network: str, checkpoint: Path, origin: str) -> Candidate:
         """The network in INT8 by calibration alone."""
+        return self._quantized(network, "", checkpoint, origin, None)
+
+    def trained(self, network: str, checkpoint: Path, origin: str) -> Candidate:
+        """The network in INT8 after quantization-aware training: ``checkpoint`` comes with ``limits.json``."""
+        return self._quantized(network, "qat", checkpoint, origin, checkpoint / LIMITS_NAME)
+
+    def mixed(
+        self, network: str, checkpoint: Path, origin: str, accept: Callable[[Candidate], bool], progress: Progress
+    ) -> Candidate | None:
+        """The network in INT8 but for the layers that cost most accuracy; None if half of them are not enough."""
         source = self._exported(checkpoint, origin)
 
         def make(result: Path, _: Path) -> None:
-            reduce_range = self._profile.serve.reduce_range
-            quantize(source, self._feeds(checkpoint), result, backend=self._backend, reduce_range=reduce_range)
+            model = result / _MODEL
+            found = quantize_with_fallback(
+                *(source, self._feeds(checkpoint), model),
+                backend=self._backend,
+                reduce_range=self._profile.serve.reduce_range,
+                accept=lambda directory: accept(self._candidate(network, "int8", "mixed", checkpoint, directory)),
+                progress=progress,
+            )
+            (result / _KEPT_NAME).write_text(json.dumps(found.kept_fp32 if found.accepted else None))
 
-        return self._candidate(network, "int8", "", checkpoint, self._stages.run("int8", self._inputs(origin), make))
+        limits = {"max_drop": self._profile.compress.max_drop}
+        stage = self._stages.run("mixed", self._inputs(origin) | limits, make)
+        kept = json.loads((stage / _KEPT_NAME).read_text())
+        if kept is None:
+            return None
+        candidate = self._candidate(network, "int8", "mixed", checkpoint, stage / _MODEL)
+        return replace(candidate, fp32_layers=tuple(kept))
 
     def latencies(self, candidates: Sequence[Candidate]) -> dict[str, tuple[float, ...]]:
         """Median milliseconds of one text of 64 and of 128 tokens, all candidates taking turns."""
@@ -121,6 +150,24 @@ class Bench:
                 )
             )
         return {name: tuple(each[name] for each in found) for name in predictors}
+
+    def _quantized(self, network: str, how: str, checkpoint: Path, origin: str, limits_file: Path | None) -> Candidate:
+        source = self._exported(checkpoint, origin)
+
+        def make(result: Path, _: Path) -> None:
+            learned = None
+            if limits_file is not None:
+                config = read_checkpoint(checkpoint).config
+                learned = thresholds(source, config, json.loads(limits_file.read_text()))
+            quantize(
+                *(source, self._feeds(checkpoint), result),
+                backend=self._backend,
+                reduce_range=self._profile.serve.reduce_range,
+                thresholds=learned,
+            )
+
+        directory = self._stages.run("int8", self._inputs(origin), make)
+        return self._candidate(network, "int8", how, checkpoint, directory)
 
     def _exported(self, checkpoint: Path, origin: str) -> Path:
         def make(result: Path, _: Path) -> None:

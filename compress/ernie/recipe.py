@@ -186,8 +186,7 @@ class _Job:
     def steps(self, report: Progress, settings: DistillSettings | None) -> Steps:
         """The recipes' steps on this teacher and these texts."""
         return Steps(
-            *(self.teacher, self.origin, self.config, self.task, self.profile.compress.student),
-            *(self.stages, self.data),
+            *(self.teacher, self.origin, self.config, self.task, self.profile, self.stages, self.data),
             seed=self.seed,
             settings=settings,
             progress=report,
@@ -232,11 +231,19 @@ def _try(recipe: Recipe, steps: Steps, bench: Bench, results: Results, tell: Pro
     """All variants of one recipe's network that are worth a try."""
     network = steps.network(recipe)
     tell(f"measure the {recipe.network}", 0.0)
-    results.add(bench.plain(recipe.network, *network), bench)
+    plain = results.add(bench.plain(recipe.network, *network), bench)
     if not int8:
         return
     tell(f"quantize the {recipe.network}", 0.0)
-    results.add(bench.int8(recipe.network, *network), bench)
+    rounded = results.add(bench.int8(recipe.network, *network), bench)
+    if rounded.verdict.passed or not plain.verdict.passed:
+        return  # what is lost, if anything, is not lost by rounding
+    found = bench.mixed(recipe.network, *network, lambda each: results.judge(each).passed, tell)
+    if found is not None and results.add(found, bench).verdict.passed:
+        return
+    if recipe.learns:
+        tell(f"train the {recipe.network} with INT8 in place", 0.0)
+        results.add(bench.trained(recipe.network, *steps.quantized(recipe)), bench)
 
 
 def _write(out: Path, chosen: Candidate, task: Task, profile: Profile) -> None:

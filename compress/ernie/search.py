@@ -45,6 +45,11 @@ class Recipe:
     steps: tuple[Step, ...]
     mends: Literal["anything", "time", "accuracy"] = "anything"
 
+    @property
+    def learns(self) -> bool:
+        """Whether its network is a student, which can be trained further."""
+        return len(self.steps) > 1
+
 
 RECIPES = (
     Recipe("quantize", "pruned teacher", ("vocabulary",)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 from compress.distill import DistillSettings, default_settings, distil, student_config
 from compress.ernie.checkpoint import ErnieConfig, read_checkpoint, write_checkpoint
 from compress.ernie.estimate import serving_seconds, training_seconds
+from compress.ernie.measure import LIMITS_NAME
+from compress.ernie.qat import train_quantized
 from compress.ernie.search import NARROW_SHARE, Recipe, Step, larger_size
 from compress.ernie.task import Task
 from compress.ernie.vocabulary import prune_vocabulary
 from compress.ernie.width import prune_width
 from compress.stages import Stages
+from devices.profile import Profile
 
 Progress = Callable[[str, float], None]
 _TOKENIZING_S = 3e-6  # a token
@@ -38,7 +42,7 @@ class Steps:
         origin: What tells the teacher apart: its fingerprint.
         config: The teacher's network.
         task: What is to be learned.
-        size: Of the student, as ``student_config`` takes it.
+        profile: Says how large a student, and how many bits a weight.
         stages: Where networks are kept.
         data: Fingerprints of the task's files.
         seed: The same seed, data and machine give the same networks.
@@ -52,7 +56,7 @@ class Steps:
         origin: str,
         config: ErnieConfig,
         task: Task,
-        size: str,
+        profile: Profile,
         stages: Stages,
         data: Mapping[str, str],
         *,
@@ -61,14 +65,18 @@ class Steps:
         progress: Progress,
     ) -> None:
         self._teacher, self._origin, self._config = teacher, origin, config
-        self._task, self._size = task, size
+        self._task, self._size = task, profile.compress.student
+        self._weight_bits = 7 if profile.serve.reduce_range else 8
         self._stages, self._data, self._seed = stages, dict(data), seed
         self._settings, self._report = settings, progress
 
     def network(self, recipe: Recipe) -> tuple[Path, str]:
         """The checkpoint that ``recipe`` ends in, and what tells it apart."""
+        return self._followed(recipe.steps)
+
+    def _followed(self, steps: Sequence[Step]) -> tuple[Path, str]:
         directory, origin = self._teacher, self._origin
-        for step in recipe.steps:
+        for step in steps:
             stage = self._stage(step, directory, origin)
             directory = self._stages.run(stage.name, stage.inputs, stage.make)
             origin = directory.name
@@ -84,6 +92,29 @@ class Steps:
             origin = directory.name
             found.append((directory, stage))
         return found
+
+    def quantized(self, recipe: Recipe) -> tuple[Path, str]:
+        """The network of ``recipe``, trained once more with INT8 roundings in place, and what tells it apart."""
+        student_dir, origin = self.network(recipe)
+        teacher_dir, teacher_origin = self._followed(recipe.steps[:1])
+
+        def make(result: Path, scratch: Path) -> None:
+            student, teacher = read_checkpoint(student_dir), read_checkpoint(teacher_dir)
+            tokenizer = student.tokenizer()
+            trained, limits = train_quantized(
+                *(student, teacher, self._task.rows(tokenizer), self._task.targets(tokenizer)),
+                seed=self._seed,
+                scratch=scratch,
+                answers=self._stages.shared("answers", {"checkpoint": teacher_origin, "data": self._data}),
+                weight_bits=self._weight_bits,
+                progress=self._report,
+            )
+            write_checkpoint(result, trained)
+            (result / LIMITS_NAME).write_text(json.dumps(limits))
+
+        inputs = {"checkpoint": origin, "teacher": teacher_origin, "data": self._data, "seed": self._seed}
+        directory = self._stages.run("qat", inputs | {"weight_bits": self._weight_bits}, make)
+        return directory, directory.name
 
     def unfit(self, recipe: Recipe) -> str | None:
         """Why ``recipe`` cannot be taken with this teacher; None if it can."""
