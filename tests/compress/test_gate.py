@@ -129,6 +129,7 @@ class Sure:
         Sure(
             "a loss surely beyond the limit", 0.85, Interval(0.03, 0.07), "limit of 0.01, and all of the interval is."
         ),
+        Sure("a loss that only just may be none", 0.895, Interval(0.0, 0.012), "too small to tell a loss of this size"),
         Sure("a sure gain", 0.95, Interval(-0.07, -0.03), "within the limit of 0.01; the gain is more than noise."),
         Sure(
             "nothing changed",
