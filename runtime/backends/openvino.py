@@ -39,7 +39,7 @@ class OpenVinoPredictor:
         try:
             weights = openvino.Tensor(np.frombuffer(files.weights, np.uint8)) if files.weights else None
             model = core.read_model(files.graph, weights) if weights else core.read_model(files.graph)
-            # before compiling, which gives a fused output the names of all that went into it, in any order
+            # before compiling, which adds the names of operators that it drops, in any order
             self.inputs = tuple(_spec(port) for port in model.inputs)
             self.outputs = tuple(_spec(port) for port in model.outputs)
             self._compiled = core.compile_model(model, "CPU", config)

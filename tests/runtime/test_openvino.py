@@ -1,17 +1,16 @@
-"""What only OpenVINO does: it fuses operators, and their names with them."""
+"""What only OpenVINO does: it drops operators that change nothing, and hands their names on."""
 
 from __future__ import annotations
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from runtime.predictor import ModelFiles, load_predictor
 
 
-def test_an_output_keeps_its_name_when_openvino_fuses_the_operators_that_make_it():
+def test_an_output_keeps_its_name_when_openvino_drops_the_operator_that_makes_it():
     rng = np.random.default_rng(0)
-    weights = {"w": rng.normal(size=(8, 4)).astype(np.float32), "b": rng.normal(size=4).astype(np.float32)}
+    weights = {"w": rng.normal(size=(8, 4)).astype(np.float32), "b": np.zeros(4, np.float32)}
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["linear_25.tmp_0"]),
         helper.make_node("Add", ["linear_25.tmp_0", "b"], ["logits"]),
@@ -27,4 +26,4 @@ def test_an_output_keeps_its_name_when_openvino_fuses_the_operators_that_make_it
     predictor = load_predictor(ModelFiles("dense", "onnx", model.SerializeToString()), "openvino")
     assert [spec.name for spec in predictor.outputs] == ["logits"]
     x = rng.normal(size=(2, 8)).astype(np.float32)
-    np.testing.assert_allclose(predictor.run({"x": x})["logits"], x @ weights["w"] + weights["b"], rtol=1e-5)
+    np.testing.assert_allclose(predictor.run({"x": x})["logits"], x @ weights["w"], rtol=1e-5)
