@@ -64,7 +64,11 @@ def truth(scratch: Path) -> Truth:
         page = json.loads(line)
         link = folder / page["image"].replace("/", "_")
         link.symlink_to(public / page["image"])
-        regions = [{"points": each["points"], "transcription": each["transcription"]} for each in page["lines"]]
+        regions = [  # one region of the data has no place
+            {"points": each["points"], "transcription": each["transcription"]}
+            for each in page["lines"]
+            if np.isfinite(each["points"]).all()
+        ]
         rows.append(f"{link.name}\t{json.dumps(regions, ensure_ascii=False)}\n")
     label = folder / "Label.txt"
     label.write_text("".join(rows), encoding="utf-8")
