@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from benchmarks.textsplit import SHARED, TASKS, Task, write_task
 from compress.ernie.export import export_checkpoint
 from compress.evaluate import label_tally
 from compress.gate import drop_interval
+from compress.tally import Tally
 from compress.textdata import read_texts
 from devices.state import ensure_state_dir
 from runtime.text import TextClassifier, load_text_classifier
@@ -64,7 +66,7 @@ def measure_text(report: Report, scratch: Path, progress: Progress) -> None:
             report.add(Row(what, None, note="The public texts are not beside this checkout."))
             continue
         progress(f"teacher for {shown}", 0.0)
-        teacher_dir = teacher(name, progress=lambda line, shown=shown: progress(f"{shown}: {line}", 0.0))
+        teacher_dir = teacher(name, progress=partial(_tell, progress, shown))
         task = write_task(name, scratch / "tasks")
         progress(f"student for {shown}", 0.0)
         out, said = student(task, teacher_dir)
@@ -73,6 +75,10 @@ def measure_text(report: Report, scratch: Path, progress: Progress) -> None:
         if not said["refusal"]:
             classifiers["student as shipped"] = load_text_classifier(out / "artifact")
         _rows(report, shown, task, classifiers, said)
+
+
+def _tell(progress: Progress, shown: str, line: str) -> None:
+    progress(f"{shown}: {line}", 0.0)
 
 
 def _rows(
@@ -104,7 +110,7 @@ def _rows(
         report.add(Row(what, figure, "points", Goal(0.3, at_least=False), f"{values}."))
 
 
-def _points(before: object, after: object) -> Figure:
+def _points(before: Tally, after: Tally) -> Figure:
     """The drop in points with its 95 % interval."""
     interval = drop_interval(before, after, higher_is_better=True, seed=SEED)
     drop = before.value - after.value

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.harness import Times, take_turns
@@ -36,18 +39,18 @@ def peak(threads: int) -> dict[str, Times]:
     return {name: OPERATIONS / each / 1e6 for name, each in times.items()}
 
 
-def _plain(weights: np.ndarray) -> bytes:
+def _plain(weights: NDArray[Any]) -> bytes:
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     return _model([node], TensorProto.FLOAT, {"w": weights.astype(np.float32)})
 
 
-def _quantized(weights: np.ndarray) -> bytes:
+def _quantized(weights: NDArray[Any]) -> bytes:
     nodes = [
         helper.make_node("DequantizeLinear", ["x", "scale", "zero"], ["xf"]),
         helper.make_node("DequantizeLinear", ["w", "scale"], ["wf"]),
         helper.make_node("MatMul", ["xf", "wf"], ["y"]),
     ]
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "w": weights.astype(np.int8),
         "scale": np.array(0.01, np.float32),
         "zero": np.array(128, np.uint8),
@@ -55,7 +58,7 @@ def _quantized(weights: np.ndarray) -> bytes:
     return _model(nodes, TensorProto.UINT8, constants)
 
 
-def _model(nodes: list[onnx.NodeProto], kind: int, constants: dict[str, np.ndarray]) -> bytes:
+def _model(nodes: list[onnx.NodeProto], kind: int, constants: dict[str, NDArray[Any]]) -> bytes:
     graph = helper.make_graph(
         nodes,
         "limit",
@@ -64,4 +67,4 @@ def _model(nodes: list[onnx.NodeProto], kind: int, constants: dict[str, np.ndarr
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())

@@ -8,11 +8,12 @@ import sys
 import nncf
 import numpy as np
 import openvino
+from numpy.typing import NDArray
 
 
 def main(model_file: str, feeds_file: str, out: str, kind: str) -> None:
     """Quantize with NNCF's defaults on all feeds, and write OpenVINO's format."""
-    feeds: dict[str, dict[str, np.ndarray]] = {}
+    feeds: dict[str, dict[str, NDArray[np.generic]]] = {}
     with np.load(feeds_file) as arrays:
         for key in arrays.files:
             number, name = key.split("/", 1)
