@@ -59,6 +59,19 @@ class Importance:
     heads: NDArray[np.float64]
     neurons: NDArray[np.float64]
 
+    def save(self, path: Path) -> None:
+        """Write it so that it is there whole or not at all; ``path`` ends in ``.npz``."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, heads=self.heads, neurons=self.neurons)
+        partial.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> Importance:
+        """What ``save`` wrote."""
+        with np.load(path) as arrays:
+            return Importance(arrays["heads"], arrays["neurons"])
+
 
 def prune_width(
     student: Checkpoint,
@@ -94,13 +107,14 @@ def prune_width(
     narrow = narrow_config(student.config, share)
     report = progress or (lambda stage, done: None)
     texts = [list(row) for row in rows]
-    importance = measure_importance(
-        student, texts, targets, seed=seed, progress=lambda done: report("importance", done)
-    )
+    kept = scratch / "importance.npz"
+    if not kept.is_file():
+        found = measure_importance(student, texts, targets, seed=seed, progress=lambda done: report("importance", done))
+        found.save(kept)
     job = _Job(
         student.config,
         narrow,
-        reordered(student, importance),
+        reordered(student, Importance.load(kept)),
         texts,
         [np.asarray(target, np.float32) for target in targets],
         settings or WidthSettings(),
@@ -168,6 +182,8 @@ def measure_importance(
         truth = _truth(logits, [targets[index] for index in indices] if len(targets) else [])
         if not len(targets):
             truth = _own_opinion(logits, multi_label)
+            if config.head == "token":
+                truth[ids.numpy() == config.pad_token_id] = np.nan
         _label_loss(logits, truth, multi_label).backward()
         for layer, (out, first, second) in enumerate(layers):
             heads[layer] += np.abs(_products(out.weight).reshape(config.num_attention_heads, -1).sum(axis=1))
