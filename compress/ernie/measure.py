@@ -19,6 +19,7 @@ from compress.ernie.task import Logits, Task, calibration_feeds
 from compress.evaluate import interleaved_medians_ms
 from compress.export import to_onnx
 from compress.fallback import quantize_with_fallback
+from compress.paddle_env import paddle
 from compress.quantize import quantize
 from compress.stages import Stages
 from compress.tally import Tally
@@ -172,7 +173,8 @@ class Bench:
     def _exported(self, checkpoint: Path, origin: str) -> Path:
         def make(result: Path, _: Path) -> None:
             read = read_checkpoint(checkpoint)
-            export_paddle(build_model(read.config, read.weights), result)
+            with paddle.utils.unique_name.guard():  # else names tell what else this process has built, bytes differ
+                export_paddle(build_model(read.config, read.weights), result)
 
         return self._stages.run("paddle", {"checkpoint": origin}, make)
 
