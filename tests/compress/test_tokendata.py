@@ -151,6 +151,11 @@ def test_a_token_across_an_entitys_edge_counts_as_part_of_it(tmp_path: Path) -> 
     assert learned("xyz元", tags("xyz元", ("sum", "z元")), BIO, tmp_path) == ["B-sum", "I-sum"]
 
 
+def test_of_two_entities_in_one_token_the_first_is_learned(tmp_path: Path) -> None:
+    both = tags("xyz元", ("name", "x"), ("sum", "yz元"))
+    assert learned("xyz元", both, BIOES, tmp_path) == ["S-name", "S-sum"]
+
+
 def test_texts_beyond_the_limit_are_cut_and_counted(tmp_path: Path) -> None:
     rows = [("王芳" * 5, ["B-name", "I-name"] * 5), ("王芳", ["B-name", "I-name"])]
     targets = token_targets(data(tmp_path, rows), TOKENIZER, BIO, 8)
