@@ -3,7 +3,7 @@
 Only the first process does the work of the command. The others wait in ``team`` for a training to take part in, and
 leave when the first is through, so they need neither the command's files nor a disk in common with it:
 
-    python -m paddle.distributed.launch --nnodes 2 --master HOST:PORT -m edge compress ernie ...
+    python -m paddle.distributed.launch --nnodes 2 --master HOST:PORT $(which edgekit) compress ernie ...
 
 On CPUs the launcher picks gloo, which gives up on a peer after 30 seconds. So the processes first meet at a counter in
 Paddle's TCP store, where anybody may come late, and start to exchange numbers when all are there.
@@ -90,6 +90,7 @@ class LaunchedWorker:
             self._jobs += 1
             content = self._give(None)
             if not content:
+                self._store.add(_MET, 1)  # and no waiting: the first process takes the store with it
                 return
             work, job = pickle.loads(content)  # noqa: S301 - by the first process of this very job
             work(self, job)
@@ -100,7 +101,7 @@ class LaunchedWorker:
             return
         self._store.add(_JOBS, 1)
         self._give(b"")
-        self._meet()  # the first process keeps the store: it must not go before all have read
+        self._meet()  # nobody may need the store any more
 
     def average(self, arrays: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """The mean of these arrays over all processes; each must call this, with the same shapes."""
