@@ -1,15 +1,19 @@
-"""An ONNX graph made ready for quantization: lookups, and the rewrites that move no number by more than rounding."""
+"""Lookups in an ONNX graph, and the small edits that others are made of."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 FloatArray = NDArray[np.float32]
+
+_VECTOR = 64  # shorter vectors are not worth an operator
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 class Graph:
@@ -53,25 +57,27 @@ def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     return next((each.i for each in node.attribute if each.name == name), default)
 
 
-def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with constants as initializers, batch normalization folded into convolutions, and a bias for each.
-
-    Quantizing a convolution and then scaling its output by a separate normalization would round twice.
-    """
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
-    _constants_to_initializers(prepared)
-    _fold_batch_norm(prepared)
-    _give_every_conv_a_bias(prepared)
-    return prepared
-
-
 def drop_unused_initializers(model: onnx.ModelProto) -> None:
     """Remove initializers that no node reads."""
     used = {name for node in model.graph.node for name in node.input} | {each.name for each in model.graph.output}
-    kept = [each for each in model.graph.initializer if each.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    # one by one: a list that is built anew holds every weight twice, and protobuf gives no memory back
+    for i in reversed(range(len(model.graph.initializer))):
+        if model.graph.initializer[i].name not in used:
+            del model.graph.initializer[i]
+
+
+def copy_without(model: onnx.ModelProto, initializers: Collection[str]) -> onnx.ModelProto:
+    """A copy that lacks some initializers, whose bytes are never copied."""
+    copied = onnx.ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
+    copied.opset_import.extend(model.opset_import)
+    copied.metadata_props.extend(model.metadata_props)
+    graph = copied.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.initializer.extend(each for each in model.graph.initializer if each.name not in initializers)
+    return copied
 
 
 def replace_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
@@ -80,60 +86,34 @@ def replace_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
     model.graph.node.extend(nodes)
 
 
-def _constants_to_initializers(model: onnx.ModelProto) -> None:
-    kept = []
-    for node in model.graph.node:
-        if node.op_type != "Constant" or node.attribute[0].name != "value":
-            kept.append(node)
-            continue
-        tensor = model.graph.initializer.add()
-        tensor.CopyFrom(node.attribute[0].t)
-        tensor.name = node.output[0]
-    replace_nodes(model, kept)
+def rounded_to_half(values: FloatArray) -> FloatArray:
+    """``values`` with float16's 11 bits, so that ``strip`` can store them in two bytes; as they are if too small."""
+    if float(np.abs(values).min()) < np.finfo(np.float16).tiny or float(np.abs(values).max()) > _LARGEST_HALF:
+        return values.astype(np.float32)
+    return values.astype(np.float16).astype(np.float32)
 
 
-def _fold_batch_norm(model: onnx.ModelProto) -> None:
-    graph = Graph(model)
-    folded: set[str] = set()
-    for conv in model.graph.node:
-        if conv.op_type != "Conv":
-            continue
-        norm = graph.only_consumer(conv.output[0])
-        weight = graph.array(conv.input[1])
-        if norm is None or norm.op_type != "BatchNormalization" or weight is None:
-            continue
-        statistics = [graph.array(name) for name in norm.input[1:5]]
-        gamma, beta, mean, variance = (each for each in statistics if each is not None)
-        epsilon = next((each.f for each in norm.attribute if each.name == "epsilon"), 1e-5)
-        factor = gamma / np.sqrt(variance + epsilon)
-        bias = graph.array(conv.input[2]) if len(conv.input) > 2 else None
-        moved = beta + ((0 if bias is None else bias) - mean) * factor
-        new_weight, new_bias = f"{conv.input[1]}.folded", f"{norm.output[0]}.bias"
-        shaped = factor.reshape((-1,) + (1,) * (weight.ndim - 1))
-        model.graph.initializer.append(numpy_helper.from_array((weight * shaped).astype(np.float32), new_weight))
-        model.graph.initializer.append(numpy_helper.from_array(moved.astype(np.float32), new_bias))
-        inputs = [conv.input[0], new_weight, new_bias]
-        del conv.input[:]
-        conv.input.extend(inputs)
-        conv.output[0] = norm.output[0]
-        folded.add(norm.output[0])
-    keep = [n for n in model.graph.node if n.op_type != "BatchNormalization" or n.output[0] not in folded]
-    replace_nodes(model, keep)
-    drop_unused_initializers(model)
+def strip(model: onnx.ModelProto) -> None:
+    """Drop from the file what no backend needs: documentation, names of nodes, and half of every vector's bytes.
 
-
-def _give_every_conv_a_bias(model: onnx.ModelProto) -> None:
-    """Add a bias far below rounding to convolutions that have none.
-
-    OpenVINO (seen in 2026.4) applies the weights' scales twice to an INT8 convolution without a bias whose output
-    goes to a pooling and elsewhere, as in squeeze and excitation. Any bias that is not zero prevents it.
+    A vector (bias, norm, scales) is stored as float16 where that moves no value by more than its eleventh bit or the
+    largest one's eighteenth, and makes none zero: far below what INT8 rounds. Backends turn it back into float32 when
+    they load the model.
     """
-    graph = Graph(model)
+    model.doc_string = model.graph.doc_string = ""
     for node in model.graph.node:
-        weight = graph.array(node.input[1]) if node.op_type in ("Conv", "ConvTranspose") else None
-        if weight is None or len(node.input) > 2:
+        node.name = node.doc_string = ""
+    casts = []
+    for each in model.graph.initializer:
+        each.doc_string = ""
+        if each.data_type != onnx.TensorProto.FLOAT or len(each.dims) != 1 or each.dims[0] < _VECTOR:
             continue
-        channels = weight.shape[0] if node.op_type == "Conv" else weight.shape[1] * attribute(node, "group", 1)
-        name = f"{node.output[0]}.bias"
-        model.graph.initializer.append(numpy_helper.from_array(np.full(channels, 1e-30, np.float32), name))
-        node.input.append(name)
+        values = numpy_helper.to_array(each)
+        half = np.clip(values, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
+        allowed = np.maximum(np.abs(values) * 2**-11, np.abs(values).max() * 2**-18)
+        if (np.abs(half - values) > allowed).any() or ((half == 0) & (values != 0)).any():
+            continue
+        stored = f"{each.name}.half"
+        casts.append(helper.make_node("Cast", [stored], [each.name], to=onnx.TensorProto.FLOAT))
+        each.CopyFrom(numpy_helper.from_array(half, stored))
+    replace_nodes(model, [*casts, *model.graph.node])
