@@ -88,6 +88,6 @@ def test_a_person_gets_a_table_that_says_what_was_not_read(
     monkeypatch.setenv("COLUMNS", "120")
     assert predict(tmp_path / "c", "ErnieForTokenClassification", monkeypatch) == 0
     printed = capsys.readouterr().out
-    assert "[red]" in printed, "a text is no markup"
+    assert "借贷 [red]款" in printed, "a text is no markup"
     assert "longer than the model reads" in printed
     assert "none" in printed
