@@ -29,7 +29,7 @@ CALIBRATION_TEXTS, CALIBRATION_BATCH = 64, 4
 CHECKED_TEXTS = 32
 # of what tells texts apart: a random network's logits lie close together, so that INT8's noise weighs more on them
 # than on a trained one's; a broken graph is off by 1 or more
-MOST_ERROR = 0.5
+MOST_ERROR = 0.25
 Progress = Callable[[str, float], None]
 
 

@@ -51,8 +51,11 @@ def edgekit(*arguments: str | Path) -> Outcome:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         memory = _Watch(process.pid)
         memory.start()
-        output, _ = process.communicate()
-        memory.stop()
+        try:
+            output, _ = process.communicate()
+        finally:  # also when this program is told to end
+            process.terminate()
+            memory.stop()
     document: dict[str, Any] = json.loads(output) if output.strip() else {}
     error = document.get("error", {})
     if process.returncode != 0 and error.get("code") != _ACCURACY_CODE:
