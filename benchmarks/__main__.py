@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -51,12 +52,16 @@ def run(name: str, console: Console) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run what is named; returns the exit status."""
     console = Console()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that children are ended too
     try:
         for name in chosen(arguments):
             run(name, console)
     except EdgeKitError as error:
         Console(stderr=True).print(str(error), highlight=False)
         return error.exit_code
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Interrupted. Rows that were finished are in benchmarks/results.")
+        return 128 + signal.SIGINT
     return 0
 
 
