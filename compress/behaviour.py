@@ -16,15 +16,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.artifact_dir import fresh_directory
 from compress.evaluate import interleaved_medians_ms
 from compress.export import to_onnx
 from compress.gate import judge
 from compress.histories import FloatArray, History, read_both_labels
 from compress.paddle_env import paddle
 from compress.report import Row, fingerprint, write_report
+from compress.source import require_backend
 from devices.errors import CompressionError, ParityError
 from devices.profile import Backend, Profile
-from runtime.artifact import ARTIFACT_NAME, GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, BehaviourSettings, ModelEntry
+from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, BehaviourSettings, ModelEntry
 from runtime.behaviour import (
     DEFAULT_MAX_TRANSACTIONS,
     FEATURES,
@@ -97,7 +99,7 @@ def compress_behaviour(
         train_file: Histories to learn from.
         dev_file: Histories that the reported figures come from; training never sees them.
         profile: Whose first backend will serve. For ``paddle`` the artifact holds ``.pdmodel``, otherwise ONNX.
-        out: The artifact's directory; made if needed.
+        out: The artifact's directory: missing, empty, or an earlier artifact.
         progress: Called with a stage and the share of it that is done, 0 to 1.
         seed: Same seed, data and machine, same model.
         epochs: Passes over the training data.
@@ -109,54 +111,56 @@ def compress_behaviour(
         DataError: A file cannot be read, a line is malformed, or a label is missing from one of the files.
         CompressionError: The exported model differs from the trained one.
         BackendError: The profile's first backend is not installed or refuses the model.
+        ArtifactError: ``out`` cannot be written.
     """
     report = progress or (lambda stage, share: None)
-    report("read histories", 0.0)
-    train_set, dev_set = read_both_labels(train_file), read_both_labels(dev_file)
-    network, settings = train(train_set, seed=seed, epochs=epochs, progress=lambda share: report("train", share))
-
-    report("export", 0.0)
     backend = profile.serve.backends[0]
-    golden = _golden(network, [standardize(each.rows, settings) for each in dev_set[:_GOLDEN_HISTORIES]])
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="edgekit-behaviour-") as scratch:
-        paddle_dir = Path(scratch)
-        save_network(network, paddle_dir)
-        reference = _checked_predictor(paddle_dir, "paddle", golden)
-        sizes: dict[Backend, int] = {"paddle": _size(paddle_dir)}
-        for name in (ARTIFACT_NAME, *_MODEL_FILES):  # of an earlier run; artifact.json comes back last
-            (out / name).unlink(missing_ok=True)
-        if backend == "paddle":
-            for name in _MODEL_FILES[1:]:
-                (out / name).write_bytes((paddle_dir / name).read_bytes())
-            candidate = reference
-        else:
-            to_onnx(paddle_dir, out / "model.onnx")
-            candidate = _checked_predictor(out, backend, golden)
-            sizes[backend] = _size(out)
+    require_backend(backend)
+    with fresh_directory(out) as draft:
+        report("read histories", 0.0)
+        train_set, dev_set = read_both_labels(train_file), read_both_labels(dev_file)
+        network, settings = train(train_set, seed=seed, epochs=epochs, progress=lambda share: report("train", share))
 
-    report("measure", 0.0)
-    rows = _measure(reference, candidate, dev_set, settings, sizes, profile)
-    arrays = {GOLDEN_INPUT + name: array for name, array in golden.inputs.items()}
-    arrays |= {GOLDEN_OUTPUT + name: array for name, array in golden.outputs.items()}
-    np.savez(out / "golden.npz", **arrays)
-    write_report(
-        out,
-        rows,
-        seed=seed,
-        data_fingerprints={"train": fingerprint(train_file), "dev": fingerprint(dev_file)},
-        command=(
-            f"edgekit compress behaviour --train {train_file} --dev {dev_file} --profile {profile.name} --out {out}"
-        ),
-    )
-    entry = ModelEntry(name=MODEL_NAME, backend=backend, golden="golden.npz")
-    Artifact(kind="behaviour", profile=profile.name, models=(entry,), behaviour=settings).write(out)
-    report("measure", 1.0)
+        report("export", 0.0)
+        golden = _golden(network, [standardize(each.rows, settings) for each in dev_set[:_GOLDEN_HISTORIES]])
+        with tempfile.TemporaryDirectory(prefix="edgekit-behaviour-") as scratch:
+            paddle_dir = Path(scratch)
+            save_network(network, paddle_dir)
+            reference = _checked_predictor(paddle_dir, "paddle", golden)
+            sizes: dict[Backend, int] = {"paddle": _size(paddle_dir)}
+            if backend == "paddle":
+                for name in _MODEL_FILES[1:]:
+                    (draft / name).write_bytes((paddle_dir / name).read_bytes())
+                candidate = reference
+            else:
+                to_onnx(paddle_dir, draft / "model.onnx")
+                candidate = _checked_predictor(draft, backend, golden)
+                sizes[backend] = _size(draft)
+
+        report("measure", 0.0)
+        rows = _measure(reference, candidate, dev_set, settings, sizes, profile)
+        arrays = {GOLDEN_INPUT + name: array for name, array in golden.inputs.items()}
+        arrays |= {GOLDEN_OUTPUT + name: array for name, array in golden.outputs.items()}
+        np.savez(draft / "golden.npz", **arrays)
+        write_report(
+            draft,
+            rows,
+            seed=seed,
+            data_fingerprints={"train": fingerprint(train_file), "dev": fingerprint(dev_file)},
+            command=(
+                f"edgekit compress behaviour --train {train_file} --dev {dev_file} --profile {profile.name} "
+                f"--out {out} --seed {seed}"
+            ),
+        )
+        entry = ModelEntry(name=MODEL_NAME, backend=backend, golden="golden.npz")
+        Artifact(kind="behaviour", profile=profile.name, models=(entry,), behaviour=settings).write(draft)
+        written = json.loads((draft / "report.json").read_text(encoding="utf-8"))
+        report("measure", 1.0)
     return {
         "out": str(out),
         "backend": backend,
         "histories": {"train": len(train_set), "dev": len(dev_set)},
-        "rows": json.loads((out / "report.json").read_text(encoding="utf-8"))["rows"],
+        "rows": written["rows"],
     }
 
 

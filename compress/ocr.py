@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from compress.artifact_dir import fresh_directory
 from compress.calibration import Feeds
-from compress.evaluate import interleaved_medians_ms
+from compress.contest import Contest, Progress
 from compress.export import to_onnx
-from compress.gate import Verdict, and_faster
+from compress.gate import Verdict
 from compress.ocr_artifact import Chosen, write_ocr_artifact
-from compress.ocr_data import LABEL_NAME, Image, read_pictures, read_truth, record_feeds, truth_from
+from compress.ocr_data import LABEL_NAME, Image, Pictures, read_pictures, read_truth, record_feeds, truth_from
 from compress.ocr_measure import Examination, Stage, examine, spread
-from compress.quantize import quantize
 from compress.report import Limits, Row, fingerprint, write_report
 from compress.source import check_source, require_backend
-from devices.errors import ArtifactError, BackendError, CalibrationError, CompressionError
+from devices.errors import CalibrationError, CompressionError
 from devices.profile import Profile
-from runtime.ocr.models import DICTIONARY_NAME, OcrModels, read_ocr_models
+from runtime.ocr.models import OcrModels, read_ocr_models
 from runtime.ocr.pipeline import OcrPipeline, load_ocr
-from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor, model_files
+from runtime.predictor import ModelFiles, Predictor, RunOptions, model_files
 
-Progress = Callable[[str, float], None]
 _STAGES: tuple[Stage, ...] = get_args(Stage)
 # how much calibration data is looked at: ranges need few values, and PaddleSlim takes a second for each det picture
 _PICTURES = 12
@@ -56,7 +54,7 @@ def compress_ocr(
             pictures.
         profile: Whose backend, threads and gate apply.
         out: The artifact's directory: missing, empty, or an earlier artifact.
-        seed: Of the intervals in the report; nothing else here is random.
+        seed: Noted in the report; nothing here is random.
         progress: Called with a stage and the share of it that is done, 0 to 1.
         evaluation: A directory with ``Label.txt``, in place of ``truth``.
 
@@ -88,7 +86,7 @@ def compress_ocr(
         seen, unseen = _divided(pictures.images)
         feeds = record_feeds(reference, seen)
         readings = truth_from(reference, unseen)
-        if "rec" not in feeds or not feeds["rec"] or not any(page.texts for page in readings):
+        if not feeds["rec"] or not any(page.texts for page in readings):
             raise CalibrationError(
                 f"Det finds no line of text on the pictures in {calibration}, so rec cannot be calibrated or measured.",
                 remedy="Give pictures like those met in service, with text on them.",
@@ -99,14 +97,16 @@ def compress_ocr(
         stages = [stage for stage in _STAGES if stage in feeds]
         for number, stage in enumerate(stages):
             report("quantize and measure", number / len(stages))
-            bench = _Bench(stage, reference, examine(stage, reference, pages, readings), profile, seed)
-            tried = bench.choose(scratch / "fp32" / stage, scratch / "int8" / stage, feeds[stage])
-            chosen[stage] = tried.chosen
-            rows += tried.rows
-            limits[f"ocr-{stage}"] = tried.limits
+            examination = examine(stage, reference, pages, readings)
+            fp32 = scratch / "fp32" / stage
+            contest = _contest(stage, reference, examination, fp32, spread(feeds[stage], 3), profile)
+            outcome = contest.run(fp32, spread(feeds[stage], _FEEDS[stage]), scratch / "int8" / stage, report)
+            chosen[stage] = outcome.directory, outcome.precision
+            rows += outcome.rows
+            limits[contest.name] = outcome.limits
         report("quantize and measure", 1.0)
         write_ocr_artifact(draft, chosen, source, profile)
-        notes = _notes(pictures.damaged, calibration)
+        notes = _notes(pictures, calibration)
         write_report(
             draft,
             rows,
@@ -131,110 +131,33 @@ def compress_ocr(
     }
 
 
-@dataclass(frozen=True)
-class _Tried:
-    chosen: Chosen
-    rows: tuple[Row, ...]
-    limits: Limits
+def _contest(
+    stage: Stage,
+    reference: OcrPipeline,
+    examination: Examination,
+    plain: Path,
+    timed: Sequence[Feeds],
+    profile: Profile,
+) -> Contest:
+    before = examination.run(reference)
+    metric = examination.metrics[0]
 
+    def judge(predictor: Predictor) -> tuple[float, Verdict]:
+        changed: dict[str, Any] = {stage: predictor}
+        after = examination.run(replace(reference, **changed))
+        return after[0].value, examination.judge(before, after, max_drop=profile.compress.max_drop)
 
-@dataclass(frozen=True)
-class _Bench:
-    """One stage: makes its INT8 form, measures it against FP32, and lets the gate choose."""
-
-    stage: Stage
-    reference: OcrPipeline
-    examination: Examination
-    profile: Profile
-    seed: int
-
-    def choose(self, plain: Path, small: Path, feeds: Sequence[Feeds]) -> _Tried:
-        """The FP32 model in ``plain``, or the INT8 model that is made of it in ``small``."""
-        fp32 = self._predictor(self.reference)
-        before = self.examination.run(self.reference)
-        metric, reference = self.examination.metrics[0], before[0].value
-        worst = reference - self._max_drop if metric.higher_is_better else reference + self._max_drop
-        limits = Limits(worst)
-        why = _no_int8(self.profile, plain) or ""
-        int8 = None if why else self._quantized(plain, small, spread(feeds, _FEEDS[self.stage]))
-        if isinstance(int8, str):
-            why = int8
-        if int8 is None or isinstance(int8, str):
-            times = interleaved_medians_ms({"fp32": fp32}, spread(feeds, 2))
-            row = self._row("fp32", plain, reference, times["fp32"], why, kept=True)
-            return _Tried((plain, "fp32"), (row,), limits)
-        after = self.examination.run(self._with(int8))
-        accurate = self.examination.judge(before, after, max_drop=self._max_drop, seed=self.seed)
-        times = interleaved_medians_ms({"fp32": fp32, "int8": int8}, spread(feeds, 3))
-        verdict = and_faster(accurate, reference_ms=times["fp32"], candidate_ms=times["int8"])
-        kept = verdict.passed
-        said = "The reference." if kept else "Kept, because INT8 did not pass."
-        rows = (
-            self._row("fp32", plain, reference, times["fp32"], said, kept=not kept),
-            self._row("int8", small, after[0].value, times["int8"], verdict.sentence, kept=kept, verdict=verdict),
-        )
-        return _Tried((small, "int8") if kept else (plain, "fp32"), rows, limits)
-
-    def _quantized(self, plain: Path, small: Path, feeds: Sequence[Feeds]) -> Predictor | str:
-        """The INT8 model, loaded, or why there is none."""
-        backend = self.profile.serve.backends[0]
-        try:
-            quantize(plain, feeds, small, backend=backend, reduce_range=self.profile.serve.reduce_range)
-            files = model_files(small, f"ocr-{self.stage}", precision="int8")
-            return load_predictor(files, backend, _options(self.profile))
-        except (CalibrationError, ArtifactError):
-            raise
-        except (CompressionError, BackendError) as error:
-            return f"INT8 could not be made: {error.problem}"
-
-    def _row(
-        self,
-        variant: str,
-        directory: Path,
-        value: float,
-        latency_ms: float,
-        sentence: str,
-        *,
-        kept: bool,
-        verdict: Verdict | None = None,
-    ) -> Row:
-        metric = self.examination.metrics[0]
-        interval = verdict.interval if verdict else None
-        reference = value + verdict.drop * (1 if metric.higher_is_better else -1) if verdict else value
-        return Row(
-            f"ocr-{self.stage}",
-            variant,
-            metric.name,
-            value,
-            metric.higher_is_better,
-            latency_ms,
-            sum(each.stat().st_size for each in directory.iterdir() if each.name != DICTIONARY_NAME),
-            self.profile.serve.backends[0],
-            sentence,
-            chosen=kept,
-            interval=interval.of_metric(reference, higher_is_better=metric.higher_is_better) if interval else None,
-        )
-
-    @property
-    def _max_drop(self) -> float:
-        return self.profile.compress.max_drop
-
-    def _predictor(self, pipeline: OcrPipeline) -> Predictor:
-        found: Predictor = getattr(pipeline, self.stage)
-        return found
-
-    def _with(self, predictor: Predictor) -> OcrPipeline:
-        changed: dict[str, Any] = {self.stage: predictor}
-        return replace(self.reference, **changed)
-
-
-def _no_int8(profile: Profile, plain: Path) -> str | None:
-    """Why INT8 is not tried at all, if it is not."""
-    if not profile.serve.int8:
-        return f"Profile {profile.name} does not use INT8."
-    if model_files(plain, plain.name).is_pir:
-        return "Served as it is, in FP32: PaddleSlim cannot read inference.json, so INT8 was not tried."
-    return None
+    return Contest(
+        name=f"ocr-{stage}",
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
+        reference=before[0].value,
+        judge=judge,
+        fp32=getattr(reference, stage),
+        plain=plain,
+        timed=timed,
+        profile=profile,
+    )
 
 
 def _read_source(models: Path, profile: Profile) -> OcrModels:
@@ -284,11 +207,13 @@ def _divided(images: Sequence[Image]) -> tuple[list[Image], list[Image]]:
     return [images[index] for index in seen], [images[index] for index in order[:_PICTURES]]
 
 
-def _notes(damaged: Sequence[str], calibration: Path) -> list[str]:
-    if not damaged:
+def _notes(pictures: Pictures, calibration: Path) -> list[str]:
+    if not pictures.damaged:
         return []
+    files = len(pictures.images) + len(pictures.damaged)
     return [
-        f"{len(damaged)} pictures in {calibration} could not be decoded and were left out: {', '.join(damaged)}.",
+        f"{len(pictures.damaged)} of {files} pictures in {calibration} could not be decoded and were left out: "
+        f"{', '.join(pictures.damaged)}."
     ]
 
 
