@@ -50,9 +50,9 @@ class Results:
         return next((each for each in self._candidates if chosen and each.variant == chosen.variant), None)
 
     def so_far(self) -> str:
-        """The best until now, for the progress bar."""
+        """The best until now, as a line below the progress bar's stage."""
         found = self.winner()
-        return f" (best so far: {found.variant}, {found.value:.4f})" if found else ""
+        return f"\nbest so far: {found.variant} {found.value:.4f}" if found else ""
 
     def refusal(self, report: Path) -> AccuracyDropError:
         """What nothing passed, and by how much the nearest failed."""

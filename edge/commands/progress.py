@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 def progress_bar(what: str) -> Iterator[Callable[[str, float], None]]:
     """Yield a callback that takes a stage's name and the share of it that is done, 0 to 1.
 
+    What follows a line break in the name is shown below it.
+
     The bar shows the time that the stage took so far, and how long it will go on.
 
     Where stderr is no terminal, one line a stage is printed instead of a bar.
@@ -21,7 +23,8 @@ def progress_bar(what: str) -> Iterator[Callable[[str, float], None]]:
     if not console.is_terminal:
         yield _lines(what, console)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    # narrow enough to leave room for what is going on and the best so far, on 80 columns
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(what, total=1.0)
         now = ""
@@ -42,6 +45,6 @@ def _lines(what: str, console: Console) -> Callable[[str, float], None]:
     def show(stage: str, share: float) -> None:
         if stage not in seen[-1:]:
             seen.append(stage)
-            console.print(f"{what}: {stage}", highlight=False)
+            console.print(f"{what}: {', '.join(stage.splitlines())}", highlight=False, soft_wrap=True)
 
     return show

@@ -116,7 +116,7 @@ def test_an_artifact_comes_out_that_serves_and_proves_itself(
     assert rows[0]["verdict"].startswith("The reference.")
     assert [row["variant"] for row in rows if row["chosen"]] == [report["chosen"]]
     assert all(row["backend"] == "openvino" and row["latency_ms"] > 0 for row in rows)
-    assert {stage.partition(" (best")[0] for stage, _ in seen} == {
+    assert {stage.partition("\n")[0] for stage, _ in seen} == {
         *("read", "measure the teacher", "vocabulary", "measure the student", "quantize the student", "done")
     }
     classifier = load_text_classifier(tmp_path / "out")
