@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 from safetensors.numpy import save_file
 
 from compress.ernie.checkpoint import ErnieConfig
 from compress.ernie.model import build_model, model_weights
 from compress.paddle_env import paddle
 from edge.cli import main
+from edge.commands.predict import _entity_table, _label_table
+from runtime.text import Entity, TextResult, TokenResult
 from runtime.tokenizer import SPECIAL_TOKENS
 
 CHARACTERS = "贷款还旧借新卡网"
@@ -88,6 +93,16 @@ def test_a_person_gets_a_table_that_says_what_was_not_read(
     monkeypatch.setenv("COLUMNS", "120")
     assert predict(tmp_path / "c", "ErnieForTokenClassification", monkeypatch) == 0
     printed = capsys.readouterr().out
-    assert "借贷 [red]款" in printed, "a text is no markup"
     assert "longer than the model reads" in printed
     assert "none" in printed
+
+
+@pytest.mark.parametrize("table", [_label_table, _entity_table])
+def test_a_text_is_no_markup(table: Callable[..., Table], capsys: pytest.CaptureFixture[str]) -> None:
+    found = Entity("[sum]", 5, 6, "款", 0.5)
+    labelled = TextResult("[red]款", [], [], [], {"[sum]": 0.5})
+    tokens = TokenResult("[red]款", [], [], [], [found], cut=False)
+    Console(width=100).print(table([labelled if table is _label_table else tokens]))
+    printed = capsys.readouterr().out
+    assert "[red]款" in printed
+    assert "[sum]" in printed
