@@ -28,6 +28,7 @@ from compress.ernie.steps import Steps
 from compress.ernie.task import Task, read_task
 from compress.launched import team
 from compress.report import fingerprint, write_report
+from compress.source import require_backend
 from compress.stages import Stages, stages_beside
 from devices.profile import Profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry
@@ -176,6 +177,7 @@ class _Job:
         out: Path,
         seed: int,
     ) -> None:
+        require_backend(profile.serve.backends[0])
         teacher = read_checkpoint(teacher_dir)  # not kept: half a gigabyte, and every step reads what it needs
         self.config = teacher.config
         self.task = read_task(teacher, train_file, dev_file, pool_file)

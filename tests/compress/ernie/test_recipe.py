@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from compress.ernie.checkpoint import Checkpoint, ErnieConfig, read_checkpoint, 
 from compress.ernie.model import build_model, model_weights
 from compress.ernie.recipe import compress_ernie, plan_ernie
 from compress.paddle_env import paddle
-from devices.errors import AccuracyDropError, TeacherError
+from devices.errors import AccuracyDropError, BackendNotInstalledError, TeacherError
 from devices.profile import Profile, load_profile
 from edge.convert import text_artifact
 from runtime.choice import check_parity, read_golden
@@ -212,6 +213,16 @@ def test_a_teacher_worse_than_chance_is_refused(files: Path, tmp_path: Path) -> 
     with pytest.raises(TeacherError, match="never looks at the text"):
         compress_ernie(tmp_path / "teacher", files / "train.tsv", files / "dev.tsv", None, profile(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_backend_that_is_not_installed_is_said_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "runtime.backends.openvino")
+    missing = tmp_path / "missing"
+    with pytest.raises(BackendNotInstalledError):
+        compress_ernie(missing, missing, missing, None, profile(), tmp_path / "out")
 
 
 def test_a_plan_writes_nothing(files: Path, tmp_path: Path) -> None:
