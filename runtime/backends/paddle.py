@@ -87,7 +87,8 @@ def _create(files: ModelFiles, options: RunOptions) -> inference.Predictor:
         if files.precision == "int8":
             config.enable_mkldnn_int8()
         config.set_cpu_math_library_num_threads(options.threads)
-        config.enable_memory_optim()
+        if not files.is_pir:  # with inference.json Paddle 3.0 then finds no pass of that name and refuses the model
+            config.enable_memory_optim()
         config.disable_glog_info()
         try:
             return inference.create_predictor(config)

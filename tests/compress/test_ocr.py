@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -11,15 +13,25 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compress.fallback import Fallback
 from compress.ocr import compress_ocr
 from compress.ocr_data import read_pictures, read_truth, record_feeds
-from devices.errors import CalibrationError, DataError
+from compress.quantize import QuantReport
+from devices.errors import (
+    ArtifactError,
+    BackendUnsupportedError,
+    CalibrationError,
+    CompressionError,
+    DataError,
+    ModelError,
+)
 from devices.profile import Profile, load_profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, entry_files, read_artifact
 from runtime.images import load_image
 from runtime.ocr.models import read_ocr_models
 from runtime.ocr.pipeline import load_ocr
 from runtime.predictor import load_predictor
+from tests.compress import paddle_nets
 
 BARS = [(40, 40, 240, 72), (60, 120, 360, 160), (40, 220, 190, 250)]  # left, top, right, bottom, in pixels
 
@@ -110,6 +122,11 @@ def draw(directory: Path, count: int) -> Path:
     return directory
 
 
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as packed:
+        return {name: packed[name] for name in packed.files}
+
+
 @pytest.fixture
 def pages(tmp_path: Path) -> Path:
     return draw(tmp_path / "pages", 3)
@@ -157,20 +174,24 @@ def test_without_truth_int8_is_measured_against_fp32(models: Path, pages: Path, 
 def test_int8_that_reads_worse_is_refused_however_fast(
     models: Path, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def blind(model_dir: Path, feeds, out: Path, **_: object) -> None:
+    def blind(model_dir: Path, feeds, out: Path, *, accept, **_: object) -> Fallback:
         model = onnx.load(model_dir / "model.onnx")
         for tensor in model.graph.initializer:
             if tensor.name == "classes":  # every column is blank
                 tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
         out.mkdir(parents=True)
         onnx.save(model, out / "model.onnx")
+        return Fallback(QuantReport(out, 1, 1), (), accepted=accept(out))
 
-    monkeypatch.setattr("compress.ocr.quantize", blind)
-    monkeypatch.setattr("compress.ocr.interleaved_medians_ms", lambda *_: {"fp32": 2.0, "int8": 1.0})
+    monkeypatch.setattr("compress.contest.quantize_with_fallback", blind)
+    monkeypatch.setattr("compress.contest.interleaved_medians_ms", lambda *_: {"fp32": 2.0, "int8": 1.0})
     report = compress_ocr(models, pages, pages / "Label.txt", profile(), tmp_path / "out")
     chosen = {row["model"]: row["variant"] for row in report["rows"] if row["chosen"]}
     assert chosen == {"ocr-det": "int8", "ocr-rec": "fp32", "ocr-cls": "int8"}
-    assert report["rows"][3]["value"] == 1.0
+    rec = report["rows"][3]
+    assert (rec["value"], rec["interval"]) == (1.0, [1.0, 1.0])
+    for said in ("cer over 9 lines", "line accuracy over 9 lines", "9 text differences from FP32 on 9 confident lines"):
+        assert said in rec["verdict"]
 
 
 def test_a_profile_without_int8_keeps_fp32_and_says_why(models: Path, pages: Path, tmp_path: Path):
@@ -182,11 +203,11 @@ def test_a_profile_without_int8_keeps_fp32_and_says_why(models: Path, pages: Pat
 def test_golden_outputs_come_back_and_are_not_the_answer_to_everything(models: Path, pages: Path, tmp_path: Path):
     compress_ocr(models, pages, None, profile(), tmp_path / "out")
     for entry in read_artifact(tmp_path / "out").models:
-        golden = np.load(tmp_path / "out" / str(entry.golden))
+        golden = arrays(tmp_path / "out" / str(entry.golden))
         predictor = load_predictor(entry_files(tmp_path / "out", entry), entry.backend)
         (output,) = predictor.run({"x": golden[f"{GOLDEN_INPUT}x"]}).values()
         np.testing.assert_allclose(output, golden[f"{GOLDEN_OUTPUT}y"], atol=entry.tolerance)
-    golden = np.load(tmp_path / "out" / "golden" / "det.npz")
+    golden = arrays(tmp_path / "out" / "golden" / "det.npz")
     assert golden[f"{GOLDEN_OUTPUT}y"].min() < 0.01 < 0.99 < golden[f"{GOLDEN_OUTPUT}y"].max()
 
 
@@ -202,6 +223,78 @@ def test_a_few_damaged_pictures_are_counted_and_left_out(tmp_path: Path):
     (directory / "zz.jpg").write_bytes(b"no picture")
     pictures = read_pictures(directory)
     assert (len(pictures.images), pictures.damaged) == (10, ("zz.jpg",))
+
+
+def test_damaged_pictures_are_named_in_the_result_and_in_the_report(models: Path, tmp_path: Path):
+    directory = draw(tmp_path / "pages", 10)
+    (directory / "zz.jpg").write_bytes(b"no picture")
+    report = compress_ocr(models, directory, None, profile(int8=False), tmp_path / "out")
+    assert report["pictures"] == {"calibration": 10, "damaged": ["zz.jpg"], "evaluation": 10}
+    assert report["notes"] == [f"1 of 11 pictures in {directory} could not be decoded and were left out: zz.jpg."]
+    assert report["notes"][0] in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_pictures_without_text_calibrate_nothing_and_are_refused(models: Path, tmp_path: Path):
+    directory = tmp_path / "white"
+    directory.mkdir()
+    cv2.imwrite(str(directory / "white.png"), np.full((288, 400, 3), 255, np.uint8))
+    with pytest.raises(CalibrationError, match="no line of text"):
+        compress_ocr(models, directory, None, profile(), tmp_path / "out")
+    assert [each.name for each in tmp_path.iterdir()] == ["white"]
+
+
+def test_an_earlier_artifact_stays_when_the_disk_fills_up(
+    models: Path, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    compress_ocr(models, pages, None, profile(int8=False), out)
+    before = {each.relative_to(out): each.read_bytes() for each in out.rglob("*") if each.is_file()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("compress.ocr_artifact.np.savez_compressed", full)
+    with pytest.raises(ArtifactError, match="disk is full"):
+        compress_ocr(models, pages, None, profile(int8=False), out)
+    assert {each.relative_to(out): each.read_bytes() for each in out.rglob("*") if each.is_file()} == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "pages"]
+
+
+def on_paddle() -> Profile:
+    base = profile()
+    return base.model_copy(update={"serve": base.serve.model_copy(update={"backends": ("paddle",)})})
+
+
+def test_paddles_new_format_is_served_as_it_is_in_fp32(pages: Path, tmp_path: Path):
+    models = paddle_nets.save_ocr(tmp_path / "models", pir=True)
+    report = compress_ocr(models, pages, pages / "Label.txt", on_paddle(), tmp_path / "out")
+    assert [(row["variant"], row["chosen"]) for row in report["rows"]] == [("fp32", True)] * 3
+    assert all("inference.json, so INT8 was not tried" in row["verdict"] for row in report["rows"])
+    assert (tmp_path / "out" / "det" / "inference.json").is_file()
+    pipeline = load_ocr(read_ocr_models(tmp_path / "out"), "paddle")
+    assert [line.text for line in pipeline.read(load_image((pages / "0.png").read_bytes()))] == ["A"] * 3
+    with pytest.raises(CompressionError, match=r"inference\.json .* paddle2onnx") as caught:
+        compress_ocr(models, pages, None, profile(), tmp_path / "other")
+    assert "first backend is paddle" in caught.value.remedy
+    weights = models / "rec" / "inference.pdiparams"
+    weights.write_bytes((models / "det" / "inference.pdiparams").read_bytes())
+    with pytest.raises(ModelError, match=r"rec/inference\.pdiparams does not belong"):
+        compress_ocr(models, pages, None, on_paddle(), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_models_that_the_backend_cannot_serve_are_refused_before_any_work(models: Path, pages: Path, tmp_path: Path):
+    with pytest.raises(BackendUnsupportedError, match="det holds an ONNX model") as caught:
+        compress_ocr(models, pages, None, on_paddle(), tmp_path / "out")
+    assert "openvino" in caught.value.remedy
+
+
+def test_an_int8_artifact_is_not_compressed_again(models: Path, pages: Path, tmp_path: Path):
+    compress_ocr(models, pages, None, profile(int8=False), tmp_path / "out")
+    artifact = tmp_path / "out" / "artifact.json"
+    artifact.write_text(artifact.read_text().replace('"fp32"', '"int8"'))
+    with pytest.raises(CompressionError, match="is int8 already"):
+        compress_ocr(tmp_path / "out", pages, None, profile(), tmp_path / "again")
 
 
 def test_many_damaged_pictures_are_refused_and_nothing_is_written(models: Path, pages: Path, tmp_path: Path):
