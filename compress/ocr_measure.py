@@ -2,7 +2,7 @@
 
 det   H-mean at IoU 0.5, by page
 rec   character error rate, by line; the share of lines that are right as a whole; and, of lines whose text nobody
-      wrote down, the share that reads as FP32 reads it (docs/adr/0008)
+      wrote down, the share that reads as FP32 reads it (docs/adr/0011)
 cls   share of lines, as they are and turned by 180 degrees, whose direction is told rightly
 
 Without truth each is measured by its agreement with FP32 alone.
