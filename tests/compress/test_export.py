@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from compress.export import to_onnx, to_openvino
+from compress.export import opset, to_onnx, to_openvino
 from compress.paddle_env import paddle
+from compress.quantize import quantize
 from devices.errors import CompressionError, ModelError
 from runtime.predictor import load_predictor, model_files
 from tests.compress import networks, paddle_nets
@@ -62,6 +66,59 @@ def test_paddles_new_format_is_refused_with_both_ways_out(tmp_path: Path):
 def test_an_onnx_model_is_copied(tmp_path: Path):
     onnx.save(networks.attention()[0], tmp_path / "model.onnx")
     assert to_onnx(tmp_path, tmp_path / "copy.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
+
+
+def old_onnx(directory: Path) -> onnx.ModelProto:
+    """A convolution in opset 11, as PP-OCRv6 comes; its scales for each channel need 13."""
+    weight = np.random.default_rng(0).normal(0, 0.3, (16, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[3, 3]), helper.make_node("Relu", ["c"], ["y"])],
+        "old",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3, None, None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 16, None, None])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)])
+    model.ir_version = 6
+    helper.set_model_props(model, {"character": "甲\n乙"})
+    onnx.save(model, directory / "model.onnx")
+    return model
+
+
+def test_an_old_onnx_model_is_raised_so_that_it_can_be_quantized(tmp_path: Path):
+    old_onnx(tmp_path)
+    written = to_onnx(tmp_path, tmp_path / "new" / "model.onnx")
+    assert opset(onnx.load(written)) == 17
+    assert onnx.load(written).metadata_props[0].value == "甲\n乙"
+    feeds = [{"x": np.random.default_rng(1).normal(size=(1, 3, 8, 8)).astype(np.float32)}]
+    quantize(tmp_path, feeds, tmp_path / "int8", backend="openvino")
+    outputs = [
+        load_predictor(model_files(directory, "m"), "openvino").run(feeds[0])["y"]
+        for directory in (tmp_path, tmp_path / "new", tmp_path / "int8")
+    ]
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-5)
+    np.testing.assert_allclose(outputs[0], outputs[2], atol=0.05 * outputs[0].max())
+
+
+def test_an_old_onnx_model_without_a_way_up_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise onnx.version_converter.ConvertError("No adapter to version 12 for Bank.")
+
+    old_onnx(tmp_path)
+    monkeypatch.setattr("compress.export.version_converter.convert_version", fail)
+    assert to_onnx(tmp_path, tmp_path / "new.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
+
+
+def test_a_full_disk_is_told_from_a_model_that_cannot_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paddle_nets.save(paddle.nn.Linear(4, 4), tmp_path, x=([None, 4], "float32"))
+
+    def full(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, "", "OSError: [Errno 28] No space left on device: 'out.onnx'")
+
+    monkeypatch.setattr("compress.export.subprocess.run", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        to_onnx(tmp_path, tmp_path / "out.onnx")
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path: Path):
