@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Row:
         interval: Where the metric lies with 95 % confidence, judged by resampling the evaluation data against the
             reference; None where that was not worked out.
         fp32_layers: Operators of an INT8 model that stayed FP32, because they cost most accuracy.
+        by_label: The metric of each label by itself, where it has labels.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Row:
     chosen: bool = False
     interval: tuple[float, float] | None = None
     fp32_layers: tuple[str, ...] = ()
+    by_label: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,26 @@ def write_report(
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     lines = ["# Compression report", "", *_table(rows), ""]
     lines += [f"- {row.model} {row.variant}: {row.verdict}{_kept(row)}" for row in rows if row.verdict]
+    lines += _by_label(rows)
     lines += ["", *(f"- {note}" for note in notes)] if notes else []
     lines += ["", f"Command: `{command}`", "", f"Seed: {seed}", "", f"Machine: {', '.join(machine.values())}", ""]
     lines += [f"Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}", ""]
     lines += [f"- {name}: sha256 {value}" for name, value in data_fingerprints.items()]
     (out / "report.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     draw(rows, limits or {}, out / "report.png")
+
+
+def _by_label(rows: Sequence[Row]) -> list[str]:
+    """Reference and what was chosen, label by label: an average can hide that one of them is lost."""
+    shown = [row for number, row in enumerate(rows) if row.by_label and (row.chosen or number == 0)]
+    if not shown:
+        return []
+    labels = list(dict.fromkeys(label for row in shown for label in row.by_label))
+    lines = ["", f"| label | {' | '.join(row.variant for row in shown)} |", f"|---|{'---|' * len(shown)}"]
+    for label in labels:
+        values = (row.by_label.get(label) for row in shown)
+        lines.append(f"| {label} | {' | '.join('' if value is None else f'{value:.4f}' for value in values)} |")
+    return lines
 
 
 def _kept(row: Row) -> str:

@@ -48,6 +48,7 @@ class Candidate:
         tokenizer: The network's own; a pruned vocabulary numbers its words anew.
         logits: For dev.
         tally: What each text of dev adds to the task's metric.
+        by_label: F1 of each label or type of entity.
         fp32_layers: Operators that stayed FP32 in an INT8 network, because they cost most accuracy.
     """
 
@@ -60,6 +61,7 @@ class Candidate:
     tokenizer: ErnieTokenizer
     logits: Logits
     tally: Tally
+    by_label: dict[str, float]
     fp32_layers: tuple[str, ...] = ()
 
     @property
@@ -194,5 +196,5 @@ class Bench:
         )
         tokenizer = read_tokenizer(checkpoint)
         logits = self._task.answers(predictor, tokenizer)
-        tally = self._task.tally(logits, tokenizer)
-        return Candidate(network, precision, how, checkpoint, directory, predictor, tokenizer, logits, tally)
+        tally, by_label = self._task.tally(logits, tokenizer), self._task.by_label(logits, tokenizer)
+        return Candidate(network, precision, how, checkpoint, directory, predictor, tokenizer, logits, tally, by_label)

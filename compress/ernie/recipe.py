@@ -253,7 +253,10 @@ def _write(out: Path, chosen: Candidate, task: Task, profile: Profile) -> None:
         shutil.copyfile(file, out / file.name)
     shutil.copyfile(chosen.checkpoint / VOCAB_NAME, out / VOCAB_NAME)
     settings = task.settings.model_copy(update={"temperature": task.temperature(chosen.logits)})
-    encoded = chosen.tokenizer.encode(task.dev_texts[:_GOLDEN_TEXTS], settings.max_length)
+    texts = task.dev_texts[:_GOLDEN_TEXTS]
+    lengths = chosen.tokenizer.encode(texts, settings.max_length).lengths
+    # what a head for tokens says of padding means nothing, and need not be the same on another backend
+    encoded = chosen.tokenizer.encode(texts, min(lengths) if settings.head == "token" else settings.max_length)
     feeds = {"input_ids": encoded.input_ids, "token_type_ids": encoded.token_type_ids}
     arrays: dict[str, NDArray[np.generic]] = {GOLDEN_INPUT + name: array for name, array in feeds.items()}
     arrays |= {GOLDEN_OUTPUT + name: array for name, array in chosen.predictor.run(feeds).items()}

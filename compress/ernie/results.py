@@ -90,6 +90,7 @@ class Results:
             verdict=f"The reference. 64 tokens {short_ms:.1f} ms.",
             chosen=chosen,
             fp32_layers=candidate.fp32_layers,
+            by_label=candidate.by_label,
         )
         if candidate is self._candidates[0]:
             return row

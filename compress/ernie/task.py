@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.ernie.checkpoint import Checkpoint
-from compress.evaluate import chance_entity_f1, chance_macro_f1, entity_tally, label_tally
+from compress.evaluate import chance_entity_f1, chance_macro_f1, entity_f1, entity_tally, label_tally
 from compress.gate import check_teacher
 from compress.report import fingerprint
 from compress.tally import Tally
 from compress.textdata import Labelled, TextData, check_labels, read_pool, read_texts, separated
 from compress.tokendata import TokenData, check_tags, read_token_texts, token_targets
 from runtime.artifact import TextSettings
-from runtime.entities import entities_of_logits
+from runtime.entities import Span, entities_of_logits
 from runtime.predictor import Predictor
 from runtime.text import label_probabilities
 from runtime.tokenizer import ErnieTokenizer
@@ -65,6 +66,10 @@ class Task(ABC):
     @abstractmethod
     def tally(self, logits: Logits, tokenizer: ErnieTokenizer) -> Tally:
         """What each text of dev adds to the metric."""
+
+    @abstractmethod
+    def by_label(self, logits: Logits, tokenizer: ErnieTokenizer) -> dict[str, float]:
+        """F1 of each label, or type of entity, that occurs in dev or in the answers."""
 
     @abstractmethod
     def chance(self) -> float:
@@ -128,6 +133,11 @@ class TextTask(Task):
         """At a probability of 0.5, or by the likeliest label where a text has one only."""
         return label_tally(decisions(np.array(logits), self.settings), self._truth > 0)
 
+    def by_label(self, logits: Logits, tokenizer: ErnieTokenizer) -> dict[str, float]:
+        """By label."""
+        columns = self.tally(logits, tokenizer).columns.tolist()
+        return {name: f1 for name, f1 in zip(self.settings.labels, columns, strict=True) if not math.isnan(f1)}
+
     def chance(self) -> float:
         """As ``chance_macro_f1``."""
         return chance_macro_f1(self._truth, multi_label=self.settings.multi_label)
@@ -149,6 +159,10 @@ class TokenTask(Task):
         self._train, self._dev = train, dev
         self._tokenizer = teacher.tokenizer()
         self._truth = dev.spans(self._tokenizer)
+        longest = self.settings.max_length
+        for path, data in ((files["train"], train), (files["dev"], dev)):
+            if cut := token_targets(data, self._tokenizer, self.settings.labels, longest).cut:
+                self.notes += (f"Cut at {longest} tokens: {cut} of {len(data.examples)} texts of {path}.",)
 
     def targets(self, tokenizer: ErnieTokenizer) -> Targets:
         """(tokens, labels) for each text, NaN for [CLS] and [SEP]."""
@@ -156,11 +170,17 @@ class TokenTask(Task):
 
     def tally(self, logits: Logits, tokenizer: ErnieTokenizer) -> Tally:
         """Entities that are right in type, first and last character."""
-        found = [
+        return entity_tally(self._found(logits, tokenizer), self._truth)
+
+    def by_label(self, logits: Logits, tokenizer: ErnieTokenizer) -> dict[str, float]:
+        """By type of entity."""
+        return dict(entity_f1(self._found(logits, tokenizer), self._truth).types)
+
+    def _found(self, logits: Logits, tokenizer: ErnieTokenizer) -> list[list[Span]]:
+        return [
             entities_of_logits(row, tokenizer.offsets(text, self.settings.max_length), self.settings.labels)
             for row, text in zip(logits, self.dev_texts, strict=True)
         ]
-        return entity_tally(found, self._truth)
 
     def chance(self) -> float:
         """As ``chance_entity_f1``."""
@@ -196,15 +216,15 @@ def read_task(teacher: Checkpoint, train_file: Path, dev_file: Path, pool_file: 
     task: Task
     if config.head == "token":
         tagged, tagged_dev = read_token_texts(train_file), read_token_texts(dev_file)
-        check_tags(tagged, tagged_dev, config.labels)
         tagged_dev, pool, notes = separated(tagged, tagged_dev, pool)
+        check_tags(tagged, tagged_dev, config.labels)
         task = TokenTask(teacher, tagged, tagged_dev, pool, files)
     else:
         train, dev = read_texts(train_file), read_texts(dev_file)
         check_labels(train, dev, config.labels, multi_label=config.multi_label)
         dev, pool, notes = separated(train, dev, pool)
         task = TextTask(teacher, train, dev, pool, files)
-    task.notes = notes
+    task.notes += notes
     return task
 
 

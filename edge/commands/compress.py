@@ -29,7 +29,9 @@ def compress() -> None:
 
 @compress.command()
 @click.option("--teacher", required=True, type=DIRECTORY, help="A PaddleNLP checkpoint directory.")
-@click.option("--train", required=True, type=FILE, help="Labelled texts, .tsv or .jsonl.")
+@click.option(
+    "--train", required=True, type=FILE, help="Labelled texts, .tsv or .jsonl; .jsonl where tokens are labelled."
+)
 @click.option("--dev", required=True, type=FILE, help="Labelled texts that accuracy is measured on.")
 @click.option("--pool", type=FILE, help="Texts without labels, one a line.")
 @click.option(

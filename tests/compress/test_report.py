@@ -55,6 +55,19 @@ def test_limits_notes_and_layers_left_in_fp32_are_said(tmp_path: Path):
     assert "- 2 texts were left out." in text
 
 
+def test_labels_stand_side_by_side(tmp_path: Path):
+    rows = [
+        replace(ROWS[0], variant="teacher fp32", by_label={"debt": 0.9, "vague": 0.8}),
+        replace(ROWS[1], variant="student fp32", by_label={"debt": 0.1}, chosen=False),
+        replace(ROWS[1], variant="student int8", by_label={"debt": 0.7}),
+    ]
+    write_report(tmp_path, rows, seed=0, data_fingerprints={}, command="x")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| label | teacher fp32 | student int8 |" in text
+    assert "| debt | 0.9000 | 0.7000 |" in text
+    assert "| vague | 0.8000 |  |" in text
+
+
 def test_a_fingerprint_changes_with_a_byte_or_a_name(tmp_path: Path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.txt").write_text("one")

@@ -114,6 +114,7 @@ def test_an_artifact_comes_out_that_serves_and_proves_itself(
     rows: Rows = report["rows"]
     assert [row["variant"] for row in rows] == ["teacher fp32", "student fp32", "student int8"]
     assert rows[0]["value"] == 1.0
+    assert rows[0]["by_label"] == {"a": 1.0, "b": 1.0, "c": 1.0}
     assert rows[0]["verdict"].startswith("The reference.")
     assert [row["variant"] for row in rows if row["chosen"]] == [report["chosen"]]
     assert all(row["backend"] == "openvino" and row["latency_ms"] > 0 for row in rows)
@@ -219,7 +220,7 @@ def test_a_backend_that_is_not_installed_is_said_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "runtime.backends.openvino")
+    monkeypatch.delitem(sys.modules, "runtime.backends.openvino", raising=False)
     missing = tmp_path / "missing"
     with pytest.raises(BackendNotInstalledError):
         compress_ernie(missing, missing, missing, None, profile(), tmp_path / "out")
@@ -259,6 +260,7 @@ def test_a_teacher_that_labels_tokens_is_compressed_by_what_it_finds(
     report = compress_ernie(*data, profile(), tmp_path / "out", recipes=["quantize"])
     rows: Rows = report["rows"]  # type: ignore[assignment]
     assert {row["metric"] for row in rows} == {"entity F1"}
+    assert all(row["by_label"].keys() == {"x"} for row in rows)
     assert rows[0]["value"] == 1.0
     model = load_text_model(tmp_path / "out")
     assert isinstance(model, TokenClassifier)
