@@ -23,6 +23,7 @@ from compress.export import to_onnx
 from compress.gate import Verdict, judge, judge_tallies
 from compress.report import fingerprint, write_report
 from compress.source import check_source, require_backend
+from devices.errors import ModelError
 from devices.profile import Profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry
 from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor, model_files
@@ -153,6 +154,12 @@ def _source(model: Path, scratch: Path) -> Path:
     """A directory with the model: the one given, or a new one around an ``.onnx`` file."""
     if model.is_dir():
         return model
+    if model.suffix != ".onnx":
+        raise ModelError(
+            f"{model} is no .onnx file.",
+            remedy="A model is an .onnx file, or a directory with inference.pdmodel (or inference.json) and "
+            "inference.pdiparams, or with model.onnx.",
+        )
     source = scratch / "source"
     source.mkdir()
     shutil.copyfile(model, source / "model.onnx")

@@ -17,7 +17,7 @@ import pytest
 from compress.export import to_onnx
 from compress.model import compress_model
 from compress.paddle_env import paddle
-from devices.errors import ArtifactError, BackendNotInstalledError, CalibrationError
+from devices.errors import ArtifactError, BackendNotInstalledError, CalibrationError, ModelError
 from devices.profile import Profile, load_profile
 from runtime.artifact import entry_files, read_artifact
 from runtime.choice import check_parity, read_golden
@@ -161,6 +161,15 @@ def test_ids_beyond_a_table_are_named_as_the_cases_fault(tmp_path: Path):
     with pytest.raises(CalibrationError, match=r"cannot run the cases") as caught:
         compress_model(source, tmp_path / "cases.npz", profile(backend="onnxruntime", int8=False), tmp_path / "out")
     assert "within the model's tables" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["inference.pdmodel", "inference.json", "model.xml", "missing.pdmodel"])
+def test_a_file_that_is_not_onnx_is_refused_with_what_to_give(tmp_path: Path, name: str):
+    if not name.startswith("missing"):
+        (tmp_path / name).write_bytes(b"a graph")
+    with pytest.raises(ModelError, match=name) as caught:
+        compress_model(tmp_path / name, tmp_path / "cases.npz", profile(), tmp_path / "out")
+    assert "a directory with inference.pdmodel" in caught.value.remedy
 
 
 def test_paddles_new_format_is_served_as_it_is_in_fp32(tmp_path: Path):
