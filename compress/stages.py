@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from safetensors import SafetensorError
 
 from devices.errors import CompressionError
 
 _KEY_LENGTH = 12
+_FULL_BYTES = 1 << 20
 
 
 class Stages:
@@ -74,6 +76,10 @@ class Stages:
             result.replace(target)
         except OSError as error:
             raise self._translated(error) from error
+        except (RuntimeError, SafetensorError) as error:  # Paddle and safetensors say it in words of their own
+            if "os error 28" not in str(error) and shutil.disk_usage(self.root).free > _FULL_BYTES:
+                raise
+            raise self._full() from error
         shutil.rmtree(draft, ignore_errors=True)
         return target
 
@@ -101,15 +107,18 @@ class Stages:
 
     def _translated(self, error: OSError) -> CompressionError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return CompressionError(
-                f"The disk is full: {self.root} could not be written to.",
-                state="No artifact was written. Finished stages are kept.",
-                remedy="Make room or move the directory to another disk, then give the same command again.",
-            )
+            return self._full()
         return CompressionError(
             f"{error.filename or self.root} could not be written: {error.strerror}.",
             state="No artifact was written. Finished stages are kept.",
             remedy="Check the path and its permissions, then give the same command again.",
+        )
+
+    def _full(self) -> CompressionError:
+        return CompressionError(
+            f"The disk is full: {self.root} could not be written to.",
+            state="No artifact was written. Finished stages are kept.",
+            remedy="Make room or move the directory to another disk, then give the same command again.",
         )
 
 

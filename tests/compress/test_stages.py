@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from safetensors import SafetensorError
 
 from compress.stages import Stages, stages_beside
 from devices.errors import CompressionError
@@ -73,6 +76,28 @@ def test_a_full_disk_is_said_and_leaves_no_stage(tmp_path: Path) -> None:
         stages.run("distil", {}, fill)
     assert "Finished stages are kept" in caught.value.state
     assert not stages.path("distil", {}).exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Cannot open file"), SafetensorError("os error 5")])
+def test_a_full_disk_that_a_library_words_in_its_own_way_is_said_too(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(result: Path, scratch: Path) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        Stages(tmp_path).run("distil", {}, fill)  # there is room: it is something else
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(CompressionError, match="disk is full"):
+        Stages(tmp_path).run("distil", {}, fill)
+
+
+def test_safetensors_takes_back_what_did_not_fit_and_is_believed(tmp_path: Path) -> None:
+    def fill(result: Path, scratch: Path) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(CompressionError, match="disk is full"):
+        Stages(tmp_path).run("distil", {}, fill)
 
 
 def test_a_root_that_cannot_be_made_is_named(tmp_path: Path) -> None:
