@@ -1,6 +1,6 @@
 """Texts whose characters are tagged, for models that label tokens (information extraction).
 
-    FILE.jsonl   {"text": "王芳借50元", "labels": ["B-name", "I-name", "O", "B-amount", "I-amount", "I-amount"]}
+    FILE.jsonl   {"text": "某甲借50元", "labels": ["B-name", "I-name", "O", "B-amount", "I-amount", "I-amount"]}
 
 ``labels`` has one tag for each character of the text, white space included, in BIO or BIOES. A file's scheme and the
 model's may differ: tags become entities (type, first character, last character), and these become tags of tokens in

@@ -24,7 +24,7 @@ from runtime.entities import Span, spans_in_text
 from runtime.tokenizer import SPECIAL_TOKENS, ErnieTokenizer
 
 # every name and amount here is invented
-TOKENIZER = ErnieTokenizer([*SPECIAL_TOKENS, *"王芳借元款，", "50", "##0", "visa", "cafe"])
+TOKENIZER = ErnieTokenizer([*SPECIAL_TOKENS, *"某甲借元款，", "50", "##0", "visa", "cafe"])
 BIO = ("O", "B-name", "I-name", "B-sum", "I-sum")
 BIOES = (*BIO, "E-name", "S-name", "E-sum", "S-sum")
 
@@ -49,8 +49,8 @@ def data(directory: Path, rows: Sequence[tuple[str, Sequence[str]]], name: str =
     return read_token_texts(file(directory, rows, name))
 
 
-TEXT = "王芳 借500元"
-TAGS = tags(TEXT, ("name", "王芳"), ("sum", "500元"))
+TEXT = "某甲 借500元"
+TAGS = tags(TEXT, ("name", "某甲"), ("sum", "500元"))
 
 
 def test_texts_keep_their_white_space_since_tags_count_it(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_of_two_entities_in_one_token_the_first_is_learned(tmp_path: Path) -> No
 
 
 def test_texts_beyond_the_limit_are_cut_and_counted(tmp_path: Path) -> None:
-    rows = [("王芳" * 5, ["B-name", "I-name"] * 5), ("王芳", ["B-name", "I-name"])]
+    rows = [("某甲" * 5, ["B-name", "I-name"] * 5), ("王芳", ["B-name", "I-name"])]
     targets = token_targets(data(tmp_path, rows), TOKENIZER, BIO, 8)
     assert [len(row) for row in targets.rows] == [8, 4]
     assert targets.cut == 1
@@ -165,7 +165,7 @@ def test_texts_beyond_the_limit_are_cut_and_counted(tmp_path: Path) -> None:
 
 
 def test_true_entities_lose_the_edges_that_no_token_stands_for(tmp_path: Path) -> None:
-    text = " 王芳\u3000, cafe\u0301。"
+    text = " 某甲\u3000, cafe\u0301。"
     character_tags = ["B-name", *["I-name"] * 3, "O", "O", "B-sum", *["I-sum"] * 4, "O"]
     both = data(tmp_path, [(text, character_tags), ("王 芳", ["O", "B-name", "O"])])
     assert both.spans(TOKENIZER) == [[Span("name", 1, 3), Span("sum", 6, 10)], []]
@@ -174,7 +174,7 @@ def test_true_entities_lose_the_edges_that_no_token_stands_for(tmp_path: Path) -
 @st.composite
 def tagged(draw: st.DrawFn) -> tuple[str, list[Span]]:
     """A text and entities between edges of tokens."""
-    text = draw(st.text("王芳借元款， 50x\u0301Vé\u200b", min_size=1, max_size=30))
+    text = draw(st.text("某甲借元款， 50x\u0301Vé\u200b", min_size=1, max_size=30))
     offsets = TOKENIZER.offsets(text, 200)[1:-1]
     spans, token = [], 0
     while token < len(offsets):
