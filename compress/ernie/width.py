@@ -184,6 +184,8 @@ def measure_importance(
             truth = _own_opinion(logits, multi_label)
             if config.head == "token":
                 truth[ids.numpy() == config.pad_token_id] = np.nan
+        if np.isnan(truth).all():  # tokens that nobody labels: nothing to go by
+            continue
         _label_loss(logits, truth, multi_label).backward()
         for layer, (out, first, second) in enumerate(layers):
             heads[layer] += np.abs(_products(out.weight).reshape(config.num_attention_heads, -1).sum(axis=1))

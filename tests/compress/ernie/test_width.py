@@ -118,6 +118,11 @@ def test_without_labels_the_networks_own_opinion_counts() -> None:
     np.testing.assert_allclose(measure_importance(whole, rows, [], seed=0).heads, expected.heads, rtol=1e-4)
 
 
+def test_texts_without_a_labelled_token_say_nothing() -> None:
+    nothing = measure_importance(checkpoint(TOKENS), [[1, 2]], [np.full((2, 3), np.nan, np.float32)], seed=0)
+    assert not nothing.heads.any()
+
+
 def some_importance() -> Importance:
     random = np.random.default_rng(4)
     return Importance(random.random((2, 4)), random.random((2, 20)))
