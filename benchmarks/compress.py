@@ -1,10 +1,9 @@
 """``./build.sh bench compress``: is what compression promises true on this machine?
 
-    limit    what the processor can do at most
-    speed    ERNIE in INT8 against FP32 and against NNCF
+    speed    what the processor can do at most; ERNIE in INT8 against FP32 and against NNCF
     whole    the recipe on a 12-layer ERNIE: memory, and the student's size and time
-    ocr      PP-OCR in INT8
-    text     what students lose on two public tasks; trains their teachers the first time
+    ocr      PP-OCR in INT8 against FP32, det against NNCF
+    text     what students lose on two public tasks; trains teachers and students the first time
 
 Rows appear as they are finished. A goal that is not met is said and is no error.
 """
