@@ -140,7 +140,7 @@ def plan(model: onnx.ModelProto, *, reduce_range: bool = False) -> Plan:
     an eighth of FP32's time. So does everything behind a global pooling, and all that is element-wise.
 
     Args:
-        model: From ``compress.graph.prepare``.
+        model: From ``compress.prepare.prepare``.
         reduce_range: For processors without VNNI. Of two activations neither can be kept to 7 bits, because what
             exceeds its range saturates at 8, so their product stays in FP32.
     """
@@ -169,7 +169,7 @@ def write_pairs(
     """A copy of the prepared ``model`` with Q/DQ pairs and int8 weights where ``chosen`` says.
 
     Args:
-        model: From ``compress.graph.prepare``.
+        model: From ``compress.prepare.prepare``.
         chosen: From ``plan`` on the same model.
         ranges: One for each of ``chosen.activations``; a tensor without one stays FP32.
         reduce_range: As in ``quantize_weight``.

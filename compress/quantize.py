@@ -76,7 +76,8 @@ def quantize(
         feeds: Calibration data by input name, preprocessed as in serving; batches may differ in shape.
         out: Directory for ``model.onnx``, or for ``inference.pdmodel`` and ``inference.pdiparams``.
         backend: What will run it.
-        reduce_range: Weights in 7 bits, for processors without VNNI.
+        reduce_range: Weights in 7 bits, for processors without VNNI. Not for backend paddle: oneDNN takes 8 bits only,
+            and quantizes the weights once more by its own rules.
         keep_fp32: First outputs of the operators that stay FP32, as ``compress.fallback`` names them.
         thresholds: From quantization-aware training, in place of what PaddleSlim measures.
 
@@ -88,9 +89,11 @@ def quantize(
         ValueError: An operator in ``keep_fp32`` is not one that would be INT8.
     """
     if backend == "paddle":
-        return _quantize_for_paddle(
-            model_dir, feeds, out, reduce_range=reduce_range, keep_fp32=keep_fp32, thresholds=thresholds
-        )
+        check_feeds(feeds)
+        model_files(model_dir, model_dir.name)
+        int8 = calibrate(model_dir, feeds, out, keep_fp32=keep_fp32, thresholds=thresholds)
+        written = [out / "inference.pdmodel", out / "inference.pdiparams"]
+        return QuantReport(out, len(int8), sum(each.stat().st_size for each in written))
     return write(measure(model_dir, feeds, reduce_range=reduce_range, thresholds=thresholds), out, keep_fp32=keep_fp32)
 
 
@@ -126,23 +129,6 @@ def write(measured: Measured, out: Path, *, keep_fp32: Collection[str] = ()) -> 
     onnx.save(measured.int8(keep_fp32), out / "model.onnx")
     operators = len(measured.plan.without(keep_fp32).readers)
     return QuantReport(out, operators, (out / "model.onnx").stat().st_size)
-
-
-def _quantize_for_paddle(
-    model_dir: Path,
-    feeds: Sequence[Feeds],
-    out: Path,
-    *,
-    reduce_range: bool,
-    keep_fp32: Collection[str],
-    thresholds: Thresholds | None,
-) -> QuantReport:
-    check_feeds(feeds)
-    model_files(model_dir, model_dir.name)
-    bits = 7 if reduce_range else 8
-    measured = calibrate(model_dir, feeds, out, weight_bits=bits, keep_fp32=keep_fp32, thresholds=thresholds)
-    written = [out / "inference.pdmodel", out / "inference.pdiparams"]
-    return QuantReport(out, len(measured), sum(each.stat().st_size for each in written))
 
 
 def _limits(model: onnx.ModelProto, thresholds: Thresholds) -> dict[str, float]:

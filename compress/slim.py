@@ -36,7 +36,6 @@ def calibrate(
     feeds: Sequence[Feeds],
     out: Path,
     *,
-    weight_bits: int = 8,
     keep_fp32: Collection[str] = (),
     thresholds: Thresholds | None = None,
 ) -> Thresholds:
@@ -49,7 +48,6 @@ def calibrate(
         model_dir: With ``inference.pdmodel`` and ``inference.pdiparams``.
         feeds: Calibration data, by input name; batches may differ in shape.
         out: Directory for the quantized ``inference.pdmodel`` and ``inference.pdiparams``.
-        weight_bits: 7 for processors without VNNI.
         keep_fp32: Outputs of Conv and MatMul operators that stay FP32.
         thresholds: From quantization-aware training; written into ``out`` in place of what PaddleSlim measures.
 
@@ -66,7 +64,7 @@ def calibrate(
     with tempfile.TemporaryDirectory(prefix="edgekit-slim-") as scratch:
         packed = {f"{i}:{name}": array for i, feed in enumerate(feeds) for name, array in feed.items()}
         np.savez(Path(scratch) / "feeds.npz", **packed)
-        order = {"weight_bits": weight_bits, "keep_fp32": sorted(keep_fp32), "thresholds": thresholds or {}}
+        order = {"keep_fp32": sorted(keep_fp32), "thresholds": thresholds or {}}
         (Path(scratch) / "order.json").write_text(json.dumps(order))
         command = [sys.executable, "-m", "compress.slim", str(model_dir.resolve()), "feeds.npz", str(out.resolve())]
         try:
@@ -117,17 +115,25 @@ def _quantized(scope: Any, program: Any) -> Iterator[tuple[str, int, Any]]:
                 yield operation.output(operation.output_names[0])[0], i, scale.get_tensor()
 
 
-def _finish(executor: Any, paddle: Any, directory: Path, given: Thresholds) -> Thresholds:
-    """Write the ``given`` thresholds over PaddleSlim's, and return what then is in the program."""
+def _finish(executor: Any, paddle: Any, directory: Path, keep_fp32: Collection[str], given: Thresholds) -> Thresholds:
+    """Write the ``given`` thresholds over PaddleSlim's, and return what then is in the program.
+
+    An operator that PaddleSlim skipped still reads a pair if the one before it wrote one, and oneDNN then makes it INT8
+    all the same; so it is made to read the tensor itself.
+    """
     found: Thresholds = {}
     scope = paddle.static.Scope()
     with paddle.static.scope_guard(scope):
         program, feeds, fetches = paddle.static.load_inference_model(str(directory / "inference"), executor)
+        for operation in program.global_block().ops:
+            if operation.type in _QUANTIZED and set(operation.output_arg_names) & set(keep_fp32):
+                for name in operation.input_arg_names:
+                    operation._rename_input(name, name.removesuffix(_SUFFIX))
         for output, i, scale in _quantized(scope, program):
             if i in given.get(output, {}):
                 scale.set(np.array([given[output][i]], np.float32), paddle.CPUPlace())
             found.setdefault(output, {})[i] = float(np.array(scale).item())
-        if given:
+        if given or keep_fp32:
             inputs = [program.global_block().var(name) for name in feeds]
             paddle.static.save_inference_model(str(directory / "inference"), inputs, fetches, executor, program=program)
     return found
@@ -174,14 +180,12 @@ def _main(model_dir: Path, feeds_file: Path, out: Path, order: Mapping[str, Any]
         save_params_filename="inference.pdiparams",
         batch_nums=len(feeds),
         algo="abs_max",
-        weight_bits=order["weight_bits"],
-        activation_bits=order["weight_bits"],
         skip_tensor_list=_weights_or_inputs(executor, paddle, model_dir, order["keep_fp32"]) or None,
         quantizable_op_type=list(_QUANTIZED),
         onnx_format=True,
     )
     given = _from_json(order["thresholds"])
-    Path(_THRESHOLDS).write_text(json.dumps(_finish(executor, paddle, out, given)))
+    Path(_THRESHOLDS).write_text(json.dumps(_finish(executor, paddle, out, order["keep_fp32"], given)))
 
 
 if __name__ == "__main__":

@@ -82,9 +82,31 @@ def test_for_openvino_the_pairs_stand_at_every_product(model_dir: Path, feeds, r
 
 
 def test_for_paddle_slims_own_model_is_the_result(model_dir: Path, feeds, reference, tmp_path: Path):
-    quantize(model_dir, feeds, tmp_path, backend="paddle")
+    # oneDNN would refuse seven bits, so none are made
+    quantize(model_dir, feeds, tmp_path, backend="paddle", reduce_range=True)
     (output,) = load_predictor(model_files(tmp_path, "int8", precision="int8"), "paddle").run(feeds[0]).values()
     assert 0 < np.abs(output - reference).mean() < 0.1 * np.abs(reference).mean()
+
+
+def test_paddles_graph_leaves_named_layers_in_fp32_and_takes_thresholds_from_training(
+    model_dir: Path, feeds, reference, tmp_path: Path
+):
+    measured = calibrate(model_dir, feeds, tmp_path / "measured")
+    assert len(measured) == 3
+    (product,) = (name for name, inputs in measured.items() if len(inputs) == 2)
+    conv, linear = (name for name in measured if name != product)
+    trained = {conv: {0: measured[conv][0] / 2}}
+    kept = calibrate(model_dir, feeds, tmp_path / "kept", keep_fp32={linear}, thresholds=trained)
+    assert set(kept) == {conv, product}
+    assert kept[conv][0] == pytest.approx(measured[conv][0] / 2)
+    assert kept[product] == pytest.approx(measured[product])
+    outputs = []
+    for name in ("measured", "kept"):
+        predictor = load_predictor(model_files(tmp_path / name, name, precision="int8"), "paddle")
+        (output,) = predictor.run(feeds[0]).values()
+        outputs.append(np.abs(output - reference).mean() / np.abs(reference).mean())
+    assert 0 < outputs[0] < 0.1
+    assert outputs[1] > 1.5 * outputs[0]  # half the range of the picture is cut off
 
 
 def test_no_feeds_are_refused(model_dir: Path, tmp_path: Path):
@@ -98,8 +120,9 @@ def test_feeds_that_do_not_fit_are_a_compression_error(model_dir: Path, tmp_path
         calibrate(model_dir, wrong, tmp_path)
 
 
-def test_paddleslims_thresholds_cut_what_was_observed(
-    model_dir: Path, feeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("origin", ["slim", "training"])
+def test_thresholds_cut_what_was_observed(
+    origin: str, model_dir: Path, feeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     largest = max(float(np.abs(feed["image"]).max()) for feed in feeds)
     conv = next(
@@ -107,7 +130,10 @@ def test_paddleslims_thresholds_cut_what_was_observed(
         for node in onnx.load(to_onnx(model_dir, tmp_path / "fp32.onnx")).graph.node
         if node.op_type == "Conv"
     )
-    monkeypatch.setattr("compress.quantize.calibrate", lambda *_: {conv: {0: largest / 4}})
-    quantize(model_dir, feeds, tmp_path, backend="openvino")
+    thresholds = {conv: {0: largest / 4}}
+    given = {"thresholds": thresholds} if origin == "training" else {}
+    # what training found is not measured again
+    monkeypatch.setattr("compress.quantize.calibrate", lambda *_: {} if given else thresholds)
+    quantize(model_dir, feeds, tmp_path, backend="openvino", **given)
     stored = {each.name: each for each in onnx.load(tmp_path / "model.onnx").graph.initializer}
     assert float(numpy_helper.to_array(stored["image.scale"])) == pytest.approx(largest / 2 / 255, rel=1e-5)
