@@ -24,4 +24,10 @@ def test_calibration_sees_short_and_long_texts() -> None:
     assert widths[0] < 25
     assert widths[-1] >= 95
     assert all(feed["input_ids"].dtype == np.int64 for feed in feeds)
+    assert all(feed["input_ids"].size <= 512 for feed in feeds)
     assert len(calibration_feeds(rows[:1], 0)) == 1
+
+
+def test_a_text_longer_than_a_batch_may_be_is_a_batch_of_its_own() -> None:
+    feeds = calibration_feeds([[1, *[7] * 1000, 2]] * 40, 0)
+    assert {feed["input_ids"].shape for feed in feeds} == {(1, 1002)}
