@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -173,6 +174,7 @@ def _ask(
     for view, path in partial.items():
         path.replace(answers.path(view))
     (scratch / _PROGRESS).unlink(missing_ok=True)
+    shutil.rmtree(scratch / "model")  # as large as the teacher, and soon made again
 
 
 def _without_padding(view: str, values: NDArray[Any], length: int) -> NDArray[Any]:

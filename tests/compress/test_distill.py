@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import compress.distill
 from compress.distill import (
     DistillSettings,
     chosen_layers,
@@ -20,6 +24,7 @@ from compress.ernie.batches import learning_rate, length_batches, pad
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights
 from compress.ernie.model import build_model, model_weights
 from compress.paddle_env import paddle
+from compress.training import train
 from devices.errors import CompressionError
 
 TEACHER = ErnieConfig(
@@ -138,6 +143,48 @@ def test_a_student_comes_closer_to_its_teacher(
     assert (got.config, got.vocab) == (student, teacher.vocab)
     assert seen[-1] == ("student", 1.0)
     assert ("teacher", 1.0) in seen
+
+
+class Alone:
+    """The only process there is."""
+
+    rank, size = 0, 1
+
+    def __init__(self, progress: Callable[[float], None]) -> None:
+        self.report = progress
+
+    def average(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        return list(arrays)
+
+    def read(self, path: Path) -> bytes | None:
+        return path.read_bytes() if path.is_file() else None
+
+    def bring(self, path: Path) -> None:
+        assert path.is_file()
+
+
+def test_an_interrupted_distillation_ends_in_the_same_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(work: Any, job: Any, *, shared_floats: int, progress: Any) -> Any:
+        return work(Alone(progress), job)
+
+    def interrupt(stage: str, share: float) -> None:
+        if stage == "student" and share > 0.5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(compress.distill, "run_parallel", here)
+    monkeypatch.setattr(compress.distill, "train", partial(train, save_every_s=0.0))
+    network, rows = checkpoint(TEACHER), texts(48)
+    settings = DistillSettings(epochs=3, peak=3e-3, batch=16, relation_weight=1.0)
+    options = {"seed": 4, "settings": settings, "answers": tmp_path / "answers"}
+    arguments = (network, student_config(TEACHER, "1x12x2"), rows, labels(10))
+    whole = distil(*arguments, scratch=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        distil(*arguments, scratch=tmp_path / "broken", progress=interrupt, **options)
+    shares: list[float] = []
+    again = distil(*arguments, scratch=tmp_path / "broken", progress=lambda *each: shares.append(each[1]), **options)
+    assert min(shares) > 0.5
+    for name, array in whole.weights.items():
+        np.testing.assert_array_equal(again.weights[name], array)
 
 
 def test_batches_hold_every_text_once_and_like_lengths_together() -> None:
