@@ -144,3 +144,34 @@ def test_a_constant_with_values_for_each_position_is_not_cut_by_mistake():
     expected = answer(model)
     move_selections_up(model)
     np.testing.assert_allclose(answer(model), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Softmax", ["x"], ["whole"], axis=-1),
+        helper.make_node("MatMul", ["x", "w"], ["whole"]),
+        helper.make_node("LayerNormalization", ["x", "ones"], ["whole"], axis=-1),
+    ],
+    ids=lambda node: node.op_type,
+)
+def test_a_column_is_not_computed_without_its_row(node: onnx.NodeProto):
+    rng = np.random.default_rng(3)
+    constants = {"w": rng.normal(size=(4, 4)).astype(np.float32), "ones": np.ones(4, np.float32)}
+    constants |= {name: np.array([value], np.int64) for name, value in {"zero": 0, "one": 1, "last": -1}.items()}
+    graph = helper.make_graph(
+        [node, helper.make_node("Slice", ["whole", "zero", "one", "last", "one"], ["cut"])],
+        "columns",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    graph.node.append(helper.make_node("Tanh", ["cut"], ["y"]))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    feed = {"x": rng.normal(size=(3, 4)).astype(np.float32)}
+    answers = []
+    for _ in range(2):
+        predictor = load_predictor(ModelFiles("tiny", "onnx", model.SerializeToString()), "onnxruntime")
+        answers.append(predictor.run(feed)["y"])
+        move_selections_up(model)
+    np.testing.assert_allclose(*answers, rtol=1e-5)

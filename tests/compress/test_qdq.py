@@ -152,6 +152,10 @@ def test_queries_and_keys_are_multiplied_in_int8_but_not_probabilities(reduce_ra
     assert kinds.pop("logits") == [not reduce_range, not reduce_range]
     assert len(kinds) == 4
     assert all(all(each) for each in kinds.values())
+    types = {name: each.data_type for name, each in graph.constants.items() if name.endswith(".zero")}
+    assert types.pop("e.zero") == TensorProto.UINT8
+    if not reduce_range:  # around zero, or OpenVINO computes the product in FP32
+        assert types["kt.zero"] == TensorProto.INT8
 
 
 def test_two_products_of_the_reduced_range_never_overflow_sixteen_bits():
@@ -215,6 +219,7 @@ def test_vectors_are_stored_as_half_floats_unless_that_would_change_them():
     values = {
         "bias": np.linspace(-1, 1, 128),
         "tiny": np.full(128, 1e-30),  # would become zero
+        "mixed": np.append(np.ones(127), 1e-9),  # one value would
         "wide": np.geomspace(1e-7, 1e5, 128),  # would be cut
         "short": np.ones(8),
     }
@@ -225,7 +230,7 @@ def test_vectors_are_stored_as_half_floats_unless_that_would_change_them():
     model = helper.make_model(helper.make_graph(sums, "vectors", inputs, outputs, tensors), ir_version=8)
     model.opset_import[0].version = 17
     strip(model)
-    assert {each.name for each in model.graph.initializer} == {"bias.half", "tiny", "wide", "short"}
+    assert {each.name for each in model.graph.initializer} == {"bias.half", "tiny", "mixed", "wide", "short"}
     found = predictor(model, "onnxruntime").run({"x": np.zeros(1, np.float32)})
     for name, array in values.items():
         np.testing.assert_allclose(found[f"{name}.sum"], array, rtol=2**-11, atol=1e-7 if name == "bias" else 0)
