@@ -47,7 +47,7 @@ class WidthSettings:
 
     epochs: int = 1
     batch: int = 32
-    peak: float = 1e-4
+    peak: float = 2e-4
     hidden_weight: float = 0.5
     label_weight: float = 0.5
 
