@@ -69,9 +69,13 @@ def test_the_teachers_are_six_layers_of_384_with_the_labels_of_their_task() -> N
 
 def test_memory_is_summed_over_processes_and_the_dead_count_nothing() -> None:
     own = psutil.Process(os.getpid())
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    waiting = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # it has started
         other = psutil.Process(child.pid)
         assert memory_bytes([other]) > 1_000_000
+        child.communicate(b"\n")
     assert memory_bytes([other]) == 0
     assert memory_bytes([own]) > 10_000_000
     assert memory_bytes([own, own, other]) == pytest.approx(2 * memory_bytes([own]), rel=0.2)
