@@ -75,14 +75,18 @@ def _logits(model: ErnieClassifier, ids: list[int]) -> tuple[float, float]:
 def start(directory: Path, out: str) -> subprocess.Popen[str]:
     arguments = ["--teacher", "teacher", "--train", "train.tsv", "--dev", "dev.tsv", "--pool", "pool.txt"]
     arguments += ["--profile", "loose.toml", "--recipe", "distil", "--out", out, "--json"]
-    return subprocess.Popen(
-        [str(EDGEKIT), "compress", "ernie", *arguments],
-        cwd=directory,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        return subprocess.Popen(
+            [str(EDGEKIT), "compress", "ernie", *arguments],
+            cwd=directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def until_training(process: subprocess.Popen[str]) -> None:

@@ -15,8 +15,11 @@ from safetensors.numpy import save_file
 from compress.distill import closest_start
 from compress.ernie import steps
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig, read_checkpoint, write_checkpoint
+from compress.ernie.measure import Bench, Candidate
 from compress.ernie.model import build_model, model_weights
 from compress.ernie.recipe import compress_ernie, plan_ernie
+from compress.ernie.results import Results
+from compress.gate import Verdict
 from compress.paddle_env import paddle
 from devices.errors import AccuracyDropError, BackendNotInstalledError, TeacherError
 from devices.profile import Profile, load_profile
@@ -186,6 +189,32 @@ def test_an_earlier_artifact_outlives_a_run_that_fails(
     with pytest.raises(AccuracyDropError):
         run(files, tmp_path / "out", profile(int8=False, text_latency_ms=1e-6), "quantize")
     assert (tmp_path / "out" / "model.onnx").read_bytes() == before
+
+
+def test_training_with_the_rounding_in_place_goes_the_whole_way(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_training(monkeypatch)
+    judge = Results.judge
+
+    def only_trained(results: Results, candidate: Candidate) -> Verdict:
+        verdict = judge(results, candidate)
+        return replace(verdict, passed=candidate.precision == "fp32" or candidate.how == "qat")
+
+    monkeypatch.setattr(Results, "judge", only_trained)
+    # so small a network gains no time by INT8
+    times = {"int8": (1.0, 1.0), "fp32": (2.0, 2.0)}
+    monkeypatch.setattr(Bench, "latencies", lambda _, tried: {each.variant: times[each.precision] for each in tried})
+    report = run(files, tmp_path / "out", profile(), "distil")
+    rows: Rows = report["rows"]
+    variants = ["teacher fp32", "student fp32", "student int8", "student int8 qat"]
+    assert [row["variant"] for row in rows] == variants
+    assert report["chosen"] == "student int8 qat"
+    (stage,) = (tmp_path / "out.stages").glob("qat-*")
+    assert read_checkpoint(stage).config.num_hidden_layers == 1
+    classifier = load_text_classifier(tmp_path / "out")
+    assert classifier.predictor.precision == "int8"
+    check_parity(classifier.predictor, read_golden((tmp_path / "out" / "golden.npz").read_bytes()), tolerance=1e-4)
 
 
 def test_finished_stages_are_not_made_again(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
