@@ -103,6 +103,10 @@ def student_config(teacher: ErnieConfig, size: str) -> ErnieConfig:
             "hidden_size": hidden,
             "num_attention_heads": heads,
             "intermediate_size": teacher.intermediate_size if same else 4 * hidden,
+            # a narrowed teacher's heads are the student's only where everything else about them is the same
+            "attention_head_size": teacher.attention_head_size
+            if same and heads == teacher.num_attention_heads
+            else None,
         }
     )
 

@@ -28,7 +28,7 @@ from runtime.predictor import ModelFiles, Predictor, RunOptions, model_files
 _STAGES: tuple[Stage, ...] = get_args(Stage)
 # how much calibration data is looked at: ranges need few values, and PaddleSlim takes a second for each det picture
 _PICTURES = 12
-_FEEDS = {"det": 12, "rec": 12, "cls": 8}
+_FEEDS = {"det": 12, "rec": 24, "cls": 8}
 
 
 def compress_ocr(

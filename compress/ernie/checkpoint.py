@@ -194,6 +194,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         (directory / name).write_text(text + "\n", encoding="utf-8")
     (directory / VOCAB_NAME).write_bytes(checkpoint.vocab)
     save_file(checkpoint.weights, directory / WEIGHTS_NAME, metadata={"format": "np"})
+    (directory / WEIGHTS_NAME).chmod((directory / CONFIG_NAME).stat().st_mode)  # safetensors writes for this user alone
 
 
 def weight_shapes(config: ErnieConfig) -> dict[str, tuple[int, ...]]:

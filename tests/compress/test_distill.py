@@ -67,6 +67,13 @@ def test_a_size_that_cannot_be_is_refused(size: str) -> None:
         student_config(BIG, size)
 
 
+def test_a_narrowed_teacher_passes_its_head_size_on_to_its_like_alone() -> None:
+    narrowed = BIG.model_copy(update={"num_attention_heads": 9, "attention_head_size": 64})
+    half = student_config(narrowed, "12x768x12")
+    assert (half.num_attention_heads, half.attention_head_size) == (9, 64)
+    assert student_config(narrowed, "nano").attention_head_size is None
+
+
 def test_a_student_that_starts_from_the_teachers_layers_is_trained_gently() -> None:
     same, other = (default_settings(BIG, student_config(BIG, size)) for size in ("4x768x12", "nano"))
     assert (same.epochs, other.epochs) == (1, 3)
