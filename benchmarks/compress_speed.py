@@ -127,7 +127,9 @@ def measure_speed(report: Report, scratch: Path, progress: Progress) -> None:
     limits = peak(THREADS)
     report.details["limit, billion operations a second"] = {name: list(np.round(each)) for name, each in limits.items()}
     for name, each in limits.items():
-        report.add(Row(f"Limit: a matrix product of {SIDE} in {name}, {THREADS} threads", Figure.of(each), "GOP/s"))
+        report.add(
+            Row(f"Limit: matrix products of {SIDE} in a row, {name}, {THREADS} threads", Figure.of(each), "GOP/s")
+        )
     for shape in SHAPES:
         times = measure_shape(shape, report, scratch, progress)
         work = encoder_operations(*SHAPES[shape], TOKENS) / 1e6
