@@ -15,7 +15,7 @@ from compress.ernie.checkpoint import ErnieConfig
 
 _TRAINING_SHARE, _SERVING_SHARE = 0.30, 0.6  # of a matrix product's speed
 _SIDE = 1024
-_CALIBRATION_TOKENS, _DEV_TOKENS = 64 * 512, 64
+_CALIBRATION_TOKENS, _DEV_TOKENS = 128 * 128, 64
 _LOADING_S = 8.0  # export, conversion and compilation of a small network
 
 

@@ -24,7 +24,7 @@ def test_calibration_sees_short_and_long_texts() -> None:
     assert widths[0] < 25
     assert widths[-1] >= 95
     assert all(feed["input_ids"].dtype == np.int64 for feed in feeds)
-    assert all(feed["input_ids"].size <= 512 for feed in feeds)
+    assert all(feed["input_ids"].size <= 128 for feed in feeds)
     assert len(calibration_feeds(rows[:1], 0)) == 1
 
 
