@@ -261,7 +261,7 @@ def calibration_feeds(rows: Sequence[Sequence[int]], pad_id: int) -> list[dict[s
     for part in np.array_split(np.arange(len(order)), count):
         longest = len(order[part[-1]])
         room = max(1, min(_BATCH, _CALIBRATION_TOKENS // longest))
-        chosen = [order[index] for index in part[:: max(1, -(-len(part) // room))]]
+        chosen = [order[index] for index in part[:: -max(1, -(-len(part) // room))]]  # the longest among them
         ids = np.full((len(chosen), max(map(len, chosen))), pad_id, np.int64)
         for row, text in zip(ids, chosen, strict=True):
             row[: len(text)] = text
