@@ -24,7 +24,7 @@ from compress.quantize import quantize
 from compress.stages import Stages
 from compress.tally import Tally
 from devices.profile import Profile
-from runtime.predictor import Predictor, RunOptions, load_predictor, model_files
+from runtime.predictor import Backend, Predictor, RunOptions, load_predictor, model_files
 from runtime.tokenizer import ErnieTokenizer
 
 Precision = Literal["fp32", "int8"]
@@ -36,7 +36,9 @@ _LENGTHS = (64, 128)  # tokens, that time is taken with
 
 @dataclass(frozen=True)
 class Candidate:
-    """One variant of one network, loaded on the backend that will serve.
+    """One variant of one network, measured on the backend that will serve.
+
+    It is loaded only while it runs: all variants of a 12-layer ERNIE at once are 2 GB, beside which the next is made.
 
     Attributes:
         network: As in the report: ``teacher``, ``student``, ``narrow student``.
@@ -44,7 +46,8 @@ class Candidate:
         how: How INT8 came about where that was not plain calibration: ``mixed`` or ``qat``.
         checkpoint: Directory of the network that it was made from.
         directory: The model's files.
-        predictor: Loaded.
+        backend: That will serve.
+        options: How it is loaded.
         tokenizer: The network's own; a pruned vocabulary numbers its words anew.
         logits: For dev.
         tally: What each text of dev adds to the task's metric.
@@ -57,7 +60,8 @@ class Candidate:
     how: str
     checkpoint: Path
     directory: Path
-    predictor: Predictor
+    backend: Backend
+    options: RunOptions
     tokenizer: ErnieTokenizer
     logits: Logits
     tally: Tally
@@ -68,6 +72,12 @@ class Candidate:
     def variant(self) -> str:
         """As in the report: ``student int8``, ``student int8 mixed``."""
         return " ".join(filter(None, (self.network, self.precision, self.how)))
+
+    def load(self) -> Predictor:
+        """Ready to run."""
+        return load_predictor(
+            model_files(self.directory, MODEL_NAME, precision=self.precision), self.backend, self.options
+        )
 
     @property
     def value(self) -> float:
@@ -142,7 +152,7 @@ class Bench:
 
     def latencies(self, candidates: Sequence[Candidate]) -> dict[str, tuple[float, ...]]:
         """Median milliseconds of one text of 64 and of 128 tokens, all candidates taking turns."""
-        predictors = {candidate.variant: candidate.predictor for candidate in candidates}
+        predictors = {candidate.variant: candidate.load() for candidate in candidates}
         found = []
         for length in _LENGTHS:
             # words that every vocabulary has: what they are does not matter to the time
@@ -191,10 +201,22 @@ class Bench:
         }
 
     def _candidate(self, network: str, precision: Precision, how: str, checkpoint: Path, directory: Path) -> Candidate:
-        predictor = load_predictor(
-            model_files(directory, MODEL_NAME, precision=precision), self._backend, self._options
-        )
+        files = model_files(directory, MODEL_NAME, precision=precision)
+        predictor = load_predictor(files, self._backend, self._options)
+        del files  # as large as the predictor
         tokenizer = read_tokenizer(checkpoint)
         logits = self._task.answers(predictor, tokenizer)
         tally, by_label = self._task.tally(logits, tokenizer), self._task.by_label(logits, tokenizer)
-        return Candidate(network, precision, how, checkpoint, directory, predictor, tokenizer, logits, tally, by_label)
+        return Candidate(
+            network=network,
+            precision=precision,
+            how=how,
+            checkpoint=checkpoint,
+            directory=directory,
+            backend=self._backend,
+            options=self._options,
+            tokenizer=tokenizer,
+            logits=logits,
+            tally=tally,
+            by_label=by_label,
+        )

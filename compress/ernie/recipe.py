@@ -259,7 +259,7 @@ def _write(out: Path, chosen: Candidate, task: Task, profile: Profile) -> None:
     encoded = chosen.tokenizer.encode(texts, min(lengths) if settings.head == "token" else settings.max_length)
     feeds = {"input_ids": encoded.input_ids, "token_type_ids": encoded.token_type_ids}
     arrays: dict[str, NDArray[np.generic]] = {GOLDEN_INPUT + name: array for name, array in feeds.items()}
-    arrays |= {GOLDEN_OUTPUT + name: array for name, array in chosen.predictor.run(feeds).items()}
+    arrays |= {GOLDEN_OUTPUT + name: array for name, array in chosen.load().run(feeds).items()}
     np.savez(out / "golden.npz", **arrays)
     entry = ModelEntry(
         name=MODEL_NAME,

@@ -86,7 +86,7 @@ class Results:
             higher_is_better=True,
             latency_ms=long_ms,
             size_bytes=candidate.size_bytes,
-            backend=candidate.predictor.backend,
+            backend=candidate.backend,
             verdict=f"The reference. 64 tokens {short_ms:.1f} ms.",
             chosen=chosen,
             fp32_layers=candidate.fp32_layers,
