@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.parallel import run_parallel
 from devices.errors import CompressionError
-from tests.compress.small_training import STEPS, learning, result
+from tests.compress.small_training import STEPS, result
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -24,17 +22,27 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
     return result({"state": tmp_path_factory.mktemp("undisturbed") / "state.npz", "save_every_s": 1000.0})
 
 
-def test_a_training_that_was_killed_ends_in_the_same_bits(undisturbed: list[np.ndarray], tmp_path: Path) -> None:
-    state, program = tmp_path / "state.npz", tmp_path / "killed.py"
+def started(state: Path, program: Path) -> subprocess.Popen[bytes]:
+    """The small training in a process of its own, which has saved its state for the first time."""
     program.write_text(
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path\nfrom tests.compress.small_training import result\n"
         f"if __name__ == '__main__': result({{'state': Path({str(state)!r}), 'pause_s': 0.2}})\n"
     )
-    process = subprocess.Popen([sys.executable, str(program)], stderr=subprocess.DEVNULL)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        process = subprocess.Popen([sys.executable, str(program)], stderr=subprocess.DEVNULL)
+    finally:
+        signal.signal(signal.SIGINT, before)
     until = time.monotonic() + 300
     while not state.exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
+    return process
+
+
+def test_a_training_that_was_killed_ends_in_the_same_bits(undisturbed: list[np.ndarray], tmp_path: Path) -> None:
+    state = tmp_path / "state.npz"
+    process = started(state, tmp_path / "killed.py")
     children = children_of(process.pid)
     process.kill()
     process.wait()
@@ -42,10 +50,7 @@ def test_a_training_that_was_killed_ends_in_the_same_bits(undisturbed: list[np.n
         done = int(arrays["step"])
     assert 0 < done < STEPS
     assert len(children) >= 2
-    until = time.monotonic() + 10
-    while any(alive(child) for child in children):
-        assert time.monotonic() < until, "a trainer outlived its command"
-        time.sleep(0.05)
+    assert_ended(children)
     for got, wanted in zip(result({"state": state}), undisturbed, strict=True):
         np.testing.assert_array_equal(got, wanted)
 
@@ -70,19 +75,21 @@ def test_a_loss_that_is_no_number_is_said_in_the_kits_words(tmp_path: Path) -> N
 
 def test_ctrl_c_ends_the_trainers_and_keeps_what_was_saved(tmp_path: Path) -> None:
     state = tmp_path / "state.npz"
+    process = started(state, tmp_path / "stopped.py")
+    children = children_of(process.pid)
+    assert len(children) >= 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == -signal.SIGINT  # how Python ends by a KeyboardInterrupt that nobody catches
+    assert_ended(children)
+    with np.load(state) as arrays:
+        assert 0 < int(arrays["step"]) < STEPS
 
-    def interrupt(share: float) -> None:
-        if share > 0.2:
-            os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_parallel(learning, {"state": state, "pause_s": 0.05}, shared_floats=500, progress=interrupt)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert state.exists()
-    assert not [child for child in children_of(os.getpid()) if b"multiprocessing.spawn" in command(child)]
+def assert_ended(children: list[int]) -> None:
+    until = time.monotonic() + 10
+    while any(alive(child) for child in children):
+        assert time.monotonic() < until, "a trainer outlived its command"
+        time.sleep(0.05)
 
 
 def children_of(pid: int) -> list[int]:
@@ -94,10 +101,3 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
-
-
-def command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return b""
