@@ -11,7 +11,6 @@ All of it is read once; nothing is looked up again while serving.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from devices.errors import ModelError
 from runtime.artifact import ARTIFACT_NAME, OcrSettings, entry_files, read_artifact
 from runtime.predictor import ModelFiles, model_files
+from runtime.protobuf import fields
 
 DICTIONARY_NAME = "dict.txt"
 SETTINGS_NAME = "ocr.toml"
@@ -137,38 +137,11 @@ def onnx_metadata(graph: bytes) -> dict[str, str]:
         ModelError: ``graph`` is not a protobuf message.
     """
     try:
-        entries = [dict(_fields(value)) for number, value in _fields(graph) if number == _METADATA_PROPS]
-        return {entry.get(_KEY, b"").decode(): entry.get(_VALUE, b"").decode() for entry in entries}
-    except IndexError as error:
+        entries = [
+            {inner: bytes(text) for inner, text in fields(entry) if isinstance(text, memoryview)}
+            for number, entry in fields(memoryview(graph))
+            if number == _METADATA_PROPS and isinstance(entry, memoryview)
+        ]
+    except ValueError as error:
         raise ModelError("The model is not ONNX, or it is truncated.") from error
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The length-delimited fields of a protobuf message, in order; others are skipped."""
-    view, place = memoryview(message), 0
-    while place < len(view):
-        tag, place = _varint(view, place)
-        kind = tag & 7
-        if kind == 0:
-            _, place = _varint(view, place)
-        elif kind == 2:
-            size, place = _varint(view, place)
-            if place + size > len(view):
-                raise IndexError("a field ends after its message")
-            number = tag >> 3
-            yield number, bytes(view[place : place + size]) if number in (_KEY, _VALUE, _METADATA_PROPS) else b""
-            place += size
-        elif kind in (1, 5):
-            place += 8 if kind == 1 else 4
-        else:
-            raise IndexError(f"wire type {kind} is not in use")
-
-
-def _varint(view: memoryview, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = view[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return value, place
+    return {entry.get(_KEY, b"").decode(): entry.get(_VALUE, b"").decode() for entry in entries}
