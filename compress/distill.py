@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.ernie.batches import pad
+from compress.ernie.batches import label_loss, pad
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights
 from compress.ernie.model import build_model, model_weights
 from compress.paddle_env import paddle
@@ -244,11 +244,6 @@ class Job:
     state: Path
 
     @property
-    def multi_label(self) -> bool:
-        """Whether each label stands for itself; of a token's labels one is right."""
-        return self.student.multi_label and self.student.head == "sequence"
-
-    @property
     def floats(self) -> int:
         """The most numbers that the processes exchange in a step: all gradients."""
         align = (2 * self.student.hidden_size + 1) * 2 * self.teacher.hidden_size
@@ -296,19 +291,21 @@ class Pupil:
         ids = paddle.to_tensor(pad(rows, job.student.pad_token_id))
         logits, *inner = self.network(ids, paddle.zeros_like(ids))
         logits = compared_logits(logits, lengths)
-        self._student.now = {LOGITS: as_choices(logits, multi_label=job.multi_label)}
+        self._student.now = {LOGITS: as_choices(logits, multi_label=job.student.independent_labels)}
         self._teacher.now = self._wanted(texts, lengths)
         if self._layers:
             self._student.now[SENTENCES] = paddle.stack(inner[: len(self._layers)], axis=1)
         if job.settings.relation_weight:
             self._student.now[RELATIONS] = compared_relations(inner[-1], lengths)
         loss, _, _ = self._distill()
-        return loss + job.settings.label_weight * _label_loss(logits, self._truth(texts, lengths), job.multi_label)
+        truth = self._truth(texts, lengths)
+        labelled = label_loss(logits, truth, multi_label=job.student.independent_labels)
+        return loss + job.settings.label_weight * labelled
 
     def _wanted(self, texts: NDArray[np.int64], lengths: Sequence[int]) -> dict[str, Any]:
         job = self._job
         logits = [each.reshape(-1, len(job.teacher.id2label)) for each in self.answers.read(LOGITS, texts)]
-        wanted = as_choices(paddle.to_tensor(np.concatenate(logits)), multi_label=job.multi_label)
+        wanted = as_choices(paddle.to_tensor(np.concatenate(logits)), multi_label=job.student.independent_labels)
         found = {LOGITS: wanted}
         if self._layers:
             views = [np.stack(self.answers.read(f"layer{layer}", texts)) for layer in self._layers]
@@ -361,16 +358,3 @@ def learn(worker: Worker, pupil: Pupil, job: Job, *, observed: Sequence[Any] = (
         rows=used,
         observed=observed,
     )
-
-
-def _label_loss(logits: Any, truth: NDArray[np.float32], multi_label: bool) -> Any:
-    """Cross entropy on the rows that somebody labelled; 0 without any."""
-    labelled = np.flatnonzero(~np.isnan(truth[:, 0]))
-    if not labelled.size:
-        return paddle.zeros([])
-    chosen = paddle.gather(logits, paddle.to_tensor(labelled))
-    wanted = paddle.to_tensor(truth[labelled])
-    functional = paddle.nn.functional
-    if multi_label:
-        return functional.binary_cross_entropy_with_logits(chosen, wanted)
-    return functional.cross_entropy(chosen, wanted, soft_label=True)

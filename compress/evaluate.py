@@ -228,32 +228,6 @@ def chance_entity_f1(truth: Sequence[Sequence[Span]], texts: Sequence[str]) -> f
     return best
 
 
-def label_flips(
-    reference: NDArray[np.float64], candidate: NDArray[np.float64], *, multi_label: bool
-) -> NDArray[np.bool_]:
-    """Where two models decide differently: (..., labels) logits to (...) booleans, one a text or token.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
-    if reference.shape != candidate.shape:
-        raise ValueError(f"expected two equal shapes, got {reference.shape} and {candidate.shape}")
-    if multi_label:
-        flips: NDArray[np.bool_] = ((reference > 0) != (candidate > 0)).any(axis=-1)
-        return flips
-    return np.asarray(reference.argmax(axis=-1) != candidate.argmax(axis=-1))
-
-
-def text_differences(reference: Sequence[str], candidate: Sequence[str]) -> NDArray[np.bool_]:
-    """(lines,) where two models read a line differently."""
-    return np.array([a != b for a, b in zip(reference, candidate, strict=True)], dtype=bool)
-
-
-def agreement_tally(changed: NDArray[np.bool_]) -> Tally:
-    """Share of texts or lines on which two models agree. Without truth that is no accuracy, and is not called one."""
-    return accuracy_tally(changed, np.zeros_like(changed))
-
-
 def interleaved_medians_ms(
     predictors: Mapping[str, Predictor], feeds: Sequence[Feeds], *, repeats: int = 10
 ) -> dict[str, float]:

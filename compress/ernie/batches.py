@@ -72,3 +72,24 @@ def apply_averaged_gradients(
             gradient.set_value(paddle.to_tensor(mean))
     optimizer.step()
     optimizer.clear_grad()
+
+
+def label_loss(logits: Any, truth: NDArray[np.float32], *, multi_label: bool) -> Any:
+    """Cross entropy on the rows that somebody labelled; 0 without any.
+
+    Args:
+        logits: (..., labels).
+        truth: In the same shape, NaN where nobody labelled.
+        multi_label: Each label by its own sigmoid; otherwise one softmax over all.
+    """
+    labels = truth.shape[-1]
+    flat = truth.reshape(-1, labels)
+    labelled = np.flatnonzero(~np.isnan(flat[:, 0]))
+    if not labelled.size:
+        return paddle.zeros([])
+    chosen = paddle.gather(logits.reshape([-1, labels]), paddle.to_tensor(labelled))
+    wanted = paddle.to_tensor(flat[labelled])
+    functional = paddle.nn.functional
+    if multi_label:
+        return functional.binary_cross_entropy_with_logits(chosen, wanted)
+    return functional.cross_entropy(chosen, wanted, soft_label=True)

@@ -103,6 +103,11 @@ class ErnieConfig(BaseModel):
         return self.problem_type == "multi_label_classification"
 
     @property
+    def independent_labels(self) -> bool:
+        """Whether each label stands for itself; of a token's labels one is right, whatever ``problem_type`` says."""
+        return self.multi_label and self.head == "sequence"
+
+    @property
     def head(self) -> Head:
         """``sequence`` or ``token``."""
         return _HEADS[self.architectures[0]]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.ernie.batches import length_batches, pad
+from compress.ernie.batches import label_loss, length_batches, pad
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights, weight_shapes
 from compress.ernie.model import ErnieClassifier, build_model, model_weights
 from compress.paddle_env import paddle
@@ -166,7 +166,7 @@ def measure_importance(
         seed: Chooses the texts.
         progress: Called with the share that is done.
     """
-    config, multi_label = student.config, _multi_label(student.config)
+    config, multi_label = student.config, student.config.independent_labels
     random = np.random.default_rng(seed)
     candidates = len(targets) or len(rows)
     chosen = random.permutation(candidates)[:_JUDGED_TEXTS]
@@ -186,7 +186,7 @@ def measure_importance(
                 truth[ids.numpy() == config.pad_token_id] = np.nan
         if np.isnan(truth).all():  # tokens that nobody labels: nothing to go by
             continue
-        _label_loss(logits, truth, multi_label).backward()
+        label_loss(logits, truth, multi_label=multi_label).backward()
         for layer, (out, first, second) in enumerate(layers):
             heads[layer] += np.abs(_products(out.weight).reshape(config.num_attention_heads, -1).sum(axis=1))
             neurons[layer] += np.abs(_products(first.weight).sum(axis=0) + _products(first.bias))
@@ -295,7 +295,7 @@ def leading(model: ErnieClassifier, narrow: ErnieConfig) -> Weights:
 
 def _train(worker: Worker, job: _Job) -> Weights:
     """One process's part of the training."""
-    settings, multi_label = job.settings, _multi_label(job.whole)
+    settings, multi_label = job.settings, job.whole.independent_labels
     model = build_model(job.whole, job.start)
     network = elastic(model, job.narrow, build_model(job.whole, job.start), settings.hidden_weight)
     network.model.train()
@@ -308,7 +308,7 @@ def _train(worker: Worker, job: _Job) -> Weights:
         logits, wanted = network(ids, paddle.zeros_like(ids))
         total = network.calc_distill_loss() + paddle.nn.functional.mse_loss(logits, wanted)
         truth = _truth(logits, [job.targets[index] if index < len(job.targets) else None for index in mine])
-        return total + settings.label_weight * _label_loss(logits, truth, multi_label)
+        return total + settings.label_weight * label_loss(logits, truth, multi_label=multi_label)
 
     schedule = Schedule(settings.epochs, settings.batch, settings.peak)
     train(worker, parameters, loss, [len(row) for row in job.rows], schedule, seed=job.seed, state=job.state)
@@ -324,30 +324,11 @@ def _truth(logits: Any, targets: Sequence[NDArray[np.float32] | None]) -> NDArra
     return truth
 
 
-def _multi_label(config: ErnieConfig) -> bool:
-    """Whether each label stands for itself; of a token's labels one is right."""
-    return config.multi_label and config.head == "sequence"
-
-
 def _own_opinion(logits: Any, multi_label: bool) -> NDArray[np.float32]:
     values = logits.numpy()
     likeliest = values > 0 if multi_label else values == values.max(axis=-1, keepdims=True)
     found: NDArray[np.float32] = likeliest.astype(np.float32)
     return found
-
-
-def _label_loss(logits: Any, truth: NDArray[np.float32], multi_label: bool) -> Any:
-    """Cross entropy where there is a truth; 0 without any."""
-    labels = truth.shape[-1]
-    flat = truth.reshape(-1, labels)
-    known = np.flatnonzero(~np.isnan(flat[:, 0]))
-    if not known.size:
-        return paddle.zeros([])
-    chosen = paddle.gather(logits.reshape([-1, labels]), paddle.to_tensor(known))
-    functional = paddle.nn.functional
-    if multi_label:
-        return functional.binary_cross_entropy_with_logits(chosen, paddle.to_tensor(flat[known]))
-    return functional.cross_entropy(chosen, paddle.to_tensor(flat[known]), soft_label=True)
 
 
 def _products(parameter: Any) -> NDArray[np.float32]:

@@ -14,7 +14,6 @@ from compress.evaluate import (
     DetectionPage,
     accuracy,
     accuracy_tally,
-    agreement_tally,
     chance_entity_f1,
     chance_macro_f1,
     character_error_rate,
@@ -25,11 +24,9 @@ from compress.evaluate import (
     entity_f1,
     entity_tally,
     interleaved_medians_ms,
-    label_flips,
     label_tally,
     macro_f1,
     polygon_iou,
-    text_differences,
 )
 from compress.tally import Tally
 from runtime.entities import Span
@@ -278,24 +275,6 @@ def test_chance_for_entities_is_to_call_everything_one():
     # x at every character: 2 right, 6 found, 3 true: 4/9; each text whole: 1 right, 2 found, 3 true: 2/5
     assert chance_entity_f1(spans(["x00 x11", "x01"]), ["abcd", "ab"]) == pytest.approx(4 / 9)
     assert chance_entity_f1(spans(["x03", "y00"]), ["abcd", "ab"]) == pytest.approx(2 / 4)
-
-
-def test_flips_are_counted_where_the_decision_changes_and_not_where_the_number_does():
-    before = np.array([[2.0, 1.0, -1.0], [0.5, 0.2, -1.0], [3.0, -1.0, -2.0]])
-    after = np.array([[5.0, 0.1, -3.0], [0.4, 0.6, -1.0], [3.0, 0.5, -2.0]])
-    assert label_flips(before, after, multi_label=False).tolist() == [False, True, False]
-    assert label_flips(before, after, multi_label=True).tolist() == [False, False, True]
-    assert label_flips(before[None], after[None], multi_label=False).shape == (1, 3)
-    with pytest.raises(ValueError, match="equal shapes"):
-        label_flips(before, after[:2], multi_label=True)
-    agreement = agreement_tally(label_flips(before, after, multi_label=False))
-    assert agreement.value == pytest.approx(2 / 3)
-
-
-def test_texts_differ_where_one_character_does():
-    changed = text_differences(["借款", "还款", ""], ["借款", "还钦", ""])
-    assert changed.tolist() == [False, True, False]
-    assert agreement_tally(changed).value == pytest.approx(2 / 3)
 
 
 class Counting:
