@@ -14,23 +14,25 @@ _WIDE = 8.0  # times between the fastest and the slowest from which latency is d
 
 
 def draw(rows: Sequence[Row], limits: Mapping[str, Limits], path: Path) -> None:
-    """One panel a model. Numbers stand in the points and their meaning below, so that close points stay readable.
+    """One panel a model and metric; numbers in the points and their meaning below, so that close points stay readable.
 
     Args:
-        rows: In the order of the report; a model's first is its reference.
+        rows: In the order of the report; the first of a model and metric is its reference.
         limits: By model: what a variant had to keep to, drawn as dashed lines.
         path: The PNG to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    models = list(dict.fromkeys(row.model for row in rows)) or [""]
-    most = max(sum(row.model == model for row in rows) for model in models)
-    figure = Figure(figsize=(max(5.2, 4.4 * len(models)), 3.9 + 0.22 * most), layout="constrained")
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.model, row.metric), []).append(row)
+    most = max(map(len, groups.values()), default=0)
+    figure = Figure(figsize=(max(5.2, 4.4 * len(groups)), 3.9 + 0.22 * most), layout="constrained")
     FigureCanvasAgg(figure)
-    for panel, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
-        mine = [row for row in rows if row.model == model]
-        if mine:
+    if groups:
+        panels = figure.subplots(1, len(groups), squeeze=False)[0]
+        for panel, ((model, _), mine) in zip(panels, groups.items(), strict=True):
             _panel(panel, mine, limits.get(model))
     figure.savefig(path, dpi=110)
 

@@ -41,6 +41,14 @@ def test_the_picture_is_one_and_reports_without_rows_are_allowed(tmp_path: Path)
     write_report(tmp_path, [], seed=0, data_fingerprints={}, command="x")
 
 
+def test_two_metrics_of_one_model_do_not_share_an_axis(tmp_path: Path):
+    write_report(tmp_path, ROWS, seed=0, data_fingerprints={}, command="x")
+    alone = load_image((tmp_path / "report.png").read_bytes()).shape[1]
+    both = [*ROWS, *(replace(row, metric="lines read right", higher_is_better=True) for row in ROWS)]
+    write_report(tmp_path, both, seed=0, data_fingerprints={}, command="x")
+    assert load_image((tmp_path / "report.png").read_bytes()).shape[1] > 1.5 * alone
+
+
 def test_limits_notes_and_layers_left_in_fp32_are_said(tmp_path: Path):
     rows = [ROWS[0], replace(ROWS[1], interval=(0.001, 0.006), fp32_layers=("conv_3", "conv_9"))]
     limits = {"ocr-rec": Limits(0.012, 20.0)}
