@@ -27,6 +27,9 @@
         ArtifactError                  COMPRESS-005 the artifact's directory cannot be written
         TeacherError                   COMPRESS-006 the teacher does worse on dev than chance
       ServeError                       SERVE-001   the server could not start or is not ready
+        OverloadedError                SERVE-002   as many requests wait as may wait
+        DeadlineError                  SERVE-003   a request's time was up before its answer was ready
+        ClientGoneError                SERVE-004   the client closed its connection before its answer was ready
       PolicyError                      POLICY-001  a bank's policy is malformed or does not fit the models
       DownloadError                    FETCH-001   a pinned file could not be fetched or has another hash
 
@@ -247,6 +250,30 @@ class ServeError(EdgeKitError):
     code = "SERVE-001"
     exit_code = 9
     default_state = "The server is not running."
+
+
+class OverloadedError(ServeError):
+    """As many requests wait as may wait."""
+
+    code = "SERVE-002"
+    default_state = "The request was refused before any work was done; the server goes on with the others."
+    default_remedy = "Send it again after the seconds in Retry-After."
+
+
+class DeadlineError(ServeError):
+    """A request's time was up before its answer was ready."""
+
+    code = "SERVE-003"
+    default_state = "The request was given up; nothing of it was kept."
+    default_remedy = "Send it again after the seconds in Retry-After, or with a longer X-Timeout-Ms."
+
+
+class ClientGoneError(ServeError):
+    """The client closed its connection before its answer was ready: nobody reads this, the log counts it."""
+
+    code = "SERVE-004"
+    default_state = "The request was given up; nothing of it was kept."
+    default_remedy = "Nothing needs to be done."
 
 
 class DownloadError(EdgeKitError):

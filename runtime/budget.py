@@ -1,0 +1,55 @@
+"""What a request may still spend: time until its deadline, and only while somebody waits for the answer.
+
+A budget is handed down with the work; long work asks it between model calls, where stopping costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from devices.errors import ClientGoneError, DeadlineError
+
+
+def _stays() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A deadline, and a way to ask whether the client has gone.
+
+    Attributes:
+        deadline: On ``time.monotonic``'s clock, which a change of the date does not move; infinite for none.
+        client_gone: Whether nobody waits for the answer any more. Asked often, so it must be cheap.
+    """
+
+    deadline: float = math.inf
+    client_gone: Callable[[], bool] = _stays
+
+    @classmethod
+    def lasting(cls, seconds: float, client_gone: Callable[[], bool] = _stays) -> Budget:
+        """A budget that begins now."""
+        return cls(time.monotonic() + seconds, client_gone)
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the deadline, never below zero; infinite where there is none."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def check(self) -> None:
+        """Return while the work is still worth doing.
+
+        Raises:
+            DeadlineError: The deadline has passed.
+            ClientGoneError: The client has closed its connection.
+        """
+        if self.client_gone():
+            raise ClientGoneError("The client closed its connection before the answer was ready.")
+        if time.monotonic() >= self.deadline:
+            raise DeadlineError("The request's time was up before its answer was ready.")
+
+
+UNLIMITED = Budget()
