@@ -9,17 +9,39 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.errors import ProfileError
 
-Backend = Literal["openvino", "onnxruntime", "paddle"]
+# a library on the CPU, or a library and the device that it must really get: docs/adr/0015
+Backend = Literal[
+    "openvino",
+    "onnxruntime",
+    "paddle",
+    "openvino:gpu",
+    "onnxruntime:cuda",
+    "onnxruntime:tensorrt",
+    "onnxruntime:tensorrt-rtx",
+    "paddle:gpu",
+    "paddle:tensorrt",
+]
+Library = Literal["openvino", "onnxruntime", "paddle"]
 Architecture = Literal["x86_64", "aarch64"]
 GpuKind = Literal["none", "intel", "nvidia", "jetson"]
 
 PROFILES_DIR = Path(__file__).parent / "profiles"
+
+
+def library_of(backend: Backend) -> Library:
+    """The library behind a backend: ``onnxruntime`` for ``onnxruntime:cuda``."""
+    return cast(Library, backend.partition(":")[0])
+
+
+def on_cpu(backend: Backend) -> bool:
+    """Whether a backend runs on the CPU: one that names a device does not."""
+    return ":" not in backend
 
 
 class _Schema(BaseModel):
@@ -52,20 +74,45 @@ class Serve(_Schema):
     """How such a device serves.
 
     Attributes:
-        backends: In order of preference; compression measures on the first.
+        backends: In order of preference. One with a device, such as ``onnxruntime:cuda``, serves only if it gets
+            that device; the CPU serves only where the order names it.
         threads: CPU threads for one inference.
-        parallel: Inferences that may run at once.
+        parallel: Inferences of one model that may run at once.
         memory_limit_mb: What the serving process should stay under.
+        gpu_memory_limit_mb: What all models together may take of the GPU's memory; None sets no limit.
         int8: Whether INT8 models are worth trying here.
         reduce_range: INT8 weights in 7 bits: without VNNI two products of 8 bits overflow the 16-bit sum.
+        bf16: Let the CPU compute FP32 models in BF16 where it can.
+        fp16: Let the GPU compute FP32 models in FP16; a model whose golden outputs do not hold so runs in FP32.
+        requests: HTTP requests worked on at once.
+        queue: HTTP requests that may wait beyond those; more are answered 503.
+        timeout_ms: A request's deadline, unless it asks for a shorter one by ``X-Timeout-Ms``.
+        text_batch: Texts in one run of the text model.
+        text_batch_wait_ms: Longest that a text waits for company while others are known to be under way.
     """
 
     backends: Annotated[tuple[Backend, ...], Field(min_length=1)]
     threads: int = Field(ge=1)
     parallel: int = Field(ge=1)
     memory_limit_mb: int = Field(ge=256)
+    gpu_memory_limit_mb: int | None = Field(default=None, ge=256)
     int8: bool
     reduce_range: bool
+    bf16: bool = False
+    fp16: bool = False
+    requests: int = Field(default=2, ge=1)
+    queue: int = Field(default=16, ge=0)
+    timeout_ms: int = Field(default=30_000, ge=1)
+    text_batch: int = Field(default=16, ge=1)
+    text_batch_wait_ms: float = Field(default=2.0, ge=0)
+
+    @property
+    def measured_on(self) -> Backend:
+        """The backend that compression measures on: the first on the CPU, since a workbench need not have the GPU.
+
+        A profile that names none gets its first, which the workbench must then have.
+        """
+        return next(filter(on_cpu, self.backends), self.backends[0])
 
 
 class Compress(_Schema):
