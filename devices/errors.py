@@ -30,6 +30,12 @@
         OverloadedError                SERVE-002   as many requests wait as may wait
         DeadlineError                  SERVE-003   a request's time was up before its answer was ready
         ClientGoneError                SERVE-004   the client closed its connection before its answer was ready
+      AccessError                      ACCESS-001  the file of tokens cannot be read or written, or a name does not fit
+        ExposureError                  ACCESS-002  asked to serve other machines without a token or without TLS
+        CertificateError               ACCESS-003  the TLS certificate or its key cannot be used
+        TokenError                     ACCESS-004  a request carries no token that this device knows
+        HostError                      ACCESS-005  a request was sent to a name that is not this server's
+        OriginError                    ACCESS-006  a request was sent by a web page of another site
       PolicyError                      POLICY-001  a bank's policy is malformed or does not fit the models
       DownloadError                    FETCH-001   a pinned file could not be fetched or has another hash
 
@@ -274,6 +280,51 @@ class ClientGoneError(ServeError):
     code = "SERVE-004"
     default_state = "The request was given up; nothing of it was kept."
     default_remedy = "Nothing needs to be done."
+
+
+class AccessError(EdgeKitError):
+    """The file of tokens cannot be read or written, or a token's name does not fit."""
+
+    code = "ACCESS-001"
+    exit_code = 12
+
+
+class ExposureError(AccessError):
+    """The server was asked to serve other machines without a token or without TLS."""
+
+    code = "ACCESS-002"
+    default_state = "The server was not started."
+
+
+class CertificateError(AccessError):
+    """The TLS certificate or its key cannot be used."""
+
+    code = "ACCESS-003"
+    default_state = "The server was not started."
+    default_remedy = "Give a certificate and its key in PEM form, the key without a password."
+
+
+class TokenError(AccessError):
+    """A request carries no token that this device knows."""
+
+    code = "ACCESS-004"
+    default_state = "The request was refused before it was looked at."
+    default_remedy = "Send 'Authorization: Bearer TOKEN'; 'edgekit token add NAME' on the device makes one."
+
+
+class HostError(AccessError):
+    """A request was sent to a name that is not this server's."""
+
+    code = "ACCESS-005"
+    default_state = "The request was refused before it was looked at."
+
+
+class OriginError(AccessError):
+    """A request was sent by a web page of another site."""
+
+    code = "ACCESS-006"
+    default_state = "The request was refused before it was looked at."
+    default_remedy = "Use the pages of this server, or a program that is not a web page."
 
 
 class DownloadError(EdgeKitError):
