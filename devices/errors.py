@@ -18,6 +18,7 @@
         BackendNotInstalledError       BACKEND-002 the backend's library is not installed
         BackendUnsupportedError        BACKEND-003 the backend cannot read this model's format
         ParityError                    BACKEND-004 outputs differ from the bundle's golden ones
+        BackendMismatchError           BACKEND-005 the backend did not get the device that it names
       DeviceError                      DEVICE-001  the machine could not be examined
         ProfileError                   DEVICE-002  no such profile, or it is malformed
       CompressionError                 COMPRESS-001 compression could not run
@@ -192,6 +193,13 @@ class ParityError(BackendError):
     """On this device the outputs differ from the bundle's golden ones."""
 
     code = "BACKEND-004"
+
+
+class BackendMismatchError(BackendError):
+    """The backend did not get the device that it names, and would have run somewhere else."""
+
+    code = "BACKEND-005"
+    default_remedy = "See with 'edgekit device doctor' whether GPU and driver answer, or name a backend on the CPU."
 
 
 class DeviceError(EdgeKitError):
