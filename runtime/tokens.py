@@ -1,0 +1,146 @@
+"""Tokens by which programs on other machines call: made on the device, shown once, kept only as SHA-256.
+
+A token is 256 random bits. Its hash needs neither salt nor a slow function: nobody can try that many.
+``tokens.json`` in the state directory, mode 0600, is
+``{"tokens": {NAME: {"sha256": HEX, "created": ISO 8601}}}``; it is replaced as a whole, so a power cut leaves the old
+one or the new one. A running server sees every change at the next request: a removed token stops working at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from devices.errors import AccessError
+from devices.state import ensure_state_dir, state_dir
+
+_FILE = "tokens.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class TokenEntry:
+    """What is kept of one token: the SHA-256 of its characters, hexadecimal, and when it was made."""
+
+    sha256: str
+    created: str
+
+
+class TokenFile:
+    """The tokens of this device."""
+
+    def __init__(self) -> None:
+        self._path = state_dir() / _FILE
+        self._seen: tuple[int, int, int] | None = None
+        self._hashes: tuple[bytes, ...] = ()
+
+    def entries(self) -> dict[str, TokenEntry]:
+        """Every token by its name; empty where none was made.
+
+        Raises:
+            AccessError: The file cannot be read or is damaged.
+        """
+        try:
+            document = json.loads(self._path.read_bytes())
+            return {
+                str(name): TokenEntry(bytes.fromhex(entry["sha256"]).hex(), str(entry["created"]))
+                for name, entry in document["tokens"].items()
+            }
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise AccessError(f"{self._path} cannot be read: {error.strerror}.") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AccessError(
+                f"{self._path} is damaged: it is not the JSON that this kit writes.",
+                remedy="Move the file away and make the tokens again with 'edgekit token add NAME'.",
+            ) from error
+
+    def add(self, name: str) -> str:
+        """Make a token called ``name``; returns it, for the only time.
+
+        Raises:
+            AccessError: The name is taken or not a name, or the file cannot be written.
+        """
+        if not _NAME.fullmatch(name):
+            raise AccessError(
+                f"{name!r} is not a name for a token.",
+                remedy="Use up to 64 letters, digits, dots, hyphens and underscores, a letter or digit first.",
+            )
+        token = secrets.token_hex(32)
+        with self._changing() as entries:
+            if name in entries:
+                raise AccessError(
+                    f"There is a token {name!r} already, made {entries[name].created}.",
+                    remedy="Choose another name, or remove the old one first; its holder loses access then.",
+                )
+            entries[name] = TokenEntry(_hash(token).hex(), datetime.now(UTC).isoformat(timespec="seconds"))
+        return token
+
+    def remove(self, name: str) -> None:
+        """Forget a token: a running server refuses it from the next request on.
+
+        Raises:
+            AccessError: There is none of that name, or the file cannot be written.
+        """
+        with self._changing() as entries:
+            if name not in entries:
+                known = ", ".join(sorted(entries)) or "none"
+                raise AccessError(f"There is no token {name!r}; known: {known}.", remedy="'edgekit token list' helps.")
+            del entries[name]
+
+    def knows(self, token: str) -> bool:
+        """Whether ``token`` was made here and not removed since. Takes the same time for every wrong one.
+
+        Raises:
+            AccessError: The file cannot be read or is damaged.
+        """
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return False
+        if self._seen != (seen := (status.st_mtime_ns, status.st_size, status.st_ino)):
+            self._hashes = tuple(bytes.fromhex(entry.sha256) for entry in self.entries().values())
+            self._seen = seen
+        given = _hash(token)
+        found = [hmac.compare_digest(given, each) for each in self._hashes]  # all of them: no early end tells which
+        return any(found)
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, TokenEntry]]:
+        """Read, let the caller change, write; two commands at once go one after the other."""
+        folder = ensure_state_dir()
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            entries = self.entries()
+            yield entries
+            self._write(entries)
+        finally:
+            os.close(lock)
+
+    def _write(self, entries: dict[str, TokenEntry]) -> None:
+        document = {"tokens": {name: vars(entry) for name, entry in sorted(entries.items())}}
+        draft = self._path.with_suffix(".new")
+        try:
+            draft.unlink(missing_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump(document, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+        except OSError as error:
+            raise AccessError(f"{self._path} cannot be written: {error.strerror}.") from error
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
