@@ -148,6 +148,9 @@ class _Recorder:
         self.feeds.append(dict(feeds))
         return self._run(feeds)
 
+    def drop_caches(self) -> None:
+        """Nothing is kept here."""
+
 
 def _page(label_file: Path, number: int, row: str) -> TruePage:
     where = f"{label_file}, line {number}"

@@ -199,7 +199,7 @@ class BackendMismatchError(BackendError):
     """The backend did not get the device that it names, and would have run somewhere else."""
 
     code = "BACKEND-005"
-    default_remedy = "See with 'edgekit device doctor' whether GPU and driver answer, or name a backend on the CPU."
+    default_remedy = "See with 'edgekit device probe' whether the GPU and its driver answer, or name a backend on the CPU."
 
 
 class DeviceError(EdgeKitError):

@@ -1,6 +1,7 @@
 """One loaded model behind one backend.
 
-``load_predictor`` is the only door to the three backends; a backend that is not asked for is never imported.
+``load_predictor`` is the only door to the backends; a library that is not asked for is never imported. A backend that
+names a device, such as ``onnxruntime:cuda``, gets that device or raises BackendMismatchError (docs/adr/0015).
 Inputs are bound by name, always: OpenVINO orders an ERNIE model's inputs differently from Paddle, and feeding
 by position gives wrong logits with no error.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from devices.errors import BackendUnsupportedError, ModelError, RequestError
 from devices.profile import Backend as Backend  # the word is used with predictors everywhere
+from devices.profile import Library, library_of, on_cpu
 from runtime.paddle_files import check_paddle_files
 
 ModelFormat = Literal["onnx", "paddle", "openvino"]
@@ -30,7 +32,7 @@ _FILE_NAMES: tuple[tuple[ModelFormat, str, str | None], ...] = (
     ("paddle", "inference.pdmodel", "inference.pdiparams"),
     ("paddle", "inference.json", "inference.pdiparams"),
 )
-_READS: dict[Backend, tuple[ModelFormat, ...]] = {
+_READS: dict[Library, tuple[ModelFormat, ...]] = {
     "openvino": ("onnx", "openvino", "paddle"),
     "onnxruntime": ("onnx",),
     "paddle": ("paddle",),
@@ -101,7 +103,8 @@ def model_from_bytes(files: Mapping[str, bytes], name: str, *, origin: str, prec
 
 def backend_reads(backend: Backend, files: ModelFiles) -> bool:
     """Whether ``backend`` can load ``files`` as they are."""
-    return files.format in _READS[backend] and not (backend == "openvino" and files.is_pir)
+    library = library_of(backend)
+    return files.format in _READS[library] and not (library == "openvino" and files.is_pir)
 
 
 class Predictor(Protocol):
@@ -129,6 +132,25 @@ class Predictor(Protocol):
         """
         ...
 
+    def drop_caches(self) -> None:
+        """Give back what is kept from one run to the next, as far as the backend can; the next runs are slower."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """Shapes that one input may have: each side from ``least`` to ``most``; ``usual`` is what to be fastest at."""
+
+    least: tuple[int, ...]
+    usual: tuple[int, ...]
+    most: tuple[int, ...]
+
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        """Whether ``shape`` is within."""
+        return len(shape) == len(self.least) and all(
+            low <= side <= high for low, side, high in zip(self.least, shape, self.most, strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -137,12 +159,22 @@ class RunOptions:
     Attributes:
         threads: CPU threads for one inference.
         parallel: Inferences that may run at once.
-        cache_dir: Where compiled models are kept between starts; None keeps none.
+        cache_dir: Where compiled models and engines are kept between starts; None keeps none.
+        bf16: Whether FP32 models may be computed in BF16 on the CPU.
+        fp16: Whether FP32 models may be computed in FP16 on a GPU.
+        gpu_memory_limit_mb: What all models of this process together may take of the GPU's memory; None is no limit.
+        gpu_models: How many models share that memory.
+        shapes: By input, what TensorRT builds an engine for.
     """
 
     threads: int = 2
     parallel: int = 1
     cache_dir: Path | None = None
+    bf16: bool = False
+    fp16: bool = False
+    gpu_memory_limit_mb: int | None = None
+    gpu_models: int = 1
+    shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
 
 
 def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | None = None) -> Predictor:
@@ -152,6 +184,7 @@ def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | No
         ModelError: The model's file is empty.
         BackendNotInstalledError: The library is not installed.
         BackendUnsupportedError: The backend cannot read this format.
+        BackendMismatchError: The backend did not get the device that it names.
         BackendError: The backend refused the model.
     """
     options = options or RunOptions()
@@ -159,22 +192,23 @@ def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | No
         raise ModelError(f"The file of model {files.name} is empty.")
     if not backend_reads(backend, files):
         kind = "Paddle 3 inference.json" if files.is_pir else files.format
-        able = [other for other in BACKENDS if backend_reads(other, files)]
+        able = [other for other in BACKENDS if on_cpu(other) and backend_reads(other, files)]
         raise BackendUnsupportedError(
             f"Backend {backend} cannot read {files.name}, whose format is {kind}.",
             remedy=f"Use one of {', '.join(able)}, or convert the model with 'edgekit compress'.",
         )
-    if backend == "openvino":
+    library = library_of(backend)
+    if library == "openvino":
         from runtime.backends.openvino import OpenVinoPredictor
 
-        return OpenVinoPredictor(files, options)
-    if backend == "onnxruntime":
+        return OpenVinoPredictor(files, options, backend)
+    if library == "onnxruntime":
         from runtime.backends.onnxruntime import OnnxRuntimePredictor
 
-        return OnnxRuntimePredictor(files, options)
+        return OnnxRuntimePredictor(files, options, backend)
     from runtime.backends.paddle import PaddlePredictor
 
-    return PaddlePredictor(files, options)
+    return PaddlePredictor(files, options, backend)
 
 
 def check_feeds(

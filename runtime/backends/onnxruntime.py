@@ -42,9 +42,8 @@ _DTYPES = {
 class OnnxRuntimePredictor:
     """One session; ONNX Runtime lets several threads run it at once."""
 
-    backend: Backend = "onnxruntime"
-
-    def __init__(self, files: ModelFiles, options: RunOptions) -> None:
+    def __init__(self, files: ModelFiles, options: RunOptions, backend: Backend = "onnxruntime") -> None:
+        self.backend: Backend = backend
         self.name, self.precision, self.sha256 = files.name, files.precision, files.sha256
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options.threads

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: reads ONNX, its own IR, and FP32 ``.pdmodel``."""
+"""OpenVINO on the CPU or an Intel GPU: reads ONNX, its own IR, and FP32 ``.pdmodel``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.errors import BackendError, BackendNotInstalledError
+from devices.errors import BackendError, BackendMismatchError, BackendNotInstalledError
+from devices.profile import on_cpu
 from runtime.predictor import Backend, ModelFiles, RunOptions, TensorSpec, check_feeds
 
 try:
@@ -23,31 +24,32 @@ except ImportError as error:
 class OpenVinoPredictor:
     """A compiled model and as many infer requests as may run at once."""
 
-    backend: Backend = "openvino"
-
-    def __init__(self, files: ModelFiles, options: RunOptions) -> None:
+    def __init__(self, files: ModelFiles, options: RunOptions, backend: Backend = "openvino") -> None:
         self.name, self.precision, self.sha256 = files.name, files.precision, files.sha256
+        self.backend: Backend = backend
         core = openvino.Core()
-        config: dict[str, object] = {
-            "INFERENCE_NUM_THREADS": options.threads,
-            "NUM_STREAMS": options.parallel,
-            # without this a CPU with BF16 rounds FP32 models silently, and backends no longer agree
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
-        if options.cache_dir is not None:
-            config["CACHE_DIR"] = str(options.cache_dir)
+        device = "CPU" if on_cpu(backend) else "GPU"
+        if device == "GPU" and not any(found.startswith("GPU") for found in core.available_devices):
+            raise BackendMismatchError(
+                f"Backend {backend} was asked for, but OpenVINO finds no GPU here, only "
+                f"{', '.join(core.available_devices)}."
+            )
         try:
             weights = openvino.Tensor(np.frombuffer(files.weights, np.uint8)) if files.weights else None
             model = core.read_model(files.graph, weights) if weights else core.read_model(files.graph)
             # before compiling, which adds the names of operators that it drops, in any order
             self.inputs = tuple(_spec(port) for port in model.inputs)
             self.outputs = tuple(_spec(port) for port in model.outputs)
-            self._compiled = core.compile_model(model, "CPU", config)
+            self._compiled = core.compile_model(model, device, device_config(backend, options))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO could not load {files.name}: {_first_line(error)}") from error
         self._idle: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(options.parallel):
             self._idle.put(self._compiled.create_infer_request())
+
+    def drop_caches(self) -> None:
+        """See ``Predictor.drop_caches``."""
+        self._compiled.release_memory()
 
     def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """See ``Predictor.run``. Waits while every infer request is busy."""
@@ -60,6 +62,21 @@ class OpenVinoPredictor:
             raise BackendError(f"OpenVINO failed on {self.name}: {_first_line(error)}") from error
         finally:
             self._idle.put(request)
+
+
+def device_config(backend: Backend, options: RunOptions) -> dict[str, object]:
+    """OpenVINO's properties for compiling."""
+    if on_cpu(backend):
+        # without the hint a CPU with BF16 rounds FP32 models silently, and backends no longer agree
+        precision = "bf16" if options.bf16 else "f32"
+        config: dict[str, object] = {"INFERENCE_NUM_THREADS": options.threads}
+    else:
+        precision = "f16" if options.fp16 else "f32"
+        config = {}
+    config |= {"NUM_STREAMS": options.parallel, "INFERENCE_PRECISION_HINT": precision}
+    if options.cache_dir is not None:
+        config["CACHE_DIR"] = str(options.cache_dir)
+    return config
 
 
 def _spec(port: openvino.Output) -> TensorSpec:

@@ -45,9 +45,8 @@ class PaddlePredictor:
     predictor that a second thread calls, even alone, fails with "could not execute a primitive".
     """
 
-    backend: Backend = "paddle"
-
-    def __init__(self, files: ModelFiles, options: RunOptions) -> None:
+    def __init__(self, files: ModelFiles, options: RunOptions, backend: Backend = "paddle") -> None:
+        self.backend: Backend = backend
         self.name, self.precision, self.sha256 = files.name, files.precision, files.sha256
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"paddle-{files.name}")
         self._predictor = self._thread.submit(_create, files, options).result()
