@@ -15,7 +15,9 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, request
 
 from devices.errors import InputError, RequestError
+from runtime.access import Access
 from runtime.images import load_pages
+from runtime.logs import register_request_log
 from runtime.metrics import Metrics
 from runtime.ocr.line import Line
 from runtime.ocr.pipeline import OcrPipeline
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 48 * 1024 * 1024
 _MAX_FORM_BYTES = 8 * 1024 * 1024  # application.json with thousands of transactions
 _MAX_TEXTS = 256
+_OPEN_TO_ALL = frozenset({"openinference.live", "openinference.ready"})  # a monitor holds no token
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,22 @@ class Services:
     status: Callable[[], dict[str, Any]]
 
 
-def create_app(services: Services) -> Flask:
-    """Build the application. The models in ``services`` are already loaded and warm."""
+def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa: B008  # it is frozen
+    """Build the application.
+
+    Args:
+        services: Their models are already loaded and warm.
+        access: What is asked of every request; as it stands, that it is meant for this machine.
+    """
     app = Flask("edgekit", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = _MAX_FORM_BYTES
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # receipts are read by people
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    register_request_log(app)
     register_problem_handlers(app)
     _register_metrics(app, Metrics({name: model.backend for name, model in services.predictors.items()}))
+    _register_access(app, access)
     app.register_blueprint(create_blueprint(services.predictors, services.version))
 
     @app.post("/v1/score")
@@ -111,6 +121,18 @@ def create_app(services: Services) -> Flask:
         return jsonify(openapi_document(services.version))
 
     return app
+
+
+def _register_access(app: Flask, access: Access) -> None:
+    @app.before_request
+    def admit() -> None:
+        access.check(
+            request.method,
+            host=request.headers.get("Host"),
+            origin=request.headers.get("Origin"),
+            authorization=request.headers.get("Authorization"),
+            open_to_all=request.endpoint in _OPEN_TO_ALL,
+        )
 
 
 def _body_file() -> bytes:

@@ -5,14 +5,37 @@ from __future__ import annotations
 import json
 import logging
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from devices.errors import EdgeKitError, InputError, RequestError, ServeError
+from devices.errors import (
+    DeadlineError,
+    EdgeKitError,
+    HostError,
+    InputError,
+    OriginError,
+    OverloadedError,
+    RequestError,
+    ServeError,
+    TokenError,
+)
+from runtime.logs import request_id
 
 log = logging.getLogger(__name__)
 
-_STATUS: tuple[tuple[type[EdgeKitError], int], ...] = ((InputError, 400), (ServeError, 503))
+# the first class that fits; any other error is a fault of this device: 500
+_STATUS: tuple[tuple[type[EdgeKitError], int], ...] = (
+    (InputError, 400),
+    (TokenError, 401),
+    (OriginError, 403),
+    (HostError, 421),
+    (ServeError, 503),
+)
+_HEADERS: tuple[tuple[type[EdgeKitError], str, str], ...] = (
+    (TokenError, "WWW-Authenticate", 'Bearer realm="edgekit"'),
+    (OverloadedError, "Retry-After", "1"),  # seconds: about what the longest answer takes
+    (DeadlineError, "Retry-After", "1"),
+)
 
 
 def register_problem_handlers(app: Flask) -> None:
@@ -30,15 +53,22 @@ def problem_response(error: EdgeKitError, status: int) -> Response:
         "detail": error.problem,
         **error.as_dict(),
         "error": error.problem,
+        "request_id": request_id(),
     }
-    body = json.dumps(document, ensure_ascii=False)
-    return Response(body, status=status, content_type="application/problem+json")
+    g.problem_code = error.code
+    # ASCII: a problem may quote what no encoding can carry, such as half of a surrogate pair
+    response = Response(json.dumps(document), status=status, content_type="application/problem+json")
+    for kind, name, value in _HEADERS:
+        if isinstance(error, kind):
+            response.headers[name] = value
+    return response
 
 
 def _kit_error(error: EdgeKitError) -> Response:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    if status >= 500:
-        log.error("%s %s: %s", request.method, request.path, error)
+    if status == 500:
+        # of the device itself, so it quotes nothing that a caller sent
+        log.error("%s", error)
     return problem_response(error, status)
 
 
@@ -49,15 +79,18 @@ def _http_error(error: HTTPException) -> Response:
         fault = EdgeKitError(
             "The server met an error of its own while answering.",
             state="This request was not answered; the server goes on serving others.",
-            remedy="Send it again; if it fails again, report the time and the code to support.",
+            remedy="Send it again; if it fails again, report the request id and the code to support.",
         )
         return problem_response(fault, status)
     sentences = {
         404: f"There is nothing at {request.path}.",
         405: f"{request.path} does not take {request.method}.",
-        413: "The request is larger than this server accepts.",
+        413: "The request, or a part of it, is larger than this server accepts.",
     }
-    response = problem_response(RequestError(sentences.get(status, f"The request was refused: {error.name}.")), status)
+    # one that was given with the error says more than the status alone
+    given = vars(error).get("description")
+    sentence = given or sentences.get(status, f"The request was refused: {error.name}.")
+    response = problem_response(RequestError(sentence), status)
     for name, value in error.get_headers():
         if name.lower() == "allow":
             response.headers[name] = value
