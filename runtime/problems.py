@@ -45,7 +45,10 @@ def register_problem_handlers(app: Flask) -> None:
 
 
 def problem_response(error: EdgeKitError, status: int) -> Response:
-    """The response for ``error``; ``error`` as a member too, where KServe's clients look for the text."""
+    """The response for ``error``; ``error`` as a member too, where KServe's clients look for the text.
+
+    Needs no request: the server answers with it what never reaches the app.
+    """
     document = {
         "type": f"urn:edgekit:error:{error.code}",
         "title": (error.__doc__ or error.code).splitlines()[0],
@@ -55,7 +58,6 @@ def problem_response(error: EdgeKitError, status: int) -> Response:
         "error": error.problem,
         "request_id": request_id(),
     }
-    g.problem_code = error.code
     # ASCII: a problem may quote what no encoding can carry, such as half of a surrogate pair
     response = Response(json.dumps(document), status=status, content_type="application/problem+json")
     for kind, name, value in _HEADERS:
@@ -69,7 +71,7 @@ def _kit_error(error: EdgeKitError) -> Response:
     if status == 500:
         # of the device itself, so it quotes nothing that a caller sent
         log.error("%s", error)
-    return problem_response(error, status)
+    return _answer(error, status)
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -81,7 +83,7 @@ def _http_error(error: HTTPException) -> Response:
             state="This request was not answered; the server goes on serving others.",
             remedy="Send it again; if it fails again, report the request id and the code to support.",
         )
-        return problem_response(fault, status)
+        return _answer(fault, status)
     sentences = {
         404: f"There is nothing at {request.path}.",
         405: f"{request.path} does not take {request.method}.",
@@ -90,8 +92,13 @@ def _http_error(error: HTTPException) -> Response:
     # one that was given with the error says more than the status alone
     given = vars(error).get("description")
     sentence = given or sentences.get(status, f"The request was refused: {error.name}.")
-    response = problem_response(RequestError(sentence), status)
+    response = _answer(RequestError(sentence), status)
     for name, value in error.get_headers():
         if name.lower() == "allow":
             response.headers[name] = value
     return response
+
+
+def _answer(error: EdgeKitError, status: int) -> Response:
+    g.problem_code = error.code  # for the log's line of this request
+    return problem_response(error, status)
