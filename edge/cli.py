@@ -25,6 +25,7 @@ from edge.commands.predict import predict
 from edge.commands.result import Result
 from edge.commands.score import score
 from edge.commands.serve import serve
+from edge.commands.token import token
 
 _INTERRUPTED = 128 + signal.SIGINT
 
@@ -35,7 +36,7 @@ def cli() -> None:
     """Compress a bank's models, bundle and sign them, and score loan applications offline in a branch."""
 
 
-for command in (compress, predict, bundle, device, serve, score):
+for command in (compress, predict, bundle, device, serve, score, token):
     cli.add_command(command)
 
 
