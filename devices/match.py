@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from devices.errors import DeviceError
 from devices.probe import Facts
-from devices.profile import Profile, known_profiles
+from devices.profile import Profile, known_profiles, library_of
 
 _GPU_RANK = {"none": 0, "intel": 1, "nvidia": 2, "jetson": 2}
 
@@ -98,8 +98,9 @@ def _judge(facts: Facts, profile: Profile) -> Verdict:
     fits = not unmet
     if wants.on_request:
         unmet.append("It is chosen only by name.")
-    if profile.serve.backends[0] not in facts.backends:
-        unmet.append(f"Its first backend, {profile.serve.backends[0]}, is not installed here.")
+    first = profile.serve.backends[0]
+    if library_of(first) not in facts.backends:
+        unmet.append(f"Its first backend, {first}, is not installed here.")
     return Verdict(profile, fits, tuple(met), tuple(unmet))
 
 

@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ _MB = 1024 * 1024
 _CGROUPS = Path("/sys/fs/cgroup")
 _DRM = Path("/sys/class/drm")
 _DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
+_TEGRA_RELEASE = Path("/etc/nv_tegra_release")  # "# R36 (release), REVISION: 4.3, GCID: ..., ..."
 
 # instruction sets that decide how a network runs, named as the kernel names them on x86
 _X86_ISA = {
@@ -66,11 +67,13 @@ class Gpu:
         name: As its driver or the kernel calls it.
         memory_mb: Its own memory; None where it shares the machine's.
         vendor: ``jetson`` is an NVIDIA GPU on the same chip as the processor.
+        driver: Version of NVIDIA's driver, for a Jetson the release of its Linux; empty for others.
     """
 
     name: str
     memory_mb: int | None
     vendor: Literal["nvidia", "intel", "jetson"]
+    driver: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,23 @@ def probe(state_dir: Path | None = None) -> Facts:
         python=platform.python_version(),
         problems=problems,
     )
+
+
+def nvidia_gpu() -> Gpu | None:
+    """The first NVIDIA GPU, on a board or on a Jetson's chip; None without one, or where its driver does not answer."""
+    try:
+        return next((gpu for gpu in _gpus() if gpu.vendor != "intel"), None)
+    except DeviceError:
+        return None
+
+
+def full_int8(facts: Facts) -> bool:
+    """Whether the CPU computes INT8 with all 8 bits of the weights exactly.
+
+    x86 without VNNI adds two 8-bit products into 16 bits with saturation (VPMADDUBSW): results are wrong, not slow.
+    ARM multiplies into 16 bits and adds into 32.
+    """
+    return facts.arch != "x86_64" or bool({"avx512_vnni", "avx_vnni", "amx_int8"} & set(facts.isa))
 
 
 def parse_cpuinfo(text: str) -> CpuInfo:
@@ -291,7 +311,8 @@ def _backends() -> dict[str, str]:
 
 def _gpus() -> tuple[Gpu, ...]:
     if jetson := parse_device_tree_model(_limit(_DEVICE_TREE_MODEL) or ""):
-        return (jetson,)  # its NVML, where there is one, answers only half of the questions
+        release = (_limit(_TEGRA_RELEASE) or "").partition(", GCID")[0].lstrip("# ")
+        return (replace(jetson, driver=release),)  # its NVML, where there is one, answers only half of the questions
     return (*_nvidia_gpus(), *_intel_gpus())
 
 
@@ -312,6 +333,10 @@ def _intel_gpus() -> tuple[Gpu, ...]:
 class _NvmlMemory(ctypes.Structure):
     # nvmlMemory_t of the NVML reference manual: bytes
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
+
+
+def _text(buffer: ctypes.Array[ctypes.c_char]) -> str:
+    return buffer.value.decode("utf-8", "replace")
 
 
 def _nvidia_gpus() -> tuple[Gpu, ...]:
@@ -340,7 +365,8 @@ def nvml_gpus(nvml: ctypes.CDLL) -> tuple[Gpu, ...]:
 
     call("nvmlInit_v2")
     try:
-        count = ctypes.c_uint()
+        driver, count = ctypes.create_string_buffer(80), ctypes.c_uint()
+        call("nvmlSystemGetDriverVersion", driver, ctypes.c_uint(len(driver)))
         call("nvmlDeviceGetCount_v2", ctypes.byref(count))
         found = []
         for index in range(count.value):
@@ -348,7 +374,7 @@ def nvml_gpus(nvml: ctypes.CDLL) -> tuple[Gpu, ...]:
             call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle))
             call("nvmlDeviceGetName", handle, name, ctypes.c_uint(len(name)))
             call("nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory))
-            found.append(Gpu(name.value.decode("utf-8", "replace"), memory.total // _MB, "nvidia"))
+            found.append(Gpu(_text(name), memory.total // _MB, "nvidia", _text(driver)))
         return tuple(found)
     finally:
         nvml.nvmlShutdown()

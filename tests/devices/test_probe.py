@@ -190,6 +190,10 @@ class FakeNvml(SimpleNamespace):
     def nvmlInit_v2(self) -> int:
         return self.codes.get("init", 0)
 
+    def nvmlSystemGetDriverVersion(self, version: ctypes.Array[ctypes.c_char], length: object) -> int:
+        version.value = b"580.95.05"
+        return 0
+
     def nvmlShutdown(self) -> int:
         self.closed += 1
         return 0
@@ -210,9 +214,9 @@ class FakeNvml(SimpleNamespace):
         return self.codes.get("memory", 0)
 
 
-def test_nvml_gives_name_and_memory_and_is_shut_down() -> None:
+def test_nvml_gives_name_memory_and_driver_and_is_shut_down() -> None:
     nvml = FakeNvml()
-    assert nvml_gpus(nvml) == (Gpu("NVIDIA T600", 3911, "nvidia"),)  # type: ignore[arg-type]
+    assert nvml_gpus(nvml) == (Gpu("NVIDIA T600", 3911, "nvidia", "580.95.05"),)  # type: ignore[arg-type]
     assert nvml.closed == 1
 
 
