@@ -1,7 +1,11 @@
 """Other people's tools, in an environment of their own, as they come from PyPI.
 
-``requirements/bench.lock`` pins them by hash. They write a model; it is then timed here, beside ours, by the same
-library in the same process.
+Each environment has a lock file under ``requirements/`` that pins it by hash:
+
+    bench            NNCF. It writes a model; that is timed here, beside ours, by the same library in the same process.
+    bench-rapidocr   RapidOCR 3 on OpenVINO and its HTTP server
+    bench-rapidocr1  rapidocr-openvino 1.4 with the OpenVINO that it pins
+    bench-litserve   LitServe, and what the kit's text model needs to run inside it
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,23 +25,24 @@ from compress.calibration import Feeds
 from devices.errors import DownloadError, EdgeKitError
 from devices.state import ensure_state_dir
 
-LOCK = ROOT / "requirements" / "bench.lock"
+Environment = Literal["bench", "bench-rapidocr", "bench-rapidocr1", "bench-litserve"]
 _NNCF = Path(__file__).with_name("nncf_ptq.py")
 
 
-def peers_python() -> Path:
-    """The interpreter of the peers' environment, installed on first use (about a minute).
+def peers_python(environment: Environment = "bench") -> Path:
+    """The interpreter of one of the peers' environments, installed on first use (about a minute).
 
     Raises:
         DownloadError: pip could not install them.
     """
-    key = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
+    lock = ROOT / "requirements" / f"{environment}.lock"
+    key = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     target = ensure_state_dir("cache", "bench") / f"peers-{key}"
     python = target / "bin" / "python"
     if not (target / ".installed").is_file():
         commands: Sequence[list[str]] = (
             [sys.executable, "-m", "venv", "--clear", str(target)],
-            [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", str(LOCK)],
+            [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", str(lock)],
         )
         for command in commands:
             result = subprocess.run(command, capture_output=True, text=True, check=False)

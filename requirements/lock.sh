@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the three lock files anew from the .in files. Needs uv; run it through './build.sh lock'.
+# Writes the lock files anew from the .in files. Needs uv; run it through './build.sh lock'.
 set -euo pipefail
 cd "$(dirname "$0")"
 lock() {  # SET.lock IN_FILE ...: each set holds the one before it, at the same versions
@@ -11,3 +11,7 @@ lock serve.lock serve.in
 lock compress.lock serve.in compress.in --constraint serve.lock
 lock dev.lock serve.in compress.in dev.in --constraint compress.lock
 lock bench.lock bench.in --constraint compress.lock
+# peers keep their own versions, but the kit's model runs in LitServe with the kit's
+lock bench-rapidocr.lock bench-rapidocr.in
+lock bench-rapidocr1.lock bench-rapidocr1.in
+lock bench-litserve.lock bench-litserve.in --constraint compress.lock
