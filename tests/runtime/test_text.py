@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from devices.errors import ModelError, TextError
+from devices.errors import ClientGoneError, ModelError, TextError
 from runtime.artifact import Artifact, ModelEntry, TextSettings, parse_artifact, read_artifact
+from runtime.budget import Budget
 from runtime.predictor import Backend, TensorSpec
 from runtime.text import Entity, TextClassifier, TokenClassifier, label_probabilities
 from runtime.tokenizer import ErnieTokenizer
@@ -61,8 +64,60 @@ def test_answers_come_in_the_order_of_the_texts_with_their_own_ids() -> None:
         assert result.logits == [sum(result.input_ids), len(result.input_ids)]
         expected = [1 / (1 + np.exp(-logit / 2)) for logit in result.logits]
         assert list(result.labels.values()) == pytest.approx(expected)
-    assert len(predictor.shapes) == 4
-    assert {shape[1] % 8 for shape in predictor.shapes} == {0}
+    assert sorted(predictor.shapes) == [(2, 32)] + [(8, 32)] * 6
+
+
+def test_no_text_takes_a_shape_that_was_not_warm() -> None:
+    settings = TextSettings(labels=("a", "b"), multi_label=True, max_length=200)
+    predictor = SumPredictor()
+    classifier = TextClassifier(predictor, TOKENIZER, settings)
+    classifier.warm_up()
+    warm = set(predictor.shapes)
+    rows = {32: (1, 2, 4, 8), 64: (1, 2, 4), 128: (1, 2), 200: (1,)}
+    assert warm == {(row, width) for width in rows for row in rows[width]}
+    for length in range(1, 210, 3):
+        results = classifier.classify(["贷" * length] * (1 + length % 11))
+        assert {result.logits[1] for result in results} == {min(length + 2, 200)}
+    assert set(predictor.shapes) == warm
+
+
+def test_on_a_gpu_a_batch_is_as_large_as_the_profile_says() -> None:
+    predictor = SumPredictor(backend="onnxruntime:cuda")
+    TextClassifier(predictor, TOKENIZER, MULTI, batch=4).classify(["贷"] * 9)
+    assert predictor.shapes == [(4, 32), (4, 32), (1, 32)]
+
+
+def test_texts_of_callers_at_the_same_time_run_together_and_each_gets_his_own() -> None:
+    class SlowPredictor(SumPredictor):
+        def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+            time.sleep(0.01)
+            return super().run(feeds)
+
+    predictor, sizes = SlowPredictor(), []
+    classifier = TextClassifier(predictor, TOKENIZER, MULTI, observe=sizes.append)
+    texts = [character * (1 + repeat) for character in CHARACTERS for repeat in range(4)]
+    with ThreadPoolExecutor(len(texts)) as threads:
+        answers = list(threads.map(lambda text: classifier.classify([text])[0], texts))
+    for text, answer in zip(texts, answers, strict=True):
+        assert answer.text == text
+        assert answer.logits[0] == sum(TOKENIZER.ids(text, 32))
+    assert sum(sizes) == len(texts)
+    assert max(sizes) == 8
+
+
+def test_a_wrong_text_is_refused_before_it_can_touch_the_others() -> None:
+    predictor = SumPredictor()
+    with pytest.raises(TextError):
+        TextClassifier(predictor, TOKENIZER, MULTI).classify(["贷", "贷" * 20_001])
+    assert predictor.shapes == []
+
+
+def test_a_spent_budget_ends_a_long_request_between_two_runs() -> None:
+    predictor = SumPredictor()
+    budget = Budget(client_gone=lambda: len(predictor.shapes) >= 2)
+    with pytest.raises(ClientGoneError):
+        TextClassifier(predictor, TOKENIZER, MULTI).classify(["贷"] * 80, budget=budget)
+    assert len(predictor.shapes) == 2
 
 
 def test_no_texts_give_no_answers() -> None:
