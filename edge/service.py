@@ -41,10 +41,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Device:
-    """A device that is ready: the services for HTTP, and the scorer for calls in the same process."""
+    """A device that is ready: the services for HTTP, the scorer for calls in the same process, its profile."""
 
     services: Services
     scorer: Scorer
+    profile: Profile
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,13 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         identity=identity,
     )
 
+    described = identity.bundle.model_dump(mode="json") | {"signed_by": bundle.key_id}  # not the bundle with its bytes
+
     def status() -> dict[str, Any]:
         return {
             "device_id": identity.device_id,
             "profile": profile.name,
-            "bundle": identity.bundle.model_dump(mode="json") | {"signed_by": bundle.key_id},
+            "bundle": described,
             "models": [model.model_dump(mode="json") for model in models],
             "passed_over": loader.passed_over,
             "journal": {"backlog": 0},
@@ -137,7 +140,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         score=score,
         status=status,
     )
-    return Device(services, scorer)
+    return Device(services, scorer, profile)
 
 
 def name_uploads(application: bytes, uploads: Sequence[UploadedFile]) -> dict[str, bytes]:

@@ -33,9 +33,7 @@ _INTERVAL_S = 1.0
 # malloc.h of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _ARENAS = 2
-_MMAP_FROM_BYTES = (
-    1024 * 1024
-)  # a picture of 600 x 600; smaller blocks are reused too often to ask the system each time
+_MMAP_FROM_BYTES = 1024 * 1024  # a picture of 600 x 600; smaller blocks are reused often
 _TRIM_FROM_BYTES = 16 * 1024 * 1024
 
 

@@ -1,0 +1,83 @@
+"""Sockets that listen, made by the supervisor and shared with its workers, and what it says there while none serves."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import socket
+from pathlib import Path
+
+from devices.errors import ServeError
+
+_BACKLOG = 1024
+
+
+def open_listeners(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on ``port`` of every address that ``host`` stands for; port 0 takes a free one.
+
+    Raises:
+        ServeError: The port is taken, or the address is not this machine's or may not be used.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ServeError(f"The server cannot listen on {host}: {error.strerror}.") from error
+    listeners: list[socket.socket] = []
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        listener = socket.socket(family, kind, protocol)
+        try:
+            # a port whose last connections are still being wound up may be taken again at once
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address[0], port, *address[2:]))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            for each in (*listeners, listener):
+                each.close()
+            raise _listen_error(host, port, error) from error
+        port = listener.getsockname()[1]  # the next address gets the same
+        listener.setblocking(False)
+        listeners.append(listener)
+    return listeners
+
+
+def open_private_listener(path: Path) -> socket.socket:
+    """A Unix socket that listens at ``path``, for a process of the same user."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _listen_error(host: str, port: int, error: OSError) -> ServeError:
+    if error.errno == errno.EADDRINUSE:
+        return ServeError(
+            f"Port {port} on {host} is already in use by another program.",
+            remedy="Stop that program, or choose another port with --port.",
+        )
+    return ServeError(f"The server cannot listen on {host}:{port}: {error.strerror}.")
+
+
+def answer_busy(listener: socket.socket) -> None:
+    """Tell one caller, with a problem document, that nobody serves for now."""
+    error = ServeError(
+        "The serving process ended again and again.",
+        state="A new one is started after a pause.",
+        remedy="Send it again in half a minute; the server's log says why it ended.",
+    )
+    document = {"type": f"urn:edgekit:error:{error.code}", "title": str(error.__doc__), "status": 503}
+    body = json.dumps({**document, "detail": error.problem, **error.as_dict(), "error": error.problem}).encode()
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 30\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with contextlib.suppress(OSError):
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(0.1)
+            connection.sendall(head.encode() + body)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(65536)  # closing with the request unread would make its sender's system drop the answer
