@@ -239,5 +239,8 @@ def check_feeds(
             want = "x".join("?" if side is None else str(side) for side in spec.shape)
             have = "x".join(map(str, array.shape))
             raise RequestError(f"Input {spec.name!r} of {name} has shape {have}; expected {want}.")
+        if not array.size:  # one of OpenVINO's requests that was given a batch of none fails ever after
+            have = "x".join(map(str, array.shape))
+            raise RequestError(f"Input {spec.name!r} of {name} is empty: its shape is {have}.")
         checked[spec.name] = array
     return checked
