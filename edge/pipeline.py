@@ -4,8 +4,9 @@
                -> purpose -> text labels -----+-> findings -> score, reasons -> receipt
                -> transactions -> behaviour --+
 
-A document that cannot be decoded refuses the whole application before anything is read, so a receipt never rests on a
-part of what was handed in.
+A document that cannot be decoded refuses the whole application before anything is scored, so a receipt never rests on
+a part of what was handed in. Every document's header is looked at before the first page is read; pages are decoded one
+after another and dropped once read, so that twenty large scans need no more memory than one.
 """
 
 from __future__ import annotations
@@ -73,11 +74,10 @@ class Identity:
 
 @dataclass(frozen=True, eq=False)
 class ScoredPage:
-    """A page as it was seen: the picture, all its lines, and the fields that stand on it."""
+    """A page as it was read: all its lines, and the fields that stand on it."""
 
     file: str
     index: int
-    image: NDArray[np.uint8]
     lines: tuple[Line, ...]
     fields: Mapping[str, receipts.Box]
 
@@ -118,11 +118,10 @@ class Scorer:
         application, timings = submission.application, _Timings()
         moment = self._clock()
         with timings.stage("load"):
-            loaded = [_load(document, submission.files[document.file]) for document in application.documents]
-        with timings.stage("ocr"):
-            lines = [[self._lines(page) for page in pages] for pages in loaded]
+            opened = [_opened(document, submission.files[document.file]) for document in application.documents]
+        reads = [[self._read(page, timings) for page in timings.each("load", pages)] for pages in opened]
         with timings.stage("fields"):
-            papers = self._papers(submission, loaded, lines, moment)
+            papers = self._papers(submission, reads, moment)
         with timings.stage("text"):
             labels = self._text.classify([application.loan.purpose])[0].labels
         with timings.stage("behaviour"):
@@ -151,25 +150,20 @@ class Scorer:
     def _papers(
         self,
         submission: Submission,
-        loaded: Sequence[tuple[Page, ...]],
-        lines: Sequence[Sequence[tuple[Line, ...]]],
+        reads: Sequence[Sequence[ReadPage]],
         moment: datetime,
     ) -> list[_Paper]:
         application = submission.application
         extractions = [
-            extract(
-                document.kind,
-                [ReadPage(read, page.width, page.height) for page, read in zip(pages, reads, strict=True)],
-            )
-            for document, pages, reads in zip(application.documents, loaded, lines, strict=True)
+            extract(document.kind, pages) for document, pages in zip(application.documents, reads, strict=True)
         ]
         problems = cross_check(application, extractions, self._policy.documents, moment.date())
-        return [
-            _Paper(*parts) for parts in zip(application.documents, loaded, lines, extractions, problems, strict=True)
-        ]
+        return [_Paper(*parts) for parts in zip(application.documents, reads, extractions, problems, strict=True)]
 
-    def _lines(self, page: Page) -> tuple[Line, ...]:
-        return self._ocr.read(page.image) if page.lines is None else page.lines
+    def _read(self, page: Page, timings: _Timings) -> ReadPage:
+        with timings.stage("ocr"):
+            lines = self._ocr.read(page.image) if page.lines is None else page.lines
+        return ReadPage(lines, page.width, page.height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +171,7 @@ class _Paper:
     """One document with all that was made of it."""
 
     document: Document
-    pages: tuple[Page, ...]
-    lines: Sequence[tuple[Line, ...]]
+    pages: Sequence[ReadPage]
     extraction: Extraction
     problems: tuple[Problem, ...]
 
@@ -198,9 +191,9 @@ class _Paper:
         )
 
     def scored_pages(self) -> Iterator[ScoredPage]:
-        for index, (page, lines) in enumerate(zip(self.pages, self.lines, strict=True)):
+        for index, page in enumerate(self.pages):
             fields = {name: field.box for name, field in self.extraction.fields.items() if field.page == index}
-            yield ScoredPage(self.document.file, index, page.image, lines, fields)
+            yield ScoredPage(self.document.file, index, page.lines, fields)
 
 
 def _findings(
@@ -224,13 +217,22 @@ class _Timings:
 
     def __init__(self) -> None:
         self._begin = time.perf_counter()
-        self._stages: dict[str, float] = {}
+        self._stages = {"load": 0.0, "ocr": 0.0}  # an application without documents has them too
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         begin = time.perf_counter()
         yield
-        self._stages[name] = _milliseconds(begin)
+        self._stages[name] = round(self._stages.get(name, 0.0) + _milliseconds(begin), 1)
+
+    def each(self, name: str, items: Iterator[Page]) -> Iterator[Page]:
+        """The same items, with the time that each took to come counted for the stage."""
+        while True:
+            with self.stage(name):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
 
     def finished(self) -> dict[str, float]:
         return self._stages | {"total": _milliseconds(self._begin)}
@@ -240,9 +242,23 @@ def _milliseconds(begin: float) -> float:
     return round((time.perf_counter() - begin) * 1000, 1)
 
 
-def _load(document: Document, data: bytes) -> tuple[Page, ...]:
+def _opened(document: Document, data: bytes) -> Iterator[Page]:
+    """The pages of a document whose header was found good; decoded one after another."""
+    with _naming(document):
+        pages = load_pages(data)
+
+    def decoded() -> Iterator[Page]:
+        with _naming(document):
+            yield from pages
+
+    return decoded()
+
+
+@contextmanager
+def _naming(document: Document) -> Iterator[None]:
+    """Let an error say which document it is about."""
     try:
-        return load_pages(data)
+        yield
     except InputError as error:
         problem = f"The {document.kind} {document.file!r} cannot be used: {error.problem}"
         raise type(error)(problem, state=error.state, remedy=error.remedy) from error

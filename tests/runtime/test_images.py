@@ -160,7 +160,7 @@ def test_of_an_animation_the_first_frame_is_taken():
     frames = [Image.new("RGB", (10, 10), colour) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert tuple(load_image(data)[5, 5]) == RED
-    assert len(load_pages(data)) == 1
+    assert len(list(load_pages(data))) == 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1)])

@@ -161,7 +161,7 @@ def test_a_text_on_two_lines_is_one_cell_and_a_footer_is_none(page: Build) -> No
 
 
 def test_the_sample_statement_is_read_from_its_text_layer() -> None:
-    pages = load_pages((SAMPLE / "statement.pdf").read_bytes())
+    pages = list(load_pages((SAMPLE / "statement.pdf").read_bytes()))
     assert all(page.lines is not None for page in pages)
     extraction = extract("bank_statement", [ReadPage(page.lines or (), page.width, page.height) for page in pages])
     documents = json.loads((SAMPLE / "truth.json").read_text(encoding="utf-8"))["documents"]

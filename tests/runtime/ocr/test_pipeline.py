@@ -201,7 +201,7 @@ def test_pp_ocrv6_reads_through_the_same_code(ppocr_v6, backend):
 
 
 def test_a_rendered_page_reads_as_its_own_text_layer(v4):
-    page = load_pages((EXAMPLES / "application" / "statement.pdf").read_bytes())[0]
+    page = next(load_pages((EXAMPLES / "application" / "statement.pdf").read_bytes()))
     assert page.lines is not None
     assert [line.text for line in v4["openvino"].read(page.image)] == [line.text for line in page.lines]
 
