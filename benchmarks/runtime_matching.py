@@ -1,15 +1,15 @@
 """Line-matched character error rate: what was read of each line that is known to be on the picture.
 
 Engines cut a picture into lines differently: what one reads as two boxes is one to the other. So every true line is
-compared with all boxes that lie on it, put together in reading order; and where such a box also lies on another true
-line, with the best part of the text, since the rest belongs to that one. A true line that no box lies on counts as
-wholly lost. Boxes on nothing that is known count neither way, since not everything on these pictures is labelled.
+compared with all boxes that lie on it, put together in reading order; and where these also lie on another true line,
+or reach far beyond this one, with the best part of their text, since the rest belongs elsewhere. A true line that no
+box lies on counts as wholly lost. Boxes on nothing that is known count neither way: not everything is labelled.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +21,7 @@ from compress.tally import Tally
 
 Corners = NDArray[np.float32]  # (N, 2) pixels
 _ON = 0.5  # of the smaller one's area: then two boxes lie on each other
+_BEYOND = 1.25  # of a true line's length: boxes that together are longer hold more than it
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +43,11 @@ def line_edits(truth: Sequence[PlacedText], read: Sequence[PlacedText]) -> list[
     edits = []
     for index, line in enumerate(truth):
         boxes = np.flatnonzero(on[index])
-        text = "".join(comparable(read[box].text) for box in _in_reading_order(line, boxes, read))
-        also_elsewhere = bool((on[:, boxes].sum(axis=0) > 1).any())
-        edits.append((infix_distance if also_elsewhere else edit_distance)(comparable(line.text), text))
+        axis = _reading_axis(line)
+        found = sorted((read[box] for box in boxes), key=lambda box: float(box.corners[:, axis].mean()))
+        elsewhere = bool((on[:, boxes].sum(axis=0) > 1).any()) or _length(found, axis) > _BEYOND * _length([line], axis)
+        text = "".join(comparable(box.text) for box in found)
+        edits.append((infix_distance if elsewhere else edit_distance)(comparable(line.text), text))
     return edits
 
 
@@ -59,15 +62,22 @@ def infix_distance(wanted: str, text: str) -> int:
     return min(previous)  # and end anywhere
 
 
-def error_tally(pages: Sequence[tuple[Sequence[PlacedText], Sequence[PlacedText]]]) -> Tally:
+def error_tally(
+    pages: Sequence[tuple[Sequence[PlacedText], Sequence[PlacedText]]],
+    counted: Callable[[str], bool] = lambda text: True,
+) -> Tally:
     """Edits by true characters, an item a page, so that pages can be drawn for an interval.
 
     Args:
         pages: Of each page the true lines and the lines read.
+        counted: Which true lines count, by their text; the others still say where lines are.
     """
-    above = [float(sum(line_edits(truth, read))) for truth, read in pages]
-    below = [float(sum(len(comparable(line.text)) for line in truth)) for truth, _ in pages]
-    return Tally(np.array(above)[:, None], np.array(below)[:, None])
+    above, below = [], []
+    for truth, read in pages:
+        edits = zip(truth, line_edits(truth, read), strict=True)
+        above.append(sum(each for line, each in edits if counted(line.text)))
+        below.append(sum(len(comparable(line.text)) for line in truth if counted(line.text)))
+    return Tally(np.array(above, np.float64)[:, None], np.array(below, np.float64)[:, None])
 
 
 def _overlap(first: PlacedText, second: PlacedText) -> float:
@@ -76,8 +86,12 @@ def _overlap(first: PlacedText, second: PlacedText) -> float:
     return float(cv2.intersectConvexConvex(a, b)[0] / smaller) if smaller > 0 else 0.0
 
 
-def _in_reading_order(line: PlacedText, boxes: NDArray[np.intp], read: Sequence[PlacedText]) -> list[int]:
-    """Boxes from left to right, or from top to bottom where the line is vertical."""
+def _reading_axis(line: PlacedText) -> int:
+    """0 for a line from left to right, 1 for one from top to bottom."""
     across, down = np.ptp(line.corners, axis=0)
-    axis = 1 if down > across else 0
-    return sorted((int(box) for box in boxes), key=lambda box: float(read[box].corners[:, axis].mean()))
+    return 1 if down > across else 0
+
+
+def _length(boxes: Sequence[PlacedText], axis: int) -> float:
+    """From the first edge of all to the last."""
+    return float(np.ptp(np.concatenate([box.corners[:, axis] for box in boxes]))) if boxes else 0.0

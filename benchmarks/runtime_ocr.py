@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from benchmarks.harness import ROOT, Figure, Goal, Report, Row, Times, ratio
 from benchmarks.peers import Environment, peers_python
 from benchmarks.runtime_matching import PlacedText, comparable, error_tally
 from benchmarks.runtime_models import ocr_artifact
-from benchmarks.runtime_pictures import Picture, pictures, upstream_lines
+from benchmarks.runtime_pictures import Picture, checked_texts, pictures, upstream_lines
 from compress.gate import drop_interval
 from compress.tally import Tally
 from devices.errors import DownloadError, EdgeKitError
@@ -170,8 +171,6 @@ def _take_turns(
     engines: Mapping[str, Engine], files: Sequence[Path], progress: Callable[[float], None]
 ) -> dict[str, Times]:
     """Milliseconds by engine, (rounds, pictures)."""
-    import time
-
     parts = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
     taken: dict[str, list[list[float]]] = {name: [] for name in engines}
     for number in range(ROUNDS):
@@ -223,14 +222,15 @@ def _speed_rows(
 
 
 def _text_rows(report: Report, contest: Contest, found: Sequence[Picture], lines: Mapping[str, Lines]) -> None:
-    labelled = [index for index, picture in enumerate(found) if picture.labelled]
-    for kind, of_page in (("checked", "checked"), ("labelled", "labelled")):
+    labelled = [index for index, picture in enumerate(found) if picture.lines]
+    checked = checked_texts()
+    for kind, counted in (("checked", checked.__contains__), ("labelled", lambda text: True)):
         tallies = {
-            name: error_tally([(getattr(found[index], of_page), each[index]) for index in labelled])
+            name: error_tally([(found[index].lines, each[index]) for index in labelled], counted)
             for name, each in lines.items()
         }
         values = ", ".join(f"{name} {100 * each.value:.2f} %" for name, each in tallies.items())
-        count = sum(len(getattr(found[index], of_page)) for index in labelled)
+        count = sum(counted(line.text) for index in labelled for line in found[index].lines)
         note = f"CER over {count} lines of {len(labelled)} pictures: {values}; in brackets the 95 % interval."
         if kind == "checked":
             note += f" {_without_truth(found, lines)}"
@@ -249,7 +249,7 @@ def _above(peer: Tally, kit: Tally) -> Figure:
 
 def _without_truth(found: Sequence[Picture], lines: Mapping[str, Lines]) -> str:
     """What can be said of the pictures that nobody labelled."""
-    others = [index for index, picture in enumerate(found) if not picture.labelled]
+    others = [index for index, picture in enumerate(found) if not picture.lines]
     apart = error_tally([(lines["peer in FP32"][index], lines["kit"][index]) for index in others])
     wanted = {
         index: comparable(text)

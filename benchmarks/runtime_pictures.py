@@ -27,30 +27,32 @@ _UNREADABLE = "text"  # what the labels say where the person who wrote them coul
 
 @dataclass(frozen=True)
 class Picture:
-    """A file, all its labelled lines, and of these the ones whose text was checked."""
+    """A file and its labelled lines."""
 
     file: Path
-    labelled: Sequence[PlacedText] = ()
-    checked: Sequence[PlacedText] = ()
+    lines: Sequence[PlacedText] = ()
 
 
 def pictures(shared: Path = SHARED) -> list[Picture]:
     """All 59, or none where the public data is not there."""
     if not (shared / _WEB).is_dir() or not all((shared / name).is_file() for name in _EIGHT):
         return []
-    rows = (shared / _WEB / "rec_gt.txt").read_text(encoding="utf-8").splitlines()
-    checked = {row.partition("\t")[2] for row in rows}
     found = [Picture(shared / name) for name in _EIGHT]
     for row in (shared / _WEB / "gt_lines.jsonl").read_text(encoding="utf-8").splitlines():
         page = json.loads(row)
-        labelled = [
+        lines = [
             PlacedText(np.array(line["points"], np.float32), line["transcription"])
             for line in page["lines"]
             if np.isfinite(line["points"]).all() and line["transcription"] not in ("", _UNREADABLE)
         ]
-        sure = [line for line in labelled if line.text in checked]
-        found.append(Picture(shared / _WEB / page["image"], labelled, sure))
+        found.append(Picture(shared / _WEB / page["image"], lines))
     return found
+
+
+def checked_texts(shared: Path = SHARED) -> frozenset[str]:
+    """What stands on lines that a person compared with the picture."""
+    rows = (shared / _WEB / "rec_gt.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(row.partition("\t")[2] for row in rows)
 
 
 def upstream_lines(shared: Path = SHARED) -> dict[str, str]:
