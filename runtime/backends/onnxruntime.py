@@ -110,7 +110,8 @@ def _gpu_session(files: ModelFiles, options: RunOptions, backend: Backend) -> on
     engines = None
     if options.cache_dir is not None and backend != "onnxruntime:cuda":
         versions = gpu_versions(f"onnxruntime {onnxruntime.__version__}{plugin or ''}")
-        engines = engine_dir(options.cache_dir, files, engine_key(backend, files, options, versions))
+        if versions["gpu"] != "none":  # an engine for a GPU that nobody can name would be taken for another's
+            engines = engine_dir(options.cache_dir, files, engine_key(backend, files, options, versions))
     providers = provider_options(backend, files, options, engines)
     try:
         if plugin is None:
@@ -122,8 +123,11 @@ def _gpu_session(files: ModelFiles, options: RunOptions, backend: Backend) -> on
                 raise BackendMismatchError(f"Backend {backend} was asked for, but TensorRT for RTX finds no GPU here.")
             settings.add_provider_for_devices(devices[:1], providers[0][1])
             session = onnxruntime.InferenceSession(files.graph, settings)
-    except (*_ERRORS, RuntimeError, ValueError) as error:
+    except _ERRORS as error:
         raise BackendError(f"ONNX Runtime could not load {files.name} on {backend}: {error}") from error
+    except (RuntimeError, ValueError) as error:  # a provider that cannot start, its libraries missing for example
+        reason = " ".join(str(error).split())
+        raise BackendMismatchError(f"Backend {backend} was asked for, but it does not start: {reason}") from error
     if (got := session.get_providers())[0] != wanted:
         raise BackendMismatchError(
             f"Backend {backend} was asked for, but ONNX Runtime would run {files.name} on {got[0]}."

@@ -1,0 +1,66 @@
+"""Which shapes a model of an artifact will be fed: TensorRT builds its engines for these, and for no others.
+
+The ranges follow from how texts are padded, pages and lines scaled and batches cut, and from the profile's limits. A
+shape outside of them is rare (a page three times as long as wide) and runs on another backend, since an engine
+would be built anew for it, for minutes, while a customer waits (PaddleOCR#7556).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.artifact import Artifact
+from runtime.predictor import ShapeRange
+
+_TEXT_LEAST, _TEXT_STEP = 8, 8  # tokens
+_DET_STEP, _DET_LONGEST = 32, 1.5  # pixels; sides of det_limit_side, by area, so this holds pages up to 9 : 4
+_LINES = 8  # of one batch for cls and rec
+_REC_LEAST, _REC_USUAL, _REC_WIDEST = 32, 320, 1600  # pixels
+
+
+def shape_ranges(
+    artifact: Artifact, name: str, feeds: Mapping[str, NDArray[np.generic]], *, text_batch: int
+) -> dict[str, ShapeRange]:
+    """The range of each input of the model ``name``.
+
+    Args:
+        artifact: Where it comes from; its kind and settings say how inputs are made.
+        name: One of the artifact's models.
+        feeds: Its golden inputs, for their names and ranks.
+        text_batch: Texts in one run, from the profile.
+
+    Returns:
+        Ranges by input. Of a model that is nothing the kit feeds by itself, the golden shapes alone.
+    """
+    if artifact.text is not None:
+        longest = math.ceil(artifact.text.max_length / _TEXT_STEP) * _TEXT_STEP
+        texts = ShapeRange((1, _TEXT_LEAST), (1, min(128, longest)), (text_batch, longest))
+        return dict.fromkeys(feeds, texts)
+    if artifact.behaviour is not None:
+        least, most = artifact.behaviour.min_transactions, artifact.behaviour.max_transactions
+        return {
+            key: ShapeRange((1, least, *rest), (1, most, *rest), (1, most, *rest))
+            for key, rest in ((key, feed.shape[2:]) for key, feed in feeds.items())
+        }
+    if artifact.ocr is not None:
+        side = math.ceil(artifact.ocr.det_limit_side / _DET_STEP) * _DET_STEP
+        longest = math.ceil(side * _DET_LONGEST / _DET_STEP) * _DET_STEP
+        height = artifact.ocr.rec_height
+        lines = {
+            "ocr-det": ShapeRange((1, 3, _DET_STEP, _DET_STEP), (1, 3, side, side), (1, 3, longest, longest)),
+            "ocr-rec": ShapeRange(
+                (1, 3, height, _REC_LEAST), (_LINES, 3, height, _REC_USUAL), (_LINES, 3, height, _REC_WIDEST)
+            ),
+        }
+        if name in lines:
+            return dict.fromkeys(feeds, lines[name])
+        # cls sees one size of line
+        return {
+            key: ShapeRange((1, *feed.shape[1:]), (_LINES, *feed.shape[1:]), (_LINES, *feed.shape[1:]))
+            for key, feed in feeds.items()
+        }
+    return {key: ShapeRange(feed.shape, feed.shape, feed.shape) for key, feed in feeds.items()}
