@@ -38,3 +38,14 @@ def test_a_gone_client_ends_a_budget_long_before_its_deadline() -> None:
 def test_what_ends_a_budget_is_the_servers_affair_not_an_input_error() -> None:
     assert issubclass(DeadlineError, ServeError)
     assert issubclass(ClientGoneError, ServeError)
+
+
+def test_a_stage_is_timed_and_not_begun_once_the_time_is_up() -> None:
+    seen: dict[str, float] = {}
+    budget = Budget.lasting(0.02, observe=lambda stage, seconds: seen.update({stage: seconds}))
+    with budget.stage("det"):
+        time.sleep(0.03)
+    assert seen["det"] >= 0.03
+    with pytest.raises(DeadlineError), budget.stage("rec"):
+        seen["rec"] = 0
+    assert list(seen) == ["det"]
