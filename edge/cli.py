@@ -6,6 +6,7 @@ is. Progress and logs go to stderr. An error ends with the exit status of its cl
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -15,29 +16,31 @@ import warnings
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 
 from devices.errors import EdgeKitError, UsageError
-from edge.commands.bundle import bundle
-from edge.commands.compress import compress
-from edge.commands.device import device
-from edge.commands.predict import predict
 from edge.commands.result import Result
-from edge.commands.score import score
-from edge.commands.serve import serve
-from edge.commands.token import token
 
 _INTERRUPTED = 128 + signal.SIGINT
+_COMMANDS = ("bundle", "compress", "device", "predict", "score", "serve", "token")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """Commands by the name of their module: each is imported when it is called, so none waits for another's needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"edge.commands.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="branch-edgekit", prog_name="edgekit")
 def cli() -> None:
     """Compress a bank's models, bundle and sign them, and score loan applications offline in a branch."""
-
-
-for command in (compress, predict, bundle, device, serve, score, token):
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +82,8 @@ def _fail(error: EdgeKitError, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"error": error.as_dict()}, ensure_ascii=False))
     else:
+        from rich.console import Console  # most commands fail rarely, and the server never prints with it
+
         console = Console(stderr=True)
         console.print(f"[bold red]Error {error.code}[/]")
         for sentence in (error.problem, error.state, error.remedy):
@@ -90,6 +95,8 @@ def _print(result: Result, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result.document, ensure_ascii=False))
     else:
+        from rich.console import Console
+
         Console(highlight=False).print(result.rendering)
 
 

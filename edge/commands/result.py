@@ -5,18 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import RenderableType
 
-from runtime.predictor import BACKENDS
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
+
+
+class _BackendName(click.ParamType[str]):
+    """A backend's name. Which there are is looked up when one is given: that takes numpy and pydantic."""
+
+    name = "backend"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self._choice().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return self._choice().get_metavar(param, ctx)
+
+    def _choice(self) -> click.Choice[str]:
+        from runtime.predictor import BACKENDS
+
+        return click.Choice(BACKENDS)
 
 
 @dataclass(frozen=True)
@@ -37,4 +54,4 @@ def json_option(command: Command) -> Command:
 
 def backend_option(command: Command) -> Command:
     """Add ``--backend``."""
-    return click.option("--backend", type=click.Choice(BACKENDS), help="Run on this backend.")(command)
+    return click.option("--backend", type=_BackendName(), help="Run on this backend.")(command)
