@@ -12,7 +12,7 @@ after another and dropped once read, so that twenty large scans need no more mem
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +68,7 @@ class Identity:
     device_id: str
     profile: str
     bundle: receipts.Bundle
-    models: Sequence[receipts.Model]
+    models: Iterable[receipts.Model]
     offline: receipts.Offline
 
 

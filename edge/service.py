@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from devices.errors import BundleError, PolicyError, RequestError
+from devices.probe import full_int8, probe
 from devices.profile import Backend, Profile, parse_profile
 from devices.state import ensure_state_dir
 from edge.application import from_parts
@@ -29,10 +30,11 @@ from edge.receipt import Offline
 from runtime.app import Services, UploadedFile
 from runtime.artifact import ARTIFACT_NAME, Artifact, ModelEntry, parse_artifact
 from runtime.behaviour import BehaviourModel
-from runtime.choice import choose_backend
+from runtime.choice import choose_backend, read_golden
 from runtime.ocr.models import parse_characters
 from runtime.ocr.pipeline import OcrPipeline, assemble
 from runtime.predictor import Predictor, RunOptions, model_from_bytes
+from runtime.shapes import shape_ranges
 from runtime.text import TextClassifier
 from runtime.tokenizer import ErnieTokenizer
 
@@ -77,7 +79,8 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     """
     profile = parse_profile(_file(bundle, PROFILE_NAME), PROFILE_NAME)
     parts = [_part(bundle, folder) for folder in bundle.manifest.artifacts]
-    loader = _Loader(profile, (backend,) if backend else profile.serve.backends)
+    order = (backend,) if backend else profile.serve.backends
+    loader = _Loader(profile, order, models=sum(len(part.artifact.models) for part in parts))
     for part in parts:
         for entry in part.artifact.models:
             loader.load(part, entry)
@@ -94,10 +97,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
             remedy="Add the label under [text.labels] and build the bundle again.",
         )
 
-    models = [
-        ModelReference(name=name, sha256=each.sha256, backend=each.backend, precision=each.precision)
-        for name, each in sorted(loader.predictors.items())
-    ]
+    models = _Models(loader.predictors)
     started = datetime.now(UTC)
     identity = Identity(
         device_id=platform.node() or "unknown",
@@ -122,7 +122,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
             "profile": profile.name,
             "bundle": described,
             "models": [model.model_dump(mode="json") for model in models],
-            "passed_over": loader.passed_over,
+            "passed_over": loader.passed_over(),
             "journal": {"backlog": 0},
             "offline": identity.offline.model_dump(mode="json"),
             "started": started.isoformat(),
@@ -159,18 +159,36 @@ def name_uploads(application: bytes, uploads: Sequence[UploadedFile]) -> dict[st
     return files
 
 
+class _Models:
+    """The models as they serve at this moment: one whose engine is being built changes its backend."""
+
+    def __init__(self, predictors: Mapping[str, Predictor]) -> None:
+        self._predictors = [predictors[name] for name in sorted(predictors)]
+
+    def __iter__(self) -> Iterator[ModelReference]:
+        for each in self._predictors:
+            yield ModelReference(name=each.name, sha256=each.sha256, backend=each.backend, precision=each.precision)
+
+
 class _Loader:
     """Loads models one after another; remembers predictors and what was passed over."""
 
-    def __init__(self, profile: Profile, order: Sequence[Backend]) -> None:
+    def __init__(self, profile: Profile, order: Sequence[Backend], models: int) -> None:
+        serve = profile.serve
         self._order = order
+        self._text_batch = serve.text_batch
+        self._full_int8 = full_int8(probe())
         self._options = RunOptions(
-            threads=profile.serve.threads,
-            parallel=profile.serve.parallel,
+            threads=serve.threads,
+            parallel=serve.parallel,
             cache_dir=ensure_state_dir("cache", "compiled"),
+            bf16=serve.bf16,
+            fp16=serve.fp16,
+            gpu_memory_limit_mb=serve.gpu_memory_limit_mb,
+            gpu_models=models,
         )
         self.predictors: dict[str, Predictor] = {}
-        self.passed_over: dict[str, list[str]] = {}
+        self._passed_over: dict[str, list[str]] = {}
 
     def load(self, part: _Part, entry: ModelEntry) -> None:
         if entry.name in self.predictors:
@@ -178,14 +196,24 @@ class _Loader:
         files = model_from_bytes(
             part.within(entry.directory), entry.name, origin=f"{part.folder} of the bundle", precision=entry.precision
         )
-        golden = part.files.get(entry.golden) if entry.golden else None
-        if entry.golden and golden is None:
-            raise BundleError(f"{part.folder} of the bundle lacks {entry.golden}, the golden outputs of {entry.name}.")
-        choice = choose_backend(files, entry, golden, self._order, self._options)
+        golden, options = None, self._options
+        if entry.golden:
+            if entry.golden not in part.files:
+                raise BundleError(
+                    f"{part.folder} of the bundle lacks {entry.golden}, the golden outputs of {entry.name}."
+                )
+            golden = read_golden(part.files[entry.golden])
+            shapes = shape_ranges(part.artifact, entry.name, golden.inputs, text_batch=self._text_batch)
+            options = replace(options, shapes=shapes)
+        choice = choose_backend(files, entry, golden, self._order, options, full_int8=self._full_int8)
         self.predictors[entry.name] = choice.predictor
+        self._passed_over[entry.name] = choice.passed_over
         for reason in choice.passed_over:
             log.warning("%s: %s", entry.name, reason)
-            self.passed_over.setdefault(entry.name, []).append(reason)
+
+    def passed_over(self) -> dict[str, list[str]]:
+        """Why backends before the one that serves do not, by model; an engine that is done leaves the list."""
+        return {name: list(reasons) for name, reasons in self._passed_over.items() if reasons}
 
 
 def _part(bundle: VerifiedBundle, folder: str) -> _Part:

@@ -36,6 +36,8 @@ class ModelEntry(_Schema):
         backend: The backend that it was measured on and is meant for.
         golden: ``.npz`` beside artifact.json: inputs ``in:NAME``, expected outputs ``out:NAME``; None without one.
         tolerance: Largest absolute difference from a golden output that still counts as the same.
+        reduce_range: Whether INT8 weights keep to 7 bits, which a CPU without VNNI needs. Artifacts from before
+            this was written do not say, and are taken to use all 8.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -44,6 +46,7 @@ class ModelEntry(_Schema):
     backend: Backend = "openvino"
     golden: str | None = None
     tolerance: float = Field(default=1e-3, gt=0)
+    reduce_range: bool = False
 
 
 class TextSettings(_Schema):

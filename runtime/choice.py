@@ -1,69 +1,164 @@
 """Which backend serves a model on this device: the first of the profile's order that proves itself here.
 
 A backend proves itself by the golden inputs that came with the model: its outputs must stay within the model's
-tolerance and keep every decision (the largest value of each row stays the largest). One that is missing, refuses
-the model or drifts is passed over, and every pass-over is kept as a sentence for status and log.
+tolerance and keep every decision (the largest value of each row stays the largest). One that is missing, does not
+get its device, refuses the model or drifts is passed over, and every pass-over is kept as a sentence for status and
+log. A backend that first builds an engine does so behind one that serves already, and proves itself before it takes
+over.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.errors import BackendError, ModelError, ParityError
+from devices.profile import on_cpu
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, ModelEntry
-from runtime.predictor import Backend, ModelFiles, Predictor, RunOptions, backend_reads, load_predictor
+from runtime.predictor import Backend, ModelFiles, Predictor, RunOptions, ShapeRange, backend_reads, load_predictor
+from runtime.switching import SwitchingPredictor
+
+log = logging.getLogger(__name__)
+
+# these build an engine when they load, for minutes the first time
+_ENGINES: tuple[Backend, ...] = ("onnxruntime:tensorrt", "onnxruntime:tensorrt-rtx", "paddle:tensorrt")
+# these can be told to compute in FP16; to the others the profile's fp16 means nothing
+_HALVES: tuple[Backend, ...] = ("onnxruntime:tensorrt", "paddle:gpu", "paddle:tensorrt", "openvino:gpu")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A predictor that serves, and why backends before it in the order do not."""
+    """A predictor that serves, and why backends before it in the order do not.
+
+    Attributes:
+        predictor: It may be a ``SwitchingPredictor``.
+        passed_over: Sentences. While an engine is being built one says so; when it is done, that one goes.
+    """
 
     predictor: Predictor
-    passed_over: tuple[str, ...]
+    passed_over: list[str]
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    files: ModelFiles
+    backend: Backend
+    options: RunOptions
+
+    def proven(self, golden: Golden | None, tolerance: float) -> Predictor:
+        predictor = load_predictor(self.files, self.backend, self.options)
+        if golden is not None:
+            check_parity(predictor, golden, tolerance=tolerance)
+        return predictor
 
 
 def choose_backend(
     files: ModelFiles,
     entry: ModelEntry,
-    golden: bytes | None,
+    golden: Golden | None,
     order: Sequence[Backend],
     options: RunOptions,
+    *,
+    full_int8: bool,
 ) -> Choice:
     """Load ``files`` on the first backend of ``order`` that passes the golden inputs.
 
     Args:
         files: The model.
         entry: Its entry in the artifact: precision and tolerance.
-        golden: Contents of its golden ``.npz``; None skips the check, since there is nothing to check with.
+        golden: Its golden inputs and outputs; None skips the check, since there is nothing to check with.
         order: Backends, the preferred one first.
-        options: Threads and cache.
+        options: Threads, cache, limits, and the shapes for engines.
+        full_int8: Whether this CPU computes INT8 of full range exactly (``devices.probe.full_int8``).
 
     Raises:
         BackendError: None serves; the message says what each one lacked.
     """
-    cases = read_golden(golden) if golden is not None else None
+    if golden is not None and not options.shapes:
+        options = replace(options, shapes={key: _exactly(feed.shape) for key, feed in golden.inputs.items()})
     passed_over: list[str] = []
-    for backend in order:
-        if not backend_reads(backend, files):
-            passed_over.append(f"{backend} does not read the format of {files.name} ({files.format})")
-            continue
-        try:
-            predictor = load_predictor(replace(files, precision=entry.precision), backend, options)
-            if cases is not None:
-                check_parity(predictor, cases, tolerance=entry.tolerance)
-        except BackendError as error:
-            passed_over.append(error.problem)
-            continue
-        return Choice(predictor, tuple(passed_over))
+    engines: list[_Attempt] = []
+    for attempt in _attempts(replace(files, precision=entry.precision), order, options):
+        if reason := _unfit(attempt, entry, full_int8=full_int8):
+            passed_over.append(reason)
+        elif attempt.backend in _ENGINES:
+            engines.append(attempt)
+        elif (predictor := _tried(attempt, golden, entry, passed_over)) is not None:
+            if engines:
+                return Choice(_switching(predictor, engines, golden, entry, passed_over), passed_over)
+            return Choice(predictor, passed_over)
+    for attempt in engines:  # nothing else serves, so there is nothing to serve with until the engine is there
+        if (predictor := _tried(attempt, golden, entry, passed_over)) is not None:
+            return Choice(predictor, passed_over)
     raise BackendError(
         f"No backend of the profile can serve {files.name}: {'; '.join(passed_over)}.",
         remedy="Install one of these backends, or build the bundle for this device's profile.",
     )
+
+
+def _attempts(files: ModelFiles, order: Sequence[Backend], options: RunOptions) -> Iterator[_Attempt]:
+    """Every backend of the order; one that may use FP16 first with it and then without."""
+    for backend in order:
+        if options.fp16 and backend in _HALVES and files.precision == "fp32":
+            yield _Attempt(replace(files, precision="fp16"), backend, options)
+        yield _Attempt(files, backend, replace(options, fp16=False))
+
+
+def _exactly(shape: tuple[int, ...]) -> ShapeRange:
+    return ShapeRange(shape, shape, shape)
+
+
+def _unfit(attempt: _Attempt, entry: ModelEntry, *, full_int8: bool) -> str | None:
+    files, backend = attempt.files, attempt.backend
+    if not backend_reads(backend, files):
+        return f"{backend} does not read the format of {files.name} ({files.format})"
+    if on_cpu(backend) and entry.precision == "int8" and not (full_int8 or entry.reduce_range):
+        return (
+            f"{backend} would compute the INT8 weights of {files.name} wrong: they use all 8 bits, and this processor "
+            "has no VNNI"
+        )
+    return None
+
+
+def _tried(attempt: _Attempt, golden: Golden | None, entry: ModelEntry, passed_over: list[str]) -> Predictor | None:
+    try:
+        return attempt.proven(golden, entry.tolerance)
+    except BackendError as error:
+        passed_over.append(error.problem)
+        return None
+
+
+def _switching(
+    stand_in: Predictor, engines: Sequence[_Attempt], golden: Golden | None, entry: ModelEntry, passed_over: list[str]
+) -> SwitchingPredictor:
+    building = (
+        f"{' and '.join(dict.fromkeys(attempt.backend for attempt in engines))} prepares {stand_in.name}; "
+        f"until then {stand_in.backend} serves"
+    )
+    passed_over.append(building)
+
+    def make() -> Predictor | None:
+        found: list[str] = []
+        predictor = None
+        try:
+            for attempt in engines:
+                if (predictor := _tried(attempt, golden, entry, found)) is not None:
+                    log.info("%s: %s serves from now on", predictor.name, predictor.backend)
+                    break
+        finally:
+            for reason in found:
+                log.warning("%s: %s", stand_in.name, reason)
+            passed_over.extend(found)
+            passed_over.remove(building)
+        return predictor
+
+    shapes = engines[0].options.shapes
+    return SwitchingPredictor(stand_in, make, shapes)
 
 
 @dataclass(frozen=True)
