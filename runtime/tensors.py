@@ -214,12 +214,14 @@ def _from_json(what: str, data: Any, shape: list[int], dtype: np.dtype[Any]) -> 
         given = np.asarray(data)
         if not isinstance(data, list) or (given.dtype.kind not in "biuf" and given.size):
             raise ValueError("expected a list of numbers")
+        if dtype.kind in "iu" and given.dtype.kind == "f":  # numpy's choice for large whole numbers, rounded
+            given = np.asarray(data, object)
         with np.errstate(over="ignore", invalid="ignore"):
             array = given.astype(dtype)
         kept = np.isfinite(given) == np.isfinite(array) if dtype.kind == "f" else given == array
         if not np.all(kept):
             raise ValueError("a number is out of range or not whole")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RequestError(f"{what} holds values that are no {dtype}: {error}.") from error
     if array.size != math.prod(shape):
         raise RequestError(f"{what} has {array.size} values; its shape {shape} needs {math.prod(shape)}.")
