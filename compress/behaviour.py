@@ -114,7 +114,7 @@ def compress_behaviour(
         ArtifactError: ``out`` cannot be written.
     """
     report = progress or (lambda stage, share: None)
-    backend = profile.serve.backends[0]
+    backend = profile.serve.measured_on
     require_backend(backend)
     with fresh_directory(out) as draft:
         report("read histories", 0.0)

@@ -110,7 +110,7 @@ class Contest:
                 source,
                 feeds,
                 small,
-                backend=serve.backends[0],
+                backend=serve.measured_on,
                 accept=accept,
                 reduce_range=serve.reduce_range,
                 progress=progress,
@@ -128,7 +128,7 @@ class Contest:
     def _loaded(self, directory: Path) -> tuple[ModelFiles, Predictor]:
         files = model_files(directory, self.name, precision="int8")
         serve = self.profile.serve
-        return files, load_predictor(files, serve.backends[0], RunOptions(threads=serve.threads))
+        return files, load_predictor(files, serve.measured_on, RunOptions(threads=serve.threads))
 
     def _row(
         self,
@@ -150,7 +150,7 @@ class Contest:
             self.higher_is_better,
             latency_ms,
             sum(each.stat().st_size for each in directory.iterdir()),
-            self.profile.serve.backends[0],
+            self.profile.serve.measured_on,
             sentence,
             chosen=kept,
             interval=interval.of_metric(self.reference, higher_is_better=self.higher_is_better) if interval else None,

@@ -67,7 +67,7 @@ def compress_model(
         ArtifactError: ``out`` cannot be written.
     """
     report = progress or (lambda stage, share: None)
-    backend = profile.serve.backends[0]
+    backend = profile.serve.measured_on
     require_backend(backend)
     name = re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-") or "model"
     with fresh_directory(out) as draft, tempfile.TemporaryDirectory(prefix="edgekit-model-") as scratch_name:
@@ -168,7 +168,7 @@ def _source(model: Path, scratch: Path) -> Path:
 
 def _export(files: ModelFiles, source: Path, plain: Path, profile: Profile) -> None:
     """The FP32 model as the profile's first backend reads it best, in the new directory ``plain``."""
-    if profile.serve.backends[0] != "paddle":
+    if profile.serve.measured_on != "paddle":
         to_onnx(source, plain / "model.onnx")
         return
     plain.mkdir()
@@ -180,7 +180,7 @@ def _export(files: ModelFiles, source: Path, plain: Path, profile: Profile) -> N
 def _with_golden(out: Path, name: str, precision: Literal["fp32", "int8"], profile: Profile, case: Case) -> ModelEntry:
     """Write the golden file, from the model as it lies in the artifact, and return the model's entry."""
     files = model_files(out / name, name, precision=precision)
-    outputs = load_predictor(files, profile.serve.backends[0], _options(profile)).run(case)
+    outputs = load_predictor(files, profile.serve.measured_on, _options(profile)).run(case)
     arrays = {f"{GOLDEN_INPUT}{key}": value for key, value in case.items()}
     arrays |= {f"{GOLDEN_OUTPUT}{key}": value for key, value in outputs.items()}
     np.savez_compressed(out / "golden.npz", **arrays)
@@ -189,9 +189,10 @@ def _with_golden(out: Path, name: str, precision: Literal["fp32", "int8"], profi
         name=name,
         directory=name,
         precision=precision,
-        backend=profile.serve.backends[0],
+        backend=profile.serve.measured_on,
         golden="golden.npz",
         tolerance=max(_TOLERANCE, _INT8_TOLERANCE * largest if precision == "int8" else 0.0),
+        reduce_range=precision == "int8" and profile.serve.writes_7_bits,
     )
 
 

@@ -71,7 +71,7 @@ def compress_ocr(
     """
     report = progress or (lambda stage, share: None)
     label_file = evaluation / LABEL_NAME if evaluation else truth
-    backend = profile.serve.backends[0]
+    backend = profile.serve.measured_on
     require_backend(backend)
     with fresh_directory(out) as draft, tempfile.TemporaryDirectory(prefix="edgekit-ocr-") as scratch_name:
         scratch = Path(scratch_name)
@@ -171,7 +171,7 @@ def _read_source(models: Path, profile: Profile) -> OcrModels:
                 f"Model {files.name} in {models} is {files.precision} already; INT8 is made from FP32.",
                 remedy="Give the models that it was compressed from.",
             )
-        check_source(files, profile.serve.backends[0], origin=models / stage)
+        check_source(files, profile.serve.measured_on, origin=models / stage)
     return source
 
 
@@ -182,7 +182,7 @@ def _exported(source: OcrModels, profile: Profile, scratch: Path) -> OcrModels:
         if files is None:
             continue
         directory, origin = scratch / "fp32" / stage, scratch / "origin" / stage
-        if profile.serve.backends[0] == "paddle":
+        if profile.serve.measured_on == "paddle":
             _write_files(files, directory)
         else:
             _write_files(files, origin)

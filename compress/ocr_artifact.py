@@ -33,7 +33,7 @@ def write_ocr_artifact(out: Path, chosen: Mapping[str, Chosen], source: OcrModel
         profile: Its first backend makes the golden outputs.
     """
     (out / "golden").mkdir()
-    backend = profile.serve.backends[0]
+    backend = profile.serve.measured_on
     entries = []
     for stage, (directory, precision) in chosen.items():
         shutil.copytree(directory, out / stage)
@@ -49,6 +49,7 @@ def write_ocr_artifact(out: Path, chosen: Mapping[str, Chosen], source: OcrModel
                 backend=backend,
                 golden=golden,
                 tolerance=tolerance,
+                reduce_range=precision == "int8" and profile.serve.writes_7_bits,
             )
         )
     # one character a line, as read: from dict.txt, or from the model's own metadata

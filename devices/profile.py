@@ -114,6 +114,11 @@ class Serve(_Schema):
         """
         return next(filter(on_cpu, self.backends), self.backends[0])
 
+    @property
+    def writes_7_bits(self) -> bool:
+        """Whether INT8 weights made for this profile keep to 7 bits; for Paddle they never do, as oneDNN takes 8."""
+        return self.reduce_range and self.measured_on != "paddle"
+
 
 class Compress(_Schema):
     """What compression for such a device must reach.

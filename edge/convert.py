@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from devices.errors import BackendNotInstalledError, ModelError
+from devices.profile import library_of
 from devices.state import ensure_state_dir
 from runtime.artifact import ARTIFACT_NAME
 from runtime.predictor import Backend, ModelFiles, backend_reads, model_files
@@ -27,7 +28,7 @@ def readable_by(files: ModelFiles, backend: Backend) -> ModelFiles:
         CompressionError: The conversion failed.
         BackendNotInstalledError: The compression set is not installed.
     """
-    if backend_reads(backend, files) or backend != "onnxruntime" or files.format != "paddle":
+    if backend_reads(backend, files) or library_of(backend) != "onnxruntime" or files.format != "paddle":
         return files
 
     def convert(out: Path) -> None:
@@ -56,7 +57,7 @@ def text_artifact(model: Path, backend: Backend) -> Path:
             f"{model} is neither an artifact (no {ARTIFACT_NAME}) nor a PaddleNLP checkpoint (no config.json).",
             remedy="Name a directory that 'edgekit compress ernie' or PaddleNLP's save_pretrained wrote.",
         )
-    form: Literal["onnx", "paddle"] = "onnx" if backend == "onnxruntime" else "paddle"
+    form: Literal["onnx", "paddle"] = "onnx" if library_of(backend) == "onnxruntime" else "paddle"
     digest = hashlib.sha256()
     for path in sorted(path for path in model.iterdir() if path.is_file()):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

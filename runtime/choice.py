@@ -96,7 +96,7 @@ def choose_backend(
         if (predictor := _tried(attempt, golden, entry, passed_over)) is not None:
             return Choice(predictor, passed_over)
     raise BackendError(
-        f"No backend of the profile can serve {files.name}: {'; '.join(passed_over)}.",
+        f"No backend of the profile can serve {files.name}: {'; '.join(each.rstrip('.') for each in passed_over)}.",
         remedy="Install one of these backends, or build the bundle for this device's profile.",
     )
 

@@ -102,7 +102,7 @@ class Bench:
 
     def __init__(self, task: Task, profile: Profile, stages: Stages, data: Mapping[str, str]) -> None:
         self._task, self._profile, self._stages, self._data = task, profile, stages, data
-        self._backend = profile.serve.backends[0]
+        self._backend = profile.serve.measured_on
         self._options = RunOptions(threads=profile.serve.threads, parallel=profile.serve.parallel)
 
     def plain(self, network: str, checkpoint: Path, origin: str) -> Candidate:

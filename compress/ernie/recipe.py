@@ -120,7 +120,7 @@ def compress_ernie(
     return {
         "out": str(out),
         "stages": str(job.stages.root),
-        "backend": profile.serve.backends[0],
+        "backend": profile.serve.measured_on,
         "chosen": winner.variant,
         "texts": job.task.counts,
         "notes": notes,
@@ -177,7 +177,7 @@ class _Job:
         out: Path,
         seed: int,
     ) -> None:
-        require_backend(profile.serve.backends[0])
+        require_backend(profile.serve.measured_on)
         teacher = read_checkpoint(teacher_dir)  # not kept: half a gigabyte, and every step reads what it needs
         self.config = teacher.config
         self.task = read_task(teacher, train_file, dev_file, pool_file)
@@ -264,8 +264,9 @@ def _write(out: Path, chosen: Candidate, task: Task, profile: Profile) -> None:
     entry = ModelEntry(
         name=MODEL_NAME,
         precision=chosen.precision,
-        backend=profile.serve.backends[0],
+        backend=profile.serve.measured_on,
         golden="golden.npz",
         tolerance=TOLERANCES[chosen.precision],
+        reduce_range=chosen.precision == "int8" and profile.serve.writes_7_bits,
     )
     Artifact(kind="text", profile=profile.name, models=(entry,), text=settings).write(out)
