@@ -36,6 +36,7 @@ from runtime.worker import Work, WorkerSide, work
 
 log = logging.getLogger(__name__)
 
+_TURN_S = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -134,7 +135,7 @@ class Supervisor:
     def _turn(self, waiting: socket.socket) -> None:
         began = time.monotonic()
         events = self._selector.select(self._patience(began))
-        if time.monotonic() - began > self._limits.silent_s / 2:
+        if time.monotonic() - began > _TURN_S + self._limits.silent_s / 2:
             # this process itself was held up, and the workers with it: they get time to show that they live
             for worker in self._workers:
                 worker.heard = time.monotonic()
@@ -151,7 +152,7 @@ class Supervisor:
         self._check(time.monotonic())
 
     def _patience(self, now: float) -> float:
-        return 1.0 if self._start_at is None else max(0.0, min(1.0, self._start_at - now))
+        return _TURN_S if self._start_at is None else max(0.0, min(_TURN_S, self._start_at - now))
 
     # what people ask
 
