@@ -1,31 +1,37 @@
 """Pages of a PDF as pictures, with the text that the PDF itself carries where it can be trusted.
 
-PDFium is not thread safe: one lock stands around every call.
+PDFium works in a process of its own (``runtime/pdf_process.py``), a fresh one for each PDF: a hostile file costs its
+sender a refusal and the server nothing, and what one applicant's paper did to PDFium the next one's never meets.
 """
 
 from __future__ import annotations
 
-import ctypes
+import importlib.util
+import json
 import math
-import threading
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pypdfium2 as pdfium
 from numpy.typing import NDArray
-from pypdfium2 import raw
 
 from devices.errors import PdfError
 from runtime.ocr.line import Line, box_of, in_reading_order
 
-DPI = 180
-MAX_PAGE_PIXELS = 8_000_000
-# of a whole document: 50 pages of A4 keep 165 dpi and 384 MB
-MAX_PIXELS = 128_000_000
-_POINTS_PER_INCH = 72
+PAGE_SECONDS = 20.0  # an ordinary page takes 0.1
+_PROGRAM = Path(__file__).with_name("pdf_process.py")
+_LONGEST_MESSAGE = 1 << 16
+_MOST_PIXELS = 16_000_000  # twice what the process draws: rounding, and nothing more
+_MOST_CHARACTERS = 1 << 20
 # in heights of the line: a wider gap is a space, a still wider one parts two cells of a table
 _SPACE, _CELL = 0.2, 1.0
-_LOCK = threading.Lock()
 
 PdfPage = tuple[NDArray[np.uint8], tuple[Line, ...] | None]
 
@@ -35,136 +41,123 @@ def is_pdf(data: bytes) -> bool:
     return b"%PDF-" in data[:1024]
 
 
-def read_pdf(data: bytes, *, max_pages: int) -> list[PdfPage]:
-    """Render every page and read its text layer.
+def read_pdf(data: bytes, *, max_pages: int) -> Iterator[PdfPage]:
+    """Render one page after another, as they are asked for, and read its text layer.
 
     A text layer is taken only where it is what a person sees: not where pictures cover most of the page, as in a scan,
     not beside form fields, and not where its characters have no Unicode meaning.
 
     Raises:
-        PdfError: The PDF is damaged, wants a password, is empty, or has more than ``max_pages`` pages.
+        PdfError: The PDF is damaged, wants a password, is empty, has more than ``max_pages`` pages, or a page takes
+            more than 20 s or 1 GB to draw.
     """
-    with _LOCK:
-        try:
-            document = pdfium.PdfDocument(data)
-        except pdfium.PdfiumError as error:
-            if error.err_code == raw.FPDF_ERR_PASSWORD:
-                raise PdfError("The PDF is encrypted and wants a password.") from error
-            raise PdfError(f"The PDF is truncated or damaged: {error}") from error
-        try:
-            pages = len(document)
-            if pages == 0:
-                raise PdfError("The PDF has no pages.")
-            if pages > max_pages:
-                raise PdfError(
-                    f"The PDF has {pages} pages; at most {max_pages} are read.", remedy="Split it and send the parts."
-                )
-            forms = document.get_formtype() != raw.FORMTYPE_NONE
-            if forms:
-                document.init_forms()
-            limit = min(MAX_PAGE_PIXELS, MAX_PIXELS // pages)
-            return [_read_page(document, index, limit, forms) for index in range(pages)]
-        except pdfium.PdfiumError as error:
-            raise PdfError(f"The PDF is truncated or damaged: {error}") from error
-        finally:
-            document.close()
-
-
-def _read_page(document: pdfium.PdfDocument, index: int, limit: int, forms: bool) -> PdfPage:
-    page = document[index]
+    process = _start(data)
+    assert process.stdout is not None
+    stream = process.stdout.fileno()
     try:
-        width, height = page.get_size()  # points, as the page is shown
-        if width <= 0 or height <= 0:
-            raise PdfError(f"Page {index + 1} of the PDF is {width:g} x {height:g} points: there is nothing to see.")
-        scale = min(DPI / _POINTS_PER_INCH, math.sqrt(limit / (width * height)))
-        bitmap = page.render(scale=scale)
-        image = np.array(bitmap.to_numpy()[:, :, :3], np.uint8)
-        bitmap.close()
-        trusted = not forms and _share_of_pictures(page) < 0.5
-        return image, _text_lines(page, image.shape[1], image.shape[0]) if trusted else None
+        pages = int(_message(stream, time.monotonic() + PAGE_SECONDS)["pages"])
+        if pages == 0:
+            raise PdfError("The PDF has no pages.")
+        if pages > max_pages:
+            raise PdfError(
+                f"The PDF has {pages} pages; at most {max_pages} are read.", remedy="Split it and send the parts."
+            )
+        for _ in range(pages):
+            yield _page(stream, time.monotonic() + PAGE_SECONDS)
     finally:
-        page.close()
+        process.kill()
+        process.stdout.close()
+        process.wait()
 
 
-def _share_of_pictures(page: pdfium.PdfPage) -> float:
-    """Part of the page's area that its pictures cover, counted apart: 1 and more for a scan."""
-    left, bottom, right, top = page.get_bbox()
-    covered = 0.0
-    for item in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]):
-        x0, y0, x1, y1 = item.get_bounds()
-        covered += max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, top) - max(y0, bottom))
-    return float(covered / max(1.0, (right - left) * (top - bottom)))
+def _start(data: bytes) -> subprocess.Popen[bytes]:
+    found = importlib.util.find_spec("pypdfium2")
+    if found is None or found.origin is None:
+        raise PdfError("PDFs cannot be read: pypdfium2 is not installed.", remedy="Install the kit again.")
+    # isolated and without the site's start-up files, which take longer than the rest of the interpreter
+    command = [sys.executable, "-I", "-S", str(_PROGRAM), str(Path(found.origin).parents[1])]
+    with os.fdopen(os.memfd_create("pdf"), "w+b") as file:  # in memory: no applicant's paper touches the disk
+        file.write(data)
+        file.seek(0)
+        # a session of its own: Ctrl-C is the server's to deal with
+        return subprocess.Popen(
+            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
 
 
-def _text_lines(page: pdfium.PdfPage, width: int, height: int) -> tuple[Line, ...] | None:
-    """Group the characters of the text layer into lines; None where there is no usable layer."""
-    text_page = page.get_textpage()
-    try:
-        characters = list(_characters(text_page))
-    finally:
-        text_page.close()
-    if not characters or sum(text == "\ufffd" for text, _, _ in characters) > 0.1 * len(characters):
-        return None
-    corners = np.array([box for _, box, _ in characters])  # (N, 4, 2) in points, y upwards
-    to_pixels, offset = _page_to_pixels(page, width, height)
-    corners = (corners @ to_pixels.T + offset).astype(np.float32)
+def _page(stream: int, deadline: float) -> PdfPage:
+    message = _message(stream, deadline)
+    width, height, stride, count = (message[key] for key in ("width", "height", "stride", "characters"))
+    pixels = np.frombuffer(_exactly(stream, height * stride, deadline), np.uint8).reshape(height, stride)
+    image = np.ascontiguousarray(pixels[:, : 3 * width]).reshape(height, width, 3)
+    if count is None:
+        return image, None
+    codes = np.frombuffer(_exactly(stream, 4 * count, deadline), np.uint32)
+    boxes = np.frombuffer(_exactly(stream, 20 * count, deadline), np.float32).reshape(count, 5)
+    return image, _text_lines(codes, boxes, np.array(message["map"]).reshape(3, 2), width, height)
+
+
+def _message(stream: int, deadline: float) -> dict[str, Any]:
+    """The next message, when it is one that an unharmed process sends.
+
+    Raises:
+        PdfError: As the process said; or it said nothing.
+    """
+    (length,) = struct.unpack("<I", _exactly(stream, 4, deadline))
+    message: dict[str, Any] = json.loads(_exactly(stream, min(length, _LONGEST_MESSAGE), deadline))
+    if "error" in message:
+        raise PdfError(message["error"])
+    if "width" in message:
+        width, height, stride = message["width"], message["height"], message["stride"]
+        if width < 1 or height < 1 or stride < 3 * width or height * stride > 3 * _MOST_PIXELS:
+            raise PdfError(f"A page of the PDF came out as {width} x {height} pixels, which is impossible.")
+        if not 0 <= (message["characters"] or 0) <= _MOST_CHARACTERS:
+            raise PdfError(f"A page of the PDF came out with {message['characters']} characters.")
+    return message
+
+
+def _exactly(stream: int, size: int, deadline: float) -> bytearray:
+    """``size`` bytes of what the process sends, by ``deadline`` of the monotonic clock."""
+    data = bytearray(size)
+    view = memoryview(data)
+    waiting = select.poll()  # select() itself fails where a server has a thousand files open
+    waiting.register(stream, select.POLLIN)
+    while view:
+        if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise PdfError(f"A page of the PDF takes more than {PAGE_SECONDS:g} seconds to draw.")
+        got = os.readv(stream, [view])
+        if not got:
+            raise PdfError("The PDF is damaged, or a page takes more memory to draw than the 1 GB that it may have.")
+        view = view[got:]
+    return data
+
+
+def _text_lines(
+    codes: NDArray[np.uint32], boxes: NDArray[np.float32], to_pixels: NDArray[np.float64], width: int, height: int
+) -> tuple[Line, ...]:
+    """Group the characters of the text layer into lines.
+
+    Args:
+        codes: (N,) code points.
+        boxes: (N, 5) left, bottom, right and top in points, y upwards, and the angle in radians with the clock.
+        to_pixels: (3, 2) where the origin of points lies in pixels, and a point along x and along y.
+        width: Of the page, in pixels.
+        height: Of the page, in pixels.
+    """
+    corners = boxes[:, [0, 3, 2, 3, 2, 1, 0, 1]].reshape(-1, 4, 2).astype(np.float64)  # clockwise from the upper left
+    corners = (corners @ to_pixels[1:] + to_pixels[0]).astype(np.float32)
     centres = corners.mean(axis=1)
     shown = np.all((centres >= 0) & (centres <= (width, height)), axis=1)
     corners = corners.clip(0, np.array([width, height], np.float32))
     # the page itself may be turned: its x axis tells. Both angles count with the clock
-    page_angle = math.atan2(to_pixels[1, 0], to_pixels[0, 0])
-    turned = np.array([page_angle + angle for _, _, angle in characters])
+    turned = math.atan2(to_pixels[1, 1], to_pixels[1, 0]) + boxes[:, 4]
     quarters = np.round(turned / (math.pi / 2)).astype(np.intp) % 4
     lines: list[Line] = []
     for quarter in range(4):
         members = np.flatnonzero(shown & (quarters == quarter))
         if members.size:
-            texts = [characters[member][0] for member in members]
-            lines += _lines_of_quarter(texts, corners[members], quarter)
+            lines += _lines_of_quarter([chr(codes[member]) for member in members], corners[members], quarter)
     return in_reading_order(lines)
-
-
-def _characters(text_page: pdfium.PdfTextPage) -> Iterator[tuple[str, list[tuple[float, float]], float]]:
-    """Every visible character with its corners in points and its angle in radians with the clock."""
-    left, bottom, right, top = (ctypes.c_double() for _ in range(4))
-    rect = raw.FS_RECTF()
-    high = 0  # first half of a surrogate pair
-    for index in range(text_page.count_chars()):
-        code = raw.FPDFText_GetUnicode(text_page, index)
-        if 0xD800 <= code < 0xDC00:
-            high = code
-            continue
-        if 0xDC00 <= code < 0xE000 and high:
-            code = 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00)
-        high = 0
-        text = chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
-        if text.isspace():
-            continue
-        if raw.FPDFText_HasUnicodeMapError(text_page, index) or not text.isprintable():
-            text = "\ufffd"
-        if not raw.FPDFText_GetLooseCharBox(text_page, index, rect):
-            continue
-        x0, y0, x1, y1 = rect.left, rect.bottom, rect.right, rect.top
-        if x1 <= x0 or y1 <= y0:
-            # fonts without metrics have no loose box; the ink's own will do
-            if not raw.FPDFText_GetCharBox(text_page, index, left, right, bottom, top):
-                continue
-            x0, y0, x1, y1 = left.value, bottom.value, right.value, top.value
-        if x1 > x0 and y1 > y0:
-            yield text, [(x0, y1), (x1, y1), (x1, y0), (x0, y0)], raw.FPDFText_GetCharAngle(text_page, index)
-
-
-def _page_to_pixels(page: pdfium.PdfPage, width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The affine map from points to pixels, crop box and rotation of the page included: ``p @ m.T + offset``."""
-    fine = 1 << 20  # PDFium answers in whole pixels: ask for a far larger picture than ours
-    x, y = ctypes.c_int(), ctypes.c_int()
-    span = max(page.get_size())
-    answers = []
-    for point in ((0.0, 0.0), (span, 0.0), (0.0, span)):
-        raw.FPDF_PageToDevice(page, 0, 0, fine, fine, 0, *point, x, y)
-        answers.append((x.value * width / fine, y.value * height / fine))
-    origin, along, up = np.array(answers)
-    return np.stack([(along - origin) / span, (up - origin) / span], axis=1), origin
 
 
 def _lines_of_quarter(texts: list[str], corners: NDArray[np.float32], quarter: int) -> list[Line]:
