@@ -1,134 +1,186 @@
-"""The API as an OpenAPI 3.1 document. A test compares its paths with the app's routes."""
+"""The API as an OpenAPI 3.1 document. Tests compare it with the app's routes and run schemathesis over it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-_PROBLEM = {"$ref": "#/components/responses/Problem"}
+from runtime.logs import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
+from runtime.schemas import Schema, ref, schemas
+
+TIMEOUT_HEADER = "X-Timeout-Ms"
+LONGEST_TIMEOUT_MS = 999_999_999
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+_BINARY: Schema = {"type": "string", "format": "binary"}
+
+_PROBLEMS = {
+    "400": "What was sent cannot be used; the problem names the place.",
+    "401": "The request needs a token and carries none that this device knows.",
+    "403": "A web page of another site sent the request.",
+    "404": "There is no such path, model or version.",
+    "405": "The path does not take the method.",
+    "408": "The request did not arrive whole in time.",
+    "413": "The body, a part of it, or what it decompresses to is too large.",
+    "415": "The body's encoding or type is none that is taken here.",
+    "421": "The Host header is not a name of this server.",
+    "500": "A fault of the device itself.",
+    "503": "Too much work, no time left, or the server is stopping: send it again after the seconds in Retry-After.",
+}
+_HEADERS: dict[str, dict[str, Schema]] = {
+    "401": {"WWW-Authenticate": {"type": "string"}},
+    "405": {"Allow": {"type": "string"}},
+    "503": {"Retry-After": {"type": "integer", "minimum": 1}},
+}
+_ALWAYS = ("401", "404", "405", "421", "500")
+_POST = (*_ALWAYS, "400", "403", "408", "413", "503")
 
 
-def openapi_document(version: str) -> dict[str, Any]:
-    """What ``GET /openapi.json`` answers."""
-    json_object = {"application/json": {"schema": {"type": "object"}}}
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    tensors = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceRequest"}}, **_octets()}
-    model = [_parameter("name")]
-    paths: dict[str, Any] = {
-        "/v1/score": _post(
-            "Score one application",
-            {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["application"],
-                        "properties": {"application": {"type": "string", "description": "application.json"}},
-                        "additionalProperties": {"type": "string", "format": "binary"},
-                    }
-                }
-            },
-            "The receipt",
-        ),
-        "/v1/ocr": _post("Read a picture or a PDF", {"*/*": binary}, "Pages with their lines and boxes"),
-        "/v1/text-risk": _post(
-            "Label texts",
-            {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["texts"],
-                        "properties": {
-                            "texts": {"type": "array", "minItems": 1, "maxItems": 256, "items": {"type": "string"}}
-                        },
-                    }
-                }
-            },
-            "Label probabilities of each text",
-        ),
-        "/v1/status": _get("Device, bundle, models, offline authority", json_object),
-        "/metrics": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}),
-        "/openapi.json": _get("This document", json_object),
-        "/v2": _get("Server metadata", json_object),
-        "/v2/health/live": _get("Whether the process answers", json_object),
-        "/v2/health/ready": _get("Whether every model is loaded and warm", json_object),
-    }
-    for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/1"):
-        paths[prefix] = _get("Model metadata", json_object) | {"parameters": model}
-        paths[f"{prefix}/ready"] = _get("Whether the model is ready", json_object) | {"parameters": model}
-        paths[f"{prefix}/infer"] = _post("Run a model", tensors, "Output tensors") | {"parameters": model}
+def openapi_document(version: str, models: Sequence[str] = (), *, tokens: bool = False) -> dict[str, Any]:
+    """What ``GET /openapi.json`` answers.
+
+    Args:
+        version: Of the kit.
+        models: Names of what is served.
+        tokens: Whether requests need one.
+    """
     return {
         "openapi": "3.1.0",
-        "info": {"title": "edgekit runtime", "version": version},
-        "paths": paths,
-        "components": {"schemas": _schemas(), "responses": {"Problem": _problem_response()}},
+        "info": {
+            "title": "edgekit runtime",
+            "version": version,
+            "description": "Loan applications, pictures and texts scored on this device, and its models by the KServe "
+            "Open Inference Protocol v2. Every error is a problem document (RFC 9457) with a code, what happened, "
+            "what the device does now, and what to do.",
+        },
+        "paths": _scoring() | _operation() | _open_inference(list(models)),
+        "components": {
+            "schemas": schemas(),
+            "responses": {f"Problem{status}": _problem(status) for status in _PROBLEMS},
+            "parameters": {"RequestId": _request_id(), "Timeout": _timeout()},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}} if tokens else {},
+        },
+        "security": [{"token": []}] if tokens else [],
     }
 
 
-def _octets() -> dict[str, Any]:
-    return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-
-
-def _parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def _get(summary: str, content: dict[str, Any]) -> dict[str, Any]:
-    responses = {"200": {"description": summary, "content": content}, "default": _PROBLEM}
-    return {"get": {"summary": summary, "responses": responses}}
-
-
-def _post(summary: str, body: dict[str, Any], answer: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}}}
-    return {
-        "post": {
-            "summary": summary,
-            "requestBody": {"required": True, "content": body},
-            "responses": {"200": {"description": answer, "content": content}, "default": _PROBLEM},
-        }
-    }
-
-
-def _schemas() -> dict[str, Any]:
-    tensor = {
+def _scoring() -> dict[str, Any]:
+    picture = {"schema": _BINARY}
+    by_type = {each: picture for each in ("image/jpeg", "image/png", "application/pdf", "application/octet-stream")}
+    form = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
+    application = {
         "type": "object",
-        "required": ["name", "shape", "datatype"],
-        "properties": {
-            "name": {"type": "string"},
-            "shape": {"type": "array", "items": {"type": "integer"}},
-            "datatype": {"type": "string"},
-            "data": {"type": "array", "items": {}},
-            "parameters": {"type": "object"},
-        },
+        "required": ["application"],
+        "properties": {"application": ref("Application")},
+        "additionalProperties": _BINARY,
+        "description": "application.json, and each file that its documents name as a part with that file name.",
     }
+    score = {"schema": application, "encoding": {"application": {"contentType": "application/json"}}}
     return {
-        "Tensor": tensor,
-        "InferenceRequest": {
-            "type": "object",
-            "required": ["inputs"],
-            "properties": {
-                "id": {"type": "string"},
-                "inputs": {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}},
-                "outputs": {"type": "array", "items": {"type": "object"}},
-                "parameters": {"type": "object"},
-            },
-        },
-        "Problem": {
-            "type": "object",
-            "required": ["status", "code", "problem", "state", "remedy"],
-            "properties": {
-                "type": {"type": "string"},
-                "title": {"type": "string"},
-                "status": {"type": "integer"},
-                "detail": {"type": "string"},
-                "code": {"type": "string"},
-                "problem": {"type": "string", "description": "What happened."},
-                "state": {"type": "string", "description": "What the device does now."},
-                "remedy": {"type": "string", "description": "What to do."},
-                "error": {"type": "string", "description": "The problem again, where KServe clients look."},
-            },
-        },
+        "/v1/score": _work("Score one application", {"multipart/form-data": score}, "Receipt"),
+        "/v1/ocr": _work(
+            "Read a picture or a PDF, whatever its content type says: the bytes decide",
+            {**by_type, "multipart/form-data": {"schema": form}},
+            "Pages",
+        ),
+        "/v1/text-risk": _work("Label texts", {"application/json": {"schema": ref("Texts")}}, "TextLabels"),
     }
 
 
-def _problem_response() -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {"description": "What went wrong", "content": content}
+def _operation() -> dict[str, Any]:
+    exposition = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        "/v1/status": _get("Device, bundle, models, offline authority", "Status"),
+        "/metrics": {"get": _described("Prometheus metrics", exposition, _ALWAYS)},
+        "/openapi.json": {"get": _described("This document", _json({"type": "object"}), _ALWAYS)},
+    }
+
+
+def _open_inference(models: list[str]) -> dict[str, Any]:
+    name: Schema = {"type": "string", "enum": models} if models else {"type": "string"}
+    model = _parameter("name", "path", name, "As in /v1/status.")
+    version = _parameter("version", "path", {"type": "string", "enum": ["1"]}, "Every model has this one.")
+    length = _parameter(
+        _HEADER_LENGTH,
+        "header",
+        {"type": "integer", "minimum": 0},
+        "Length of the JSON at the beginning of the body, where raw tensors follow. Counted before compression.",
+    )
+    octets: dict[str, Any] = {"application/octet-stream": {"schema": _BINARY}}
+    paths: dict[str, Any] = {
+        "/v2": _get("Server metadata", "Server"),
+        "/v2/health/live": _get("Whether the process answers", "Live", open_to_all=True),
+        "/v2/health/ready": _get("Whether every model is loaded and warm", "Ready", open_to_all=True),
+        "/v2/repository/index": {"post": _described("The models", _json(ref("RepositoryIndex")), _POST)},
+    }
+    for prefix, parameters in (
+        ("/v2/models/{name}", [model]),
+        ("/v2/models/{name}/versions/{version}", [model, version]),
+    ):
+        paths[prefix] = _get("Model metadata", "ModelMetadata", parameters)
+        paths[f"{prefix}/config"] = _get("Model configuration, in Triton's words", "ModelConfig", parameters)
+        paths[f"{prefix}/ready"] = _get("Whether the model is ready", "ModelReady", parameters)
+        infer = _work(
+            "Run a model; the body may be compressed (Content-Encoding: gzip or deflate)",
+            {"application/json": {"schema": ref("InferenceRequest")}, **octets},
+            "InferenceResponse",
+            [*parameters, length],
+        )
+        answer = infer["post"]["responses"]["200"]
+        answer["content"] |= octets
+        answer["headers"] = answer["headers"] | {_HEADER_LENGTH: {"schema": {"type": "integer", "minimum": 0}}}
+        paths[f"{prefix}/infer"] = infer
+    return paths
+
+
+def _get(summary: str, answer: str, parameters: Sequence[Schema] = (), *, open_to_all: bool = False) -> dict[str, Any]:
+    operation = _described(summary, _json(ref(answer)), _ALWAYS, parameters)
+    if open_to_all:
+        operation["security"] = []
+    return {"get": operation}
+
+
+def _work(summary: str, body: dict[str, Any], answer: str, parameters: Sequence[Schema] = ()) -> dict[str, Any]:
+    """An operation that runs models: it has a body, waits for its place, and may take too long."""
+    timeout: Schema = {"$ref": "#/components/parameters/Timeout"}
+    operation = _described(summary, _json(ref(answer)), (*_POST, "415"), [*parameters, timeout])
+    return {"post": operation | {"requestBody": {"required": True, "content": body}}}
+
+
+def _described(
+    summary: str, content: dict[str, Any], problems: Sequence[str], parameters: Sequence[Schema] = ()
+) -> dict[str, Any]:
+    refused = {status: {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(problems)}
+    return {
+        "summary": summary,
+        "parameters": [*parameters, {"$ref": "#/components/parameters/RequestId"}],
+        "responses": {"200": {"description": summary, "content": content, "headers": _answered_id()}, **refused},
+    }
+
+
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _problem(status: str) -> dict[str, Any]:
+    named = {name: {"schema": schema} for name, schema in _HEADERS.get(status, {}).items()}
+    content = {"application/problem+json": {"schema": ref("Problem")}}
+    return {"description": _PROBLEMS[status], "content": content, "headers": _answered_id() | named}
+
+
+def _answered_id() -> dict[str, Any]:
+    return {REQUEST_ID_HEADER: {"schema": {"type": "string", "pattern": f"^{REQUEST_ID_PATTERN}$"}}}
+
+
+def _parameter(name: str, place: str, schema: Schema, description: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, "description": description}
+
+
+def _request_id() -> dict[str, Any]:
+    said = f"Taken over into the answer and the log if it is {REQUEST_ID_PATTERN}; otherwise one is made."
+    return _parameter(REQUEST_ID_HEADER, "header", {"type": "string"}, said)
+
+
+def _timeout() -> dict[str, Any]:
+    said = "How long the answer may take; the device's own limit holds where it is shorter."
+    schema = {"type": "integer", "minimum": 1, "maximum": LONGEST_TIMEOUT_MS}
+    return _parameter(TIMEOUT_HEADER, "header", schema, said)
