@@ -32,6 +32,7 @@ from edge.policy import Language, Policy
 from edge.receipt import Receipt
 from edge.scoring import DocumentFindings, Findings, assess
 from runtime.behaviour import BehaviourResult
+from runtime.budget import UNLIMITED, Budget
 from runtime.images import Page, load_pages
 from runtime.ocr.line import Line
 from runtime.text import TextResult
@@ -40,7 +41,7 @@ from runtime.text import TextResult
 class ReadsLines(Protocol):
     """What the scorer needs of ``runtime.ocr.pipeline.OcrPipeline``."""
 
-    def read(self, image: NDArray[np.uint8]) -> tuple[Line, ...]:
+    def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
         """The lines of a picture, (H, W, 3) uint8 BGR."""
         ...
 
@@ -48,7 +49,7 @@ class ReadsLines(Protocol):
 class ClassifiesText(Protocol):
     """What the scorer needs of ``runtime.text.TextClassifier``."""
 
-    def classify(self, texts: Sequence[str]) -> list[TextResult]:
+    def classify(self, texts: Sequence[str], *, budget: Budget = UNLIMITED) -> list[TextResult]:
         """Label probabilities of each text."""
         ...
 
@@ -107,23 +108,29 @@ class Scorer:
         self._ocr, self._text, self._behaviour = ocr, text, behaviour
         self._policy, self._identity, self._language, self._clock = policy, identity, language, clock
 
-    def score(self, submission: Submission) -> Scored:
+    def score(self, submission: Submission, budget: Budget = UNLIMITED) -> Scored:
         """Score one application.
+
+        Args:
+            submission: The application and its files.
+            budget: What the request may still spend; asked before each stage and each page.
 
         Raises:
             InputError: A document cannot be decoded, or the purpose cannot be classified; the problem names it.
             BackendError: A model failed.
             PolicyError: The policy does not know a label of the text model.
+            DeadlineError: The budget's time was up.
+            ClientGoneError: The budget's client went away.
         """
-        application, timings = submission.application, _Timings()
+        application, timings = submission.application, _Timings(budget)
         moment = self._clock()
         with timings.stage("load"):
             opened = [_opened(document, submission.files[document.file]) for document in application.documents]
-        reads = [[self._read(page, timings) for page in timings.each("load", pages)] for pages in opened]
+        reads = [[self._read(page, timings, budget) for page in timings.each("load", pages)] for pages in opened]
         with timings.stage("fields"):
             papers = self._papers(submission, reads, moment)
         with timings.stage("text"):
-            labels = self._text.classify([application.loan.purpose])[0].labels
+            labels = self._text.classify([application.loan.purpose], budget=budget)[0].labels
         with timings.stage("behaviour"):
             behaviour = self._behaviour.assess([entry.model_dump(mode="json") for entry in application.transactions])
         with timings.stage("score"):
@@ -160,9 +167,9 @@ class Scorer:
         problems = cross_check(application, extractions, self._policy.documents, moment.date())
         return [_Paper(*parts) for parts in zip(application.documents, reads, extractions, problems, strict=True)]
 
-    def _read(self, page: Page, timings: _Timings) -> ReadPage:
+    def _read(self, page: Page, timings: _Timings, budget: Budget) -> ReadPage:
         with timings.stage("ocr"):
-            lines = self._ocr.read(page.image) if page.lines is None else page.lines
+            lines = self._ocr.read(page.image, budget) if page.lines is None else page.lines
         return ReadPage(lines, page.width, page.height)
 
 
@@ -215,14 +222,16 @@ def _findings(
 class _Timings:
     """Milliseconds of each stage and of the whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._begin = time.perf_counter()
         self._stages = {"load": 0.0, "ocr": 0.0}  # an application without documents has them too
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         begin = time.perf_counter()
-        yield
+        with self._budget.stage(name):
+            yield
         self._stages[name] = round(self._stages.get(name, 0.0) + _milliseconds(begin), 1)
 
     def each(self, name: str, items: Iterator[Page]) -> Iterator[Page]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from devices.errors import BundleError, PolicyError, RequestError
 from devices.probe import full_int8, probe
-from devices.profile import Backend, Profile, parse_profile
+from devices.profile import Backend, Profile, Serve, parse_profile
 from devices.state import ensure_state_dir
 from edge.application import from_parts
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
@@ -27,10 +27,12 @@ from edge.policy import load_policy
 from edge.receipt import Bundle as BundleReference
 from edge.receipt import Model as ModelReference
 from edge.receipt import Offline
-from runtime.app import Services, UploadedFile
+from runtime.app import Limits, Services, UploadedFile
 from runtime.artifact import ARTIFACT_NAME, Artifact, ModelEntry, parse_artifact
 from runtime.behaviour import BehaviourModel
+from runtime.budget import Budget
 from runtime.choice import choose_backend, read_golden
+from runtime.metrics import Metrics
 from runtime.ocr.models import parse_characters
 from runtime.ocr.pipeline import OcrPipeline, assemble
 from runtime.predictor import Predictor, RunOptions, model_from_bytes
@@ -86,9 +88,10 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
             loader.load(part, entry)
 
     ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors)
-    text = _text(_only(parts, "text", bundle), loader.predictors)
+    metrics = Metrics()
+    text = _text(_only(parts, "text", bundle), loader.predictors, profile.serve, metrics)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
-    text.classify(["预热"])
+    text.warm_up()
     policy = load_policy(_file(bundle, POLICY_NAME))
     if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
         raise PolicyError(
@@ -128,9 +131,9 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
             "started": started.isoformat(),
         }
 
-    def score(application: bytes, uploads: Sequence[UploadedFile]) -> dict[str, Any]:
+    def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
         submission = from_parts(application, name_uploads(application, uploads))
-        return scorer.score(submission).receipt.model_dump(mode="json")
+        return scorer.score(submission, budget).receipt.model_dump(mode="json")
 
     services = Services(
         version=version("branch-edgekit"),
@@ -139,6 +142,13 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         text=text,
         score=score,
         status=status,
+        limits=Limits(
+            requests=profile.serve.requests,
+            texts=profile.serve.text_batch,
+            queue=profile.serve.queue,
+            timeout_ms=profile.serve.timeout_ms,
+        ),
+        metrics=metrics,
     )
     return Device(services, scorer, profile)
 
@@ -255,13 +265,21 @@ def _ocr(part: _Part, predictors: Mapping[str, Predictor]) -> OcrPipeline:
     )
 
 
-def _text(part: _Part, predictors: Mapping[str, Predictor]) -> TextClassifier:
+def _text(part: _Part, predictors: Mapping[str, Predictor], serve: Serve, metrics: Metrics) -> TextClassifier:
     settings = part.artifact.text
     vocabulary = part.files.get("vocab.txt")
     if settings is None or vocabulary is None:
         raise BundleError(f"{part.folder} of the bundle lacks its text settings or vocab.txt.")
     predictor = predictors[part.artifact.models[0].name]
-    return TextClassifier(predictor, ErnieTokenizer(vocabulary, lowercase=settings.lowercase), settings)
+    return TextClassifier(
+        predictor,
+        ErnieTokenizer(vocabulary, lowercase=settings.lowercase),
+        settings,
+        batch=serve.text_batch,
+        wait_s=serve.text_batch_wait_ms / 1000,
+        parallel=serve.parallel,
+        observe=metrics.text_batch,
+    )
 
 
 def _behaviour(part: _Part, predictors: Mapping[str, Predictor]) -> BehaviourModel:

@@ -84,6 +84,7 @@ class Admission:
         try:
             while not mine.wait(min(ASK_S, budget.remaining_s)):
                 budget.check()
+            budget.check()
         except BaseException:
             with self._lock:
                 given = mine.is_set()

@@ -2,36 +2,41 @@
 
 ``create_app`` builds everything from the services that it is given, so a test gets an app of its own and this
 package needs to know nothing of bundles or scoring.
+
+Whatever runs a model goes through one of two doors (``runtime.admission``): texts, which share their runs, through one,
+everything else through the other, so that a short text does not queue behind long documents. Health, status, metrics
+and the API's description wait for nobody, as long as the server has ``Limits.threads`` threads.
 """
 
 from __future__ import annotations
 
-import logging
+import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 
-from devices.errors import InputError, RequestError
+from devices.errors import InputError, RequestError, ServeError
 from runtime.access import Access
-from runtime.images import load_pages
+from runtime.admission import Admission
+from runtime.budget import Budget
+from runtime.images import Page, load_pages
 from runtime.logs import register_request_log
 from runtime.metrics import Metrics
 from runtime.ocr.line import Line
 from runtime.ocr.pipeline import OcrPipeline
-from runtime.openapi import openapi_document
+from runtime.openapi import TIMEOUT_HEADER, openapi_document
 from runtime.openinference import create_blueprint
 from runtime.predictor import Predictor
 from runtime.problems import register_problem_handlers
+from runtime.schemas import MAX_TEXTS
 from runtime.text import TextClassifier
-
-log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 48 * 1024 * 1024
 _MAX_FORM_BYTES = 8 * 1024 * 1024  # application.json with thousands of transactions
-_MAX_TEXTS = 256
+_SPARE_THREADS = 4  # for what waits for nobody
 _OPEN_TO_ALL = frozenset({"openinference.live", "openinference.ready"})  # a monitor holds no token
 
 
@@ -45,6 +50,28 @@ class UploadedFile:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How much is worked on at once, and for how long.
+
+    Attributes:
+        requests: Requests worked on at once, those for texts aside.
+        texts: Requests for texts worked on at once; they share runs of the model.
+        queue: Requests that may wait at either door; more are answered 503.
+        timeout_ms: A request's deadline, unless it asks for a shorter one by ``X-Timeout-Ms``.
+    """
+
+    requests: int = 2
+    texts: int = 16
+    queue: int = 16
+    timeout_ms: int = 30_000
+
+    @property
+    def threads(self) -> int:
+        """Threads that the server needs so that health, status and metrics always have one."""
+        return self.requests + self.texts + 2 * self.queue + _SPARE_THREADS
+
+
+@dataclass(frozen=True)
 class Services:
     """What the app serves.
 
@@ -53,16 +80,20 @@ class Services:
         predictors: Every model by its name, for ``/v2``.
         ocr: Reads pictures.
         text: Labels texts.
-        score: Takes the bytes of application.json and the uploaded files; returns the receipt.
+        score: Takes the bytes of application.json, the uploaded files and the request's budget; returns the receipt.
         status: What ``/v1/status`` answers.
+        limits: How much is worked on at once.
+        metrics: What ``/metrics`` shows; those who build the services add to it.
     """
 
     version: str
     predictors: Mapping[str, Predictor]
     ocr: OcrPipeline
     text: TextClassifier
-    score: Callable[[bytes, Sequence[UploadedFile]], dict[str, Any]]
+    score: Callable[[bytes, Sequence[UploadedFile], Budget], dict[str, Any]]
     status: Callable[[], dict[str, Any]]
+    limits: Limits = field(default_factory=Limits)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa: B008  # it is frozen
@@ -79,11 +110,18 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     register_request_log(app)
     register_problem_handlers(app)
-    _register_metrics(app, Metrics({name: model.backend for name, model in services.predictors.items()}))
+    _register_metrics(app, services.metrics)
     _register_access(app, access)
+    limits = services.limits
+    door = _Door("main", Admission(limits.requests, limits.queue), limits, services.metrics)
+    text_door = _Door("text", Admission(limits.texts, limits.queue), limits, services.metrics)
+    for name, model in services.predictors.items():
+        services.metrics.info("model", "Of each served model.", model=name, backend=model.backend)
     app.register_blueprint(create_blueprint(services.predictors, services.version))
+    app.view_functions["openinference.infer"] = door(app.view_functions["openinference.infer"])
 
     @app.post("/v1/score")
+    @door
     def score() -> Response:
         if request.mimetype != "multipart/form-data":
             raise RequestError(
@@ -97,20 +135,24 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
         documents += [value.encode() for value in request.form.getlist("application")]
         if len(documents) != 1:
             raise RequestError(f"The request has {len(documents)} parts named 'application'; it needs one.")
-        return jsonify(services.score(documents[0], [upload for upload in uploads if upload.field != "application"]))
+        files = [upload for upload in uploads if upload.field != "application"]
+        return jsonify(services.score(documents[0], files, g.budget))
 
     @app.post("/v1/ocr")
+    @door
     def ocr() -> Response:
         pages = []
-        for page in load_pages(_body_file()):
-            lines = services.ocr.read(page.image) if page.lines is None else page.lines
+        for page in _decoded(load_pages(_body_file()), g.budget):
+            lines = services.ocr.read(page.image, g.budget) if page.lines is None else page.lines
             pages.append({"width": page.width, "height": page.height, "lines": [_line(line) for line in lines]})
         return jsonify(pages=pages)
 
     @app.post("/v1/text-risk")
+    @text_door
     def text_risk() -> Response:
         texts = _texts()
-        return jsonify(results=[{"text": each.text, "labels": each.labels} for each in services.text.classify(texts)])
+        results = services.text.classify(texts, budget=g.budget)
+        return jsonify(results=[{"text": each.text, "labels": each.labels} for each in results])
 
     @app.get("/v1/status")
     def status() -> Response:
@@ -118,9 +160,48 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
 
     @app.get("/openapi.json")
     def openapi() -> Response:
-        return jsonify(openapi_document(services.version))
+        tokens = access.tokens is not None
+        return jsonify(openapi_document(services.version, sorted(services.predictors), tokens=tokens))
 
     return app
+
+
+class _Door:
+    """What a view that runs a model goes through: a place, a budget in ``g.budget``, and counters."""
+
+    def __init__(self, name: str, admission: Admission, limits: Limits, metrics: Metrics) -> None:
+        self._admission, self._limits, self._metrics = admission, limits, metrics
+        metrics.watch("requests_running", "Requests worked on now.", lambda: admission.running, door=name)
+        metrics.watch("requests_waiting", "Requests that wait for a place.", lambda: admission.waiting, door=name)
+
+    def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(view)
+        def inside(**arguments: Any) -> Any:
+            g.budget = budget = self._budget()
+            arrival = time.perf_counter()
+            try:
+                with self._admission.place(budget):
+                    self._metrics.stage("queue", time.perf_counter() - arrival)
+                    return view(**arguments)
+            except ServeError as error:
+                self._metrics.rejected(error)
+                g.retry_after_s = self._admission.retry_after_s
+                raise
+
+        return inside
+
+    def _budget(self) -> Budget:
+        asked = request.headers.get(TIMEOUT_HEADER)
+        # nine digits are eleven days; more need not be looked at
+        if asked is not None and not (asked.isascii() and asked.isdecimal() and 0 < len(asked) <= 9 and int(asked)):
+            raise RequestError(f"Header {TIMEOUT_HEADER} must be a whole number of milliseconds from 1 on.")
+        timeout_ms = self._limits.timeout_ms if asked is None else min(int(asked), self._limits.timeout_ms)
+        gone = request.environ.get("waitress.client_disconnected", _nobody_leaves)
+        return Budget.lasting(timeout_ms / 1000, gone, self._metrics.stage)
+
+
+def _nobody_leaves() -> bool:
+    return False
 
 
 def _register_access(app: Flask, access: Access) -> None:
@@ -133,6 +214,16 @@ def _register_access(app: Flask, access: Access) -> None:
             authorization=request.headers.get("Authorization"),
             open_to_all=request.endpoint in _OPEN_TO_ALL,
         )
+
+
+def _decoded(pages: Iterator[Page], budget: Budget) -> Iterator[Page]:
+    """The same pages, each decoded within the budget."""
+    while True:
+        with budget.stage("load"):
+            page = next(pages, None)
+        if page is None:
+            return
+        yield page
 
 
 def _body_file() -> bytes:
@@ -149,12 +240,15 @@ def _body_file() -> bytes:
 
 
 def _texts() -> list[str]:
-    document = request.get_json(force=True, silent=True)
+    try:
+        document = request.get_json(force=True, silent=True)
+    except RecursionError as error:
+        raise RequestError("The body is JSON of too many levels.") from error
     texts = document.get("texts") if isinstance(document, dict) else None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise RequestError('The body must be JSON of the form {"texts": ["...", ...]}.')
-    if not 1 <= len(texts) <= _MAX_TEXTS:
-        raise RequestError(f"'texts' holds {len(texts)} texts; between 1 and {_MAX_TEXTS} are accepted.")
+    if not 1 <= len(texts) <= MAX_TEXTS:
+        raise RequestError(f"'texts' holds {len(texts)} texts; between 1 and {MAX_TEXTS} are accepted.")
     if blank := [index for index, text in enumerate(texts) if not text.strip()]:
         raise RequestError(f"texts[{blank[0]}] is empty.")
     return texts
@@ -174,8 +268,9 @@ def _register_metrics(app: Flask, metrics: Metrics) -> None:
     def finish(response: Response) -> Response:
         # the rule, not the path: a path may hold anything and would make a metric per request
         route = request.url_rule.rule if request.url_rule else "unmatched"
-        metrics.requests.labels(route, response.status_code).inc()
-        metrics.latency.labels(route).observe(time.perf_counter() - g.started)
+        metrics.request(route, response.status_code, time.perf_counter() - g.started)
+        if "retry_after_s" in g:
+            response.headers["Retry-After"] = str(g.retry_after_s)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
         return response

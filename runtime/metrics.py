@@ -1,34 +1,91 @@
-"""Prometheus metrics of one app. Never personal data, never a free text as a label."""
+"""Prometheus metrics of one server. Never personal data, never a free text as a label.
+
+Names follow Prometheus' conventions: base units, ``_total`` on counters, ``_info`` on what only its labels say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+from devices.errors import ClientGoneError, DeadlineError, OverloadedError, ServeError
+
+# from a short text on a fast box to a long document on a slow one
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_REASONS: dict[type[ServeError], str] = {
+    OverloadedError: "queue_full",
+    DeadlineError: "deadline",
+    ClientGoneError: "client_gone",
+}
 
 
 class Metrics:
-    """Counters of requests and durations; one registry an app, so that two apps in one process do not clash."""
+    """What a server counts and measures; one registry each, so that two servers in one process do not clash."""
 
-    def __init__(self, models: Mapping[str, str]) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self.requests = Counter(
-            "edgekit_requests_total", "Answered requests.", ["route", "status"], registry=self._registry
-        )
-        self.latency = Histogram(
-            "edgekit_request_seconds",
-            "Time to answer, seconds.",
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._requests = Counter("edgekit_requests_total", "Answered requests.", ["route", "status"], registry=registry)
+        self._durations = Histogram(
+            "edgekit_request_duration_seconds",
+            "From a request's arrival at the application to its answer.",
             ["route"],
-            buckets=_BUCKETS_S,
-            registry=self._registry,
+            buckets=_SECONDS,
+            registry=registry,
         )
-        info = Gauge("edgekit_model_info", "1 for each served model.", ["model", "backend"], registry=self._registry)
-        for model, backend in models.items():
-            info.labels(model, backend).set(1)
+        self._stages = Histogram(
+            "edgekit_stage_duration_seconds",
+            "Of the stages of a request; 'queue' is waiting for a place.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "edgekit_requests_rejected_total",
+            "Requests that were given up, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in _REASONS.values():
+            self._rejected.labels(reason)
+        self._text_batches = Histogram(
+            "edgekit_text_batch_size", "Texts in one run of the text model.", buckets=_SIZES, registry=registry
+        )
+        self._gauges: dict[str, Gauge] = {}
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels(route, status).inc()
+        self._durations.labels(route).observe(seconds)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Measure one stage of a request."""
+        self._stages.labels(name).observe(seconds)
+
+    def rejected(self, error: ServeError) -> None:
+        """Count a request that was given up."""
+        self._rejected.labels(_REASONS.get(type(error), "not_ready")).inc()
+
+    def text_batch(self, size: int) -> None:
+        """Measure one run of the text model."""
+        self._text_batches.observe(size)
+
+    def info(self, name: str, documentation: str, **labels: str) -> None:
+        """Say something that only its labels carry: ``edgekit_<name>_info`` is 1."""
+        self._gauge(f"edgekit_{name}_info", documentation, labels).set(1)
+
+    def watch(self, name: str, documentation: str, read: Callable[[], float], **labels: str) -> None:
+        """Show what ``read`` returns whenever somebody looks, as ``edgekit_<name>``."""
+        self._gauge(f"edgekit_{name}", documentation, labels).set_function(read)
 
     def exposition(self) -> bytes:
         """The text that ``GET /metrics`` answers."""
         return generate_latest(self._registry)
+
+    def _gauge(self, name: str, documentation: str, labels: dict[str, str]) -> Gauge:
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, documentation, list(labels), registry=self._registry)
+        gauge = self._gauges[name]
+        return gauge.labels(**labels) if labels else gauge

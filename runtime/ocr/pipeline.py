@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from devices.errors import ModelError
 from runtime.artifact import OcrSettings
+from runtime.budget import UNLIMITED, Budget
 from runtime.ocr.detect import boxes_from_map
 from runtime.ocr.line import Line, box_of, in_reading_order
 from runtime.ocr.models import OcrModels, complete_characters
@@ -50,29 +51,36 @@ class OcrPipeline:
     characters: tuple[str, ...]
     settings: OcrSettings
 
-    def read(self, image: NDArray[np.uint8]) -> tuple[Line, ...]:
+    def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
         """Read a page.
 
         Args:
             image: (H, W, 3) uint8, BGR.
+            budget: What the request may still spend; asked between the models.
 
         Returns:
             Lines in reading order, boxes within the page; none for an empty page.
 
         Raises:
             BackendError: A model failed.
+            DeadlineError: The budget's time was up.
+            ClientGoneError: The budget's client went away.
         """
         page = _bounded(image)
-        boxes = [reading_box(box) for box in self.detect(page)]
-        crops = [cut_line(page, box) for box in boxes]
-        for index, (turn, _) in enumerate(self.orient(crops)):
-            if turn:
-                boxes[index], crops[index] = np.roll(boxes[index], 2, axis=0), _turned(crops[index])
+        with budget.stage("det"):
+            boxes = [reading_box(box) for box in self.detect(page)]
+        with budget.stage("cls"):
+            crops = [cut_line(page, box) for box in boxes]
+            for index, (turn, _) in enumerate(self.orient(crops)):
+                if turn:
+                    boxes[index], crops[index] = np.roll(boxes[index], 2, axis=0), _turned(crops[index])
+        with budget.stage("rec"):
+            texts = self.recognize(crops)
         height, width = image.shape[:2]
         scale, last = (width / page.shape[1], height / page.shape[0]), (width, height)
         lines = [
             Line(text, confidence, box_of((box * scale).clip(0, last)))
-            for box, (text, confidence) in zip(boxes, self.recognize(crops), strict=True)
+            for box, (text, confidence) in zip(boxes, texts, strict=True)
             if text.strip() and confidence >= self.settings.drop_confidence
         ]
         return in_reading_order(lines)

@@ -14,12 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from devices.errors import ImageError, InputError, PdfError
+from devices.errors import ClientGoneError, ImageError, InputError, PdfError
 from edge.application import Submission, from_parts, read_directory
 from edge.pipeline import Identity, Scorer
 from edge.policy import load_policy
 from edge.receipt import Bundle, Model, Offline
 from runtime.behaviour import BehaviourResult
+from runtime.budget import UNLIMITED, Budget
 from runtime.ocr.line import Line
 from runtime.text import TextResult
 
@@ -49,7 +50,7 @@ class Reader:
     def __init__(self, **texts: Sequence[str]) -> None:
         self.texts, self.calls = texts, 0
 
-    def read(self, image: NDArray[np.uint8]) -> tuple[Line, ...]:
+    def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
         self.calls += 1
         texts = self.texts[f"blue_{image[0, 0, 0]}"]
         return tuple(
@@ -65,7 +66,7 @@ class Labels:
     def __init__(self, **labels: float) -> None:
         self.labels = labels
 
-    def classify(self, texts: Sequence[str]) -> list[TextResult]:
+    def classify(self, texts: Sequence[str], *, budget: Budget = UNLIMITED) -> list[TextResult]:
         return [TextResult(text, [], [], [], dict(self.labels)) for text in texts]
 
 
@@ -208,7 +209,7 @@ def test_a_card_that_expired_yesterday_is_seen_by_the_receipts_own_clock() -> No
     ("name", "data", "error", "said"),
     [
         ("id.png", picture(1, "JPEG")[:-400], ImageError, "truncated"),
-        ("id.png", b"not a picture", ImageError, "not a picture"),
+        ("income.png", b"not a picture", ImageError, "not a picture"),
         ("statement.pdf", b"%PDF-1.7 cut", PdfError, "damaged"),
     ],
 )
@@ -220,12 +221,26 @@ def test_a_document_that_cannot_be_decoded_refuses_the_application_by_name(
         scorer(reader=reader).score(submission(files={name: data}))
     assert repr(name) in caught.value.problem
     assert said in caught.value.problem
-    assert caught.value.problem.startswith(("The id_card", "The bank_statement"))
+    assert caught.value.problem.startswith(("The id_card", "The income_proof", "The bank_statement"))
     assert "again" in caught.value.remedy
-    assert reader.calls == 0
+    if "not a picture" in said:  # what the header tells is known before the first page is read
+        assert reader.calls == 0
 
 
 def test_the_sample_application_is_a_valid_submission() -> None:
     sample = read_directory(EXAMPLES / "application")
     assert {each.kind for each in sample.application.documents} == {"id_card", "income_proof", "bank_statement"}
     assert len(sample.application.transactions) > 50
+
+
+def test_a_client_that_leaves_stops_the_work_before_the_next_page() -> None:
+    reader = Reader(blue_1=CARD, blue_2=LETTER)
+    with pytest.raises(ClientGoneError):
+        scorer(reader=reader).score(submission(), Budget(client_gone=lambda: reader.calls == 1))
+    assert reader.calls == 1
+
+
+def test_every_stage_is_measured() -> None:
+    seen: list[str] = []
+    scorer().score(submission(), Budget(observe=lambda stage, _seconds: seen.append(stage)))
+    assert set(seen) == {"load", "ocr", "fields", "text", "behaviour", "score"}

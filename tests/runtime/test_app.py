@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from devices.errors import ApplicationError
-from runtime.app import MAX_BODY_BYTES, Services, UploadedFile, create_app
+from runtime.app import MAX_BODY_BYTES, Limits, Services, UploadedFile, create_app
+from runtime.budget import UNLIMITED, Budget
 from runtime.ocr.line import Line
 from runtime.predictor import TensorSpec, check_feeds
 
@@ -34,7 +38,7 @@ class Doubler:
 class Reader:
     """Reads one line that says how large the picture is."""
 
-    def read(self, image: NDArray[np.uint8]) -> tuple[Line, ...]:
+    def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
         height, width = image.shape[:2]
         return (Line(f"{width}x{height}", 0.5, ((0, 0), (1, 0), (1, 1), (0, 1))),)
 
@@ -46,11 +50,11 @@ class Label:
 
 
 class Labeller:
-    def classify(self, texts: Sequence[str]) -> list[Label]:
+    def classify(self, texts: Sequence[str], *, budget: Budget = UNLIMITED) -> list[Label]:
         return [Label(text, {"normal": len(text) / 100}) for text in texts]
 
 
-def score(application: bytes, files: Sequence[UploadedFile]) -> dict[str, Any]:
+def score(application: bytes, files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
     if application == b"bad":
         raise ApplicationError("application.json is bad.")
     if application == b"bug":
@@ -231,3 +235,121 @@ def test_metrics_count_by_route_and_status_never_by_path(client: FlaskClient) ->
     assert 'edgekit_requests_total{route="unmatched",status="404"} 1.0' in text
     assert "private" not in text
     assert 'edgekit_model_info{backend="openvino",model="doubler"} 1.0' in text
+
+
+class Busy:
+    """An app whose score takes until it is told to end, with one place and room for one more."""
+
+    def __init__(self) -> None:
+        self.entered, self.end = threading.Semaphore(0), threading.Event()
+        services = Services(
+            "1", {"doubler": Doubler()}, Reader(), Labeller(), self.score, lambda: {"device_id": "d"},  # type: ignore[arg-type, dict-item]
+            Limits(requests=1, texts=1, queue=1, timeout_ms=20_000),
+        )  # fmt: skip
+        self.app = create_app(services)
+        self.threads = ThreadPoolExecutor(8)
+
+    def score(self, _application: bytes, _files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
+        self.entered.release()
+        while not self.end.wait(0.005):
+            with budget.stage("ocr"):
+                pass
+        return {"score": 1}
+
+    def post(self, *, gone: Callable[[], bool] | None = None, timeout_ms: str | None = None) -> Any:
+        headers = {"X-Timeout-Ms": timeout_ms} if timeout_ms is not None else {}
+        environ = {"waitress.client_disconnected": gone} if gone else {}
+        parts = {"application": (io.BytesIO(b"{}"), "application.json")}
+        return self.app.test_client().post("/v1/score", data=parts, headers=headers, environ_overrides=environ)
+
+    def metric(self, line: str) -> str:
+        return next(each for each in self.app.test_client().get("/metrics").text.splitlines() if each.startswith(line))
+
+    def until_waiting(self, count: int) -> None:
+        deadline = time.monotonic() + 5
+        while not self.metric('edgekit_requests_waiting{door="main"}').endswith(f" {count}.0"):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def busy() -> Iterator[Busy]:
+    busy = Busy()
+    yield busy
+    busy.end.set()
+    busy.threads.shutdown()
+
+
+def test_a_full_queue_refuses_with_retry_after_while_everything_light_still_answers(busy: Busy) -> None:
+    running = busy.threads.submit(busy.post)
+    busy.entered.acquire(timeout=5)
+    waiting = busy.threads.submit(busy.post)
+    busy.until_waiting(1)
+    refused = busy.post()
+    assert problem(refused, 503)["code"] == "SERVE-002"
+    assert int(refused.headers["Retry-After"]) >= 1
+    client = busy.app.test_client()
+    for path in (
+        "/v1/status",
+        "/metrics",
+        "/openapi.json",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/doubler",
+    ):
+        assert client.get(path).status_code == 200
+    assert client.post("/v1/text-risk", json={"texts": ["a"]}).status_code == 200  # has a door of its own
+    for refused in (client.post("/v1/ocr", data=png(2, 2)), infer(client)):
+        assert problem(refused, 503)["code"] == "SERVE-002"
+    busy.end.set()
+    assert (running.result(5).json, waiting.result(5).json) == ({"score": 1}, {"score": 1})
+    assert busy.post().status_code == 200
+    assert busy.metric('edgekit_requests_rejected_total{reason="queue_full"}').endswith(" 3.0")
+    assert busy.metric('edgekit_requests_running{door="main"}').endswith(" 0.0")
+
+
+def test_a_request_is_given_up_at_its_deadline_whether_it_runs_or_waits(busy: Busy) -> None:
+    running = busy.threads.submit(busy.post, timeout_ms="400")
+    busy.entered.acquire(timeout=5)
+    waited = busy.post(timeout_ms="50")
+    assert problem(waited, 503)["code"] == "SERVE-003"
+    assert int(waited.headers["Retry-After"]) >= 1
+    assert problem(running.result(5), 503)["code"] == "SERVE-003"
+    busy.end.set()
+    assert busy.post(timeout_ms="99999").status_code == 200
+    assert busy.metric('edgekit_requests_rejected_total{reason="deadline"}').endswith(" 2.0")
+
+
+def test_a_client_that_goes_away_frees_his_place_whether_he_runs_or_waits(busy: Busy) -> None:
+    gone: list[bool] = []
+    leave = lambda: bool(gone)  # noqa: E731
+    futures = [busy.threads.submit(busy.post, gone=leave)]
+    busy.entered.acquire(timeout=5)
+    futures.append(busy.threads.submit(busy.post, gone=leave))
+    busy.until_waiting(1)
+    gone.append(True)
+    assert [problem(future.result(5), 503)["code"] for future in futures] == ["SERVE-004"] * 2
+    assert not busy.entered.acquire(timeout=0)  # the second one never ran
+    busy.end.set()
+    assert busy.post().status_code == 200
+    assert busy.metric('edgekit_requests_rejected_total{reason="client_gone"}').endswith(" 2.0")
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "1.5", "abc", "", "1e3", "٣", "1234567890"])
+def test_a_timeout_that_is_no_number_of_milliseconds_is_a_problem(client: FlaskClient, asked: str) -> None:
+    answer = client.post(
+        "/v1/text-risk", json={"texts": ["a"]}, headers={"X-Timeout-Ms": asked.encode().decode("latin-1")}
+    )
+    assert "X-Timeout-Ms" in problem(answer, 400)["problem"]
+
+
+def test_stages_of_a_request_are_measured(client: FlaskClient) -> None:
+    client.post("/v1/ocr", data=png(40, 30))
+    text = client.get("/metrics").text
+    assert 'edgekit_stage_duration_seconds_count{stage="queue"} 1.0' in text
+    assert 'edgekit_stage_duration_seconds_count{stage="load"} 2.0' in text
+    assert 'edgekit_request_duration_seconds_count{route="/v1/ocr"} 1.0' in text
+
+
+def test_the_server_has_threads_for_all_who_may_run_or_wait_and_some_more() -> None:
+    assert Limits(requests=2, texts=16, queue=16).threads == 54

@@ -15,13 +15,14 @@ from flask.testing import FlaskClient
 
 from devices.errors import ApplicationError, BackendError, DeadlineError
 from runtime.app import Services, UploadedFile, create_app
+from runtime.budget import Budget
 from runtime.logs import log_as_json, register_request_log, request_id
 
 # invented, and unlike anything that the server itself would write
 SECRETS = ("Zhao-Invented", "id-of-zhao.jpg", "借款用途甲", "no-such-path-of-zhao", "query-of-zhao", "id-in-query")
 
 
-def score(application: bytes, files: Sequence[UploadedFile]) -> dict[str, Any]:
+def score(application: bytes, files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
     kind = json.loads(application)["kind"]
     if kind == "bad":
         raise ApplicationError(f"application.json: {application.decode()} is bad.")
