@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -224,6 +225,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             seconds = f"{limits.receive_s:.0f}"
             self._refuse(408, RequestError(f"The request did not arrive whole within {seconds} seconds."))
         else:
+            if phase == "sending":  # or the kernel would keep what is not taken, and go on trying
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.handle_close()
 
     def _phase_now(self) -> str:
