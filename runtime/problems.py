@@ -9,12 +9,10 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from devices.errors import (
-    DeadlineError,
     EdgeKitError,
     HostError,
     InputError,
     OriginError,
-    OverloadedError,
     RequestError,
     ServeError,
     TokenError,
@@ -30,11 +28,6 @@ _STATUS: tuple[tuple[type[EdgeKitError], int], ...] = (
     (OriginError, 403),
     (HostError, 421),
     (ServeError, 503),
-)
-_HEADERS: tuple[tuple[type[EdgeKitError], str, str], ...] = (
-    (TokenError, "WWW-Authenticate", 'Bearer realm="edgekit"'),
-    (OverloadedError, "Retry-After", "1"),  # seconds: about what the longest answer takes
-    (DeadlineError, "Retry-After", "1"),
 )
 
 
@@ -60,9 +53,8 @@ def problem_response(error: EdgeKitError, status: int) -> Response:
     }
     # ASCII: a problem may quote what no encoding can carry, such as half of a surrogate pair
     response = Response(json.dumps(document), status=status, content_type="application/problem+json")
-    for kind, name, value in _HEADERS:
-        if isinstance(error, kind):
-            response.headers[name] = value
+    if isinstance(error, TokenError):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="edgekit"'
     return response
 
 
