@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from devices.profile import Backend
     from runtime.access import Access
 
-_SPARE_THREADS = 4  # beyond requests that are worked on or wait: health, status and metrics always answer
-
 
 @click.command()
 @click.option("--bundle", required=True, type=DIRECTORY, help="The bundle to verify and serve.")
@@ -107,13 +105,20 @@ def _load(bundle: Path, backend: Backend | None, access: Access, side: WorkerSid
         drop_caches=drop_caches,
         ask_replacement=side.ask_replacement,
     )
+
+    def measured(name: str) -> float:
+        return memory.status()[name] or 0
+
+    for name, value in memory.status().items():
+        if value is not None:  # no limit, or no GPU
+            device.services.metrics.watch(f"memory_{name}", "Of the worker, as in /v1/status.", partial(measured, name))
     status = device.services.status
     services = replace(
         device.services, status=lambda: {**status(), "worker": {**side.facts, "memory": memory.status()}}
     )
     return Work(
         create_app(services, access),
-        threads=limits.requests + limits.queue + _SPARE_THREADS,
+        threads=services.limits.threads,
         memory=memory,
         url_scheme=access.scheme,
     )
