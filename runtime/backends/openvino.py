@@ -40,6 +40,7 @@ class OpenVinoPredictor:
             # before compiling, which adds the names of operators that it drops, in any order
             self.inputs = tuple(_spec(port) for port in model.inputs)
             self.outputs = tuple(_spec(port) for port in model.outputs)
+            self._types = [port.get_element_type() for port in model.outputs]
             self._compiled = core.compile_model(model, device, device_config(backend, options))
         except RuntimeError as error:
             raise BackendError(f"OpenVINO could not load {files.name}: {_first_line(error)}") from error
@@ -56,12 +57,25 @@ class OpenVinoPredictor:
         checked = check_feeds(self.name, self.inputs, feeds)
         request = self._idle.get()
         try:
+            for index, spec in enumerate(self.outputs):
+                if None in spec.shape:
+                    request.set_output_tensor(index, openvino.Tensor(self._types[index], [0] * len(spec.shape)))
             request.infer(checked)
-            return {spec.name: np.array(request.get_output_tensor(i).data) for i, spec in enumerate(self.outputs)}
+            arrays = [request.get_output_tensor(index).data for index in range(len(self.outputs))]
+            # an output of fixed shape is the request's own and overwritten by its next run; the others are new ones
+            outputs = {
+                spec.name: array if None in spec.shape else array.copy()
+                for spec, array in zip(self.outputs, arrays, strict=True)
+            }
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed on {self.name}: {_first_line(error)}") from error
         finally:
             self._idle.put(request)
+        # A stream of one thread swallows an error of shape inference (2026.4.1): ``infer`` returns, and what lies in
+        # the outputs is the caller's before. So each run gets new ones, and one that stays empty is the error.
+        if empty := [spec.name for spec in self.outputs if spec.shape and not any(outputs[spec.name].shape)]:
+            raise BackendError(f"OpenVINO failed on {self.name}: it left output {empty[0]!r} empty and said nothing.")
+        return outputs
 
 
 def device_config(backend: Backend, options: RunOptions) -> dict[str, object]:
@@ -69,7 +83,8 @@ def device_config(backend: Backend, options: RunOptions) -> dict[str, object]:
     if on_cpu(backend):
         # without the hint a CPU with BF16 rounds FP32 models silently, and backends no longer agree
         precision = "bf16" if options.bf16 else "f32"
-        config: dict[str, object] = {"INFERENCE_NUM_THREADS": options.threads}
+        # at least two: a stream of one thread swallows errors and then stays broken (see run)
+        config: dict[str, object] = {"INFERENCE_NUM_THREADS": max(2, options.threads)}
     else:
         precision = "f16" if options.fp16 else "f32"
         config = {}
