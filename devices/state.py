@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from pathlib import Path
 
 from devices.errors import EdgeKitError
 
+log = logging.getLogger(__name__)
+
 VARIABLE = "EDGEKIT_STATE_DIR"
+_CACHE_ROOM_BYTES = 64 * 1024 * 1024  # the compiled models of one bundle take some 10 to 50 MB
 
 
 def state_dir() -> Path:
@@ -32,4 +37,21 @@ def ensure_state_dir(*parts: str) -> Path:
             f"The state directory {path} cannot be created: {error.strerror}.",
             remedy=f"Set {VARIABLE} to a directory that this user may write to.",
         ) from error
+    return path
+
+
+def cache_dir(*parts: str) -> Path | None:
+    """A directory under ``cache`` of the state directory, for what can be made again.
+
+    None, with a warning in the log, where it cannot be had: whoever keeps something there does without. On a full
+    disk what is there is still read, with a warning too.
+    """
+    try:
+        path = ensure_state_dir("cache", *parts)
+        free = shutil.disk_usage(path).free
+    except (EdgeKitError, OSError) as error:
+        log.warning("Nothing is kept for the next start, which will take longer. %s", error)
+        return None
+    if free < _CACHE_ROOM_BYTES:
+        log.warning("The disk under %s is full: what is not kept there yet is made again at every start.", path)
     return path

@@ -18,7 +18,7 @@ from typing import Any
 from devices.errors import BundleError, PolicyError, RequestError
 from devices.probe import full_int8, probe
 from devices.profile import Backend, Profile, Serve, parse_profile
-from devices.state import ensure_state_dir
+from devices.state import cache_dir
 from edge.application import from_parts
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
 from edge.bundle.verify import VerifiedBundle
@@ -191,7 +191,7 @@ class _Loader:
         self._options = RunOptions(
             threads=serve.threads,
             parallel=serve.parallel,
-            cache_dir=ensure_state_dir("cache", "compiled"),
+            cache_dir=cache_dir("compiled"),
             bf16=serve.bf16,
             fp16=serve.fp16,
             gpu_memory_limit_mb=serve.gpu_memory_limit_mb,
