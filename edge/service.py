@@ -119,6 +119,12 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
 
     described = identity.bundle.model_dump(mode="json") | {"signed_by": bundle.key_id}  # not the bundle with its bytes
 
+    def backlog() -> int:
+        return 0  # nothing is kept for sending yet
+
+    metrics.info("bundle", "Of the served bundle.", name=bundle.manifest.name, version=bundle.manifest.version)
+    metrics.watch("journal_backlog", "Journal entries that are not sent yet.", backlog)
+
     def status() -> dict[str, Any]:
         return {
             "device_id": identity.device_id,
@@ -126,7 +132,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
             "bundle": described,
             "models": [model.model_dump(mode="json") for model in models],
             "passed_over": loader.passed_over(),
-            "journal": {"backlog": 0},
+            "journal": {"backlog": backlog()},
             "offline": identity.offline.model_dump(mode="json"),
             "started": started.isoformat(),
         }
