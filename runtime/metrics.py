@@ -72,11 +72,11 @@ class Metrics:
         """Measure one run of the text model."""
         self._text_batches.observe(size)
 
-    def info(self, name: str, documentation: str, **labels: str) -> None:
+    def info(self, name: str, documentation: str, /, **labels: str) -> None:
         """Say something that only its labels carry: ``edgekit_<name>_info`` is 1."""
         self._gauge(f"edgekit_{name}_info", documentation, labels).set(1)
 
-    def watch(self, name: str, documentation: str, read: Callable[[], float], **labels: str) -> None:
+    def watch(self, name: str, documentation: str, read: Callable[[], float], /, **labels: str) -> None:
         """Show what ``read`` returns whenever somebody looks, as ``edgekit_<name>``."""
         self._gauge(f"edgekit_{name}", documentation, labels).set_function(read)
 
