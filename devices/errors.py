@@ -48,7 +48,9 @@ from __future__ import annotations
 
 
 class EdgeKitError(Exception):
-    """Root of the tree: catch this to catch everything that the kit raises on purpose.
+    """Something that the kit refuses or cannot do.
+
+    Root of the tree: catch this to catch everything that the kit raises on purpose.
 
     Args:
         problem: What happened, with the values seen. A full sentence.
@@ -199,7 +201,9 @@ class BackendMismatchError(BackendError):
     """The backend did not get the device that it names, and would have run somewhere else."""
 
     code = "BACKEND-005"
-    default_remedy = "See with 'edgekit device probe' whether the GPU and its driver answer, or name a backend on the CPU."
+    default_remedy = (
+        "See with 'edgekit device probe' whether the GPU and its driver answer, or name a backend on the CPU."
+    )
 
 
 class DeviceError(EdgeKitError):

@@ -36,6 +36,7 @@ from runtime.text import TextClassifier
 
 MAX_BODY_BYTES = 48 * 1024 * 1024
 _MAX_FORM_BYTES = 8 * 1024 * 1024  # application.json with thousands of transactions
+_MAX_FORM_PARTS = 64  # application.json, and three times the files that it may name
 _SPARE_THREADS = 4  # for what waits for nobody
 _OPEN_TO_ALL = frozenset({"openinference.live", "openinference.ready"})  # a monitor holds no token
 
@@ -106,6 +107,7 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
     app = Flask("edgekit", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = _MAX_FORM_BYTES
+    app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # receipts are read by people
     app.json.sort_keys = False  # type: ignore[attr-defined]
     register_request_log(app)
@@ -251,6 +253,10 @@ def _texts() -> list[str]:
         raise RequestError(f"'texts' holds {len(texts)} texts; between 1 and {MAX_TEXTS} are accepted.")
     if blank := [index for index, text in enumerate(texts) if not text.strip()]:
         raise RequestError(f"texts[{blank[0]}] is empty.")
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError("A text holds half of a surrogate pair, which is no character.") from error
     return texts
 
 

@@ -9,7 +9,6 @@ from runtime.logs import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
 from runtime.schemas import Schema, ref, schemas
 
 TIMEOUT_HEADER = "X-Timeout-Ms"
-LONGEST_TIMEOUT_MS = 999_999_999
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _BINARY: Schema = {"type": "string", "format": "binary"}
 
@@ -65,8 +64,11 @@ def openapi_document(version: str, models: Sequence[str] = (), *, tokens: bool =
 
 def _scoring() -> dict[str, Any]:
     picture = {"schema": _BINARY}
-    by_type = {each: picture for each in ("image/jpeg", "image/png", "application/pdf", "application/octet-stream")}
-    form = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
+    types = ("image/jpeg", "image/png", "application/pdf")
+    form = {
+        "schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY}},
+        "encoding": {"file": {"contentType": ", ".join(types)}},
+    }
     application = {
         "type": "object",
         "required": ["application"],
@@ -79,7 +81,7 @@ def _scoring() -> dict[str, Any]:
         "/v1/score": _work("Score one application", {"multipart/form-data": score}, "Receipt"),
         "/v1/ocr": _work(
             "Read a picture or a PDF, whatever its content type says: the bytes decide",
-            {**by_type, "multipart/form-data": {"schema": form}},
+            {**dict.fromkeys(types, picture), "multipart/form-data": form},
             "Pages",
         ),
         "/v1/text-risk": _work("Label texts", {"application/json": {"schema": ref("Texts")}}, "TextLabels"),
@@ -102,8 +104,8 @@ def _open_inference(models: list[str]) -> dict[str, Any]:
     length = _parameter(
         _HEADER_LENGTH,
         "header",
-        {"type": "integer", "minimum": 0},
-        "Length of the JSON at the beginning of the body, where raw tensors follow. Counted before compression.",
+        {"type": "string", "pattern": "^[0-9]{1,12}$"},
+        "Bytes of JSON at the beginning of the body, where raw tensors follow; counted before compression.",
     )
     octets: dict[str, Any] = {"application/octet-stream": {"schema": _BINARY}}
     paths: dict[str, Any] = {
@@ -181,6 +183,6 @@ def _request_id() -> dict[str, Any]:
 
 
 def _timeout() -> dict[str, Any]:
-    said = "How long the answer may take; the device's own limit holds where it is shorter."
-    schema = {"type": "integer", "minimum": 1, "maximum": LONGEST_TIMEOUT_MS}
+    said = "Whole milliseconds that the answer may take; the device's own limit holds where it is shorter."
+    schema = {"type": "string", "pattern": "^0*[1-9][0-9]*$", "maxLength": 9}
     return _parameter(TIMEOUT_HEADER, "header", schema, said)

@@ -18,7 +18,12 @@ _STRING: Schema = {"type": "string"}
 _PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _TIME: Schema = {"type": "string", "format": "date-time"}
-_NOT_BLANK = r"\S"
+# what Python's str.strip takes away; \s of JSON Schema's regular expressions is another set
+_SPACE = r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_NOT_BLANK = f"[^{_SPACE}]"
+_CONTROL = r"\u0000-\u0008\u000b\u000c\u000e-\u001f"
+_PRINTABLE = f"^[^{_CONTROL}]*$"
+_PRINTABLE_NOT_BLANK = f"^[^{_CONTROL}]*[^{_SPACE}{_CONTROL}][^{_CONTROL}]*$"
 
 
 def ref(name: str) -> Schema:
@@ -44,8 +49,8 @@ def _or_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _text(longest: int) -> Schema:
-    return {"type": "string", "minLength": 1, "maxLength": longest, "pattern": _NOT_BLANK}
+def _text(longest: int, pattern: str = _PRINTABLE_NOT_BLANK) -> Schema:
+    return {"type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern}
 
 
 def _yuan(**limits: float) -> Schema:
@@ -81,7 +86,7 @@ def _ocr_and_text() -> dict[str, Schema]:
     line = closed(text=_STRING, confidence=_PROBABILITY, box=ref("Box"))
     side = {"type": "integer", "minimum": 1, "description": "Pixels."}
     page = closed(width=side, height=side, lines=_list(ref("Line")))
-    texts = _list(_text(LONGEST_TEXT), minItems=1, maxItems=MAX_TEXTS)
+    texts = _list(_text(LONGEST_TEXT, _NOT_BLANK), minItems=1, maxItems=MAX_TEXTS)
     labels = {"type": "object", "additionalProperties": _PROBABILITY}
     return {
         "Box": box,
@@ -111,8 +116,8 @@ def _application() -> dict[str, Schema]:
                     time=time,
                     amount=_yuan(),
                     balance=_yuan(),
-                    channel={"type": "string", "maxLength": 100},
-                    counterparty={"type": "string", "maxLength": 200},
+                    channel={"type": "string", "maxLength": 100, "pattern": _PRINTABLE},
+                    counterparty={"type": "string", "maxLength": 200, "pattern": _PRINTABLE},
                 )
             ),
         )
