@@ -8,35 +8,29 @@ second RapidOCR that is told.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.compress_speed import THREADS
-from benchmarks.harness import ROOT, Figure, Goal, Report, Row, Times, ratio
+from benchmarks.harness import Figure, Goal, Report, Row, Times, ratio
 from benchmarks.peers import Environment, peers_python
-from benchmarks.runtime_matching import PlacedText, comparable, error_tally
+from benchmarks.runtime_matching import comparable, error_tally
 from benchmarks.runtime_models import ocr_artifact
 from benchmarks.runtime_pictures import Picture, checked_texts, pictures, upstream_lines
+from benchmarks.runtime_processes import Engine, Lines, engine
 from compress.gate import drop_interval
 from compress.tally import Tally
-from devices.errors import DownloadError, EdgeKitError
+from devices.errors import DownloadError
 
 ROUNDS = 5
 _AT_ONCE = 8  # pictures a turn
 _PAUSE_S = 0.25
-_SCRIPT = Path(__file__).with_name("ocr_engine.py")
 Progress = Callable[[str, float], None]
-Lines = list[list[PlacedText]]  # by picture
 
 
 @dataclass(frozen=True)
@@ -54,63 +48,6 @@ CONTESTS = (
     Contest("ppocr-v6", "PP-OCRv6 small", "rapidocr", "RapidOCR 3.10.0", "bench-rapidocr"),
     Contest("ppocr-v4", "PP-OCRv4 mobile", "rapidocr-openvino", "rapidocr-openvino 1.4.4", "bench-rapidocr1"),
 )
-
-
-class Engine:
-    """An engine's process: see ``ocr_engine``.
-
-    Attributes:
-        precisions: What OpenVINO computes in, as far as it is known.
-        peak_mb: The most memory that the process has held so far.
-    """
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.peak_mb = 0.0
-        self.precisions = sorted(set(self._answer()["precisions"]))
-
-    def read(self, files: Sequence[Path]) -> tuple[list[float], Lines]:
-        """Milliseconds and lines of each picture."""
-        answer = self._ask({"read": list(map(str, files))})
-        lines = [
-            [PlacedText(np.array(line["box"], np.float32), line["text"]) for line in page] for page in answer["lines"]
-        ]
-        return answer["ms"], lines
-
-    def profile(self, files: Sequence[Path]) -> dict[str, float]:
-        """Where the time goes, in shares."""
-        shares: dict[str, float] = self._ask({"profile": list(map(str, files))})["shares"]
-        return shares
-
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise EdgeKitError(
-                f"An OCR engine ended with status {self._process.wait()}.", remedy="Its last words stand above."
-            )
-        answer: dict[str, Any] = json.loads(line)
-        self.peak_mb = answer["peak_mb"]
-        return answer
-
-
-@contextmanager
-def engine(python: Path, name: str, **options: object) -> Iterator[Engine]:
-    """Start an engine, and end it afterwards."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(THREADS)}
-    command = [str(python), str(_SCRIPT), name, json.dumps({"threads": THREADS} | options)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
-        try:
-            yield Engine(process)
-        finally:
-            process.terminate()
 
 
 def measure_ocr(report: Report, scratch: Path, progress: Progress) -> None:
@@ -135,12 +72,11 @@ def _measure(
     report: Report, contest: Contest, found: Sequence[Picture], artifact: Path, python: Path, progress: Progress
 ) -> None:
     files = [picture.file for picture in found]
-    warm_up = str(files[0])
     with ExitStack() as stack:
         engines = {
-            "kit": stack.enter_context(engine(Path(sys.executable), "edgekit", models=str(artifact), warm_up=warm_up)),
-            "peer": stack.enter_context(engine(python, contest.peer, warm_up=warm_up)),
-            "peer in FP32": stack.enter_context(engine(python, contest.peer, warm_up=warm_up, precision="f32")),
+            "kit": stack.enter_context(engine(Path(sys.executable), "edgekit", files[0], models=str(artifact))),
+            "peer": stack.enter_context(engine(python, contest.peer, files[0])),
+            "peer in FP32": stack.enter_context(engine(python, contest.peer, files[0], precision="f32")),
         }
         lines: dict[str, Lines] = {}
         first = {}

@@ -1,6 +1,6 @@
-"""One OCR engine in a process of its own, driven over a pipe; runs in the environment of the engine it drives.
+"""One engine in a process of its own, driven over a pipe; runs in the environment of the engine it drives.
 
-    python ocr_engine.py ENGINE '{"threads": 2, ...}'
+    python engine.py ENGINE '{"threads": 2, ...}'
 
 A request is a JSON object on one line of stdin, an answer one on stdout:
 
@@ -8,7 +8,8 @@ A request is a JSON object on one line of stdin, an answer one on stdout:
     {"read": [FILE, ...]}   {"ms": [...], "lines": [[{"text", "box"}, ...], ...], "resident_mb", "peak_mb"}
     {"profile": [FILE, ..]} {"shares": {PLACE: share}}   where all threads are, looked at every 2 ms
 
-A picture's time goes from its file's bytes to its lines. Nothing of the kit is imported unless ENGINE is "edgekit".
+A picture's time goes from its file's bytes to its lines; "edgekit-text" reads a file as a text and finds no lines.
+Nothing of the kit is imported by other people's engines.
 """
 
 from __future__ import annotations
@@ -38,6 +39,20 @@ def edgekit(options: dict[str, Any]) -> Read:
 
     def read(data: bytes) -> list[dict[str, Any]]:
         return [{"text": line.text, "box": line.box} for line in pipeline.read(load_image(data))]
+
+    return read
+
+
+def edgekit_text(options: dict[str, Any]) -> Read:
+    """The kit's text classifier, in the same process as who asks."""
+    from runtime.predictor import RunOptions
+    from runtime.text import load_text_classifier
+
+    classifier = load_text_classifier(Path(options["models"]), "openvino", RunOptions(threads=options["threads"]))
+
+    def read(data: bytes) -> list[dict[str, Any]]:
+        classifier.classify([data.decode()])
+        return []
 
     return read
 
@@ -77,7 +92,12 @@ def rapidocr_openvino(options: dict[str, Any]) -> Read:
     return read
 
 
-ENGINES = {"edgekit": edgekit, "rapidocr": rapidocr, "rapidocr-openvino": rapidocr_openvino}
+ENGINES = {
+    "edgekit": edgekit,
+    "edgekit-text": edgekit_text,
+    "rapidocr": rapidocr,
+    "rapidocr-openvino": rapidocr_openvino,
+}
 
 
 def watch_precision(forced: str | None) -> list[str]:
