@@ -1,12 +1,15 @@
-"""FP32 against INT8, for one model on the backend that will serve it: the gate says which goes into the artifact."""
+"""FP32, BF16 and INT8 of one model on the backend that will serve it: the fastest that passes the gate is taken.
+
+BF16 is FP32's file, computed with 8 bits of mantissa. It is tried where the profile allows it and this processor
+computes in it, which only OpenVINO is told to.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from compress.calibration import Feeds
 from compress.evaluate import interleaved_medians_ms
@@ -15,6 +18,7 @@ from compress.gate import Verdict, and_faster
 from compress.report import Limits, Row
 from devices.errors import ArtifactError, BackendError, CalibrationError, CompressionError
 from devices.profile import Profile
+from runtime.artifact import Precision
 from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor, model_files
 
 Progress = Callable[[str, float], None]
@@ -27,12 +31,12 @@ class Outcome:
     Attributes:
         directory: Of the model that was chosen.
         precision: Of the same.
-        rows: FP32, and INT8 where it could be made.
-        limits: What INT8 had to keep to.
+        rows: FP32, and BF16 and INT8 where they could be made.
+        limits: What these had to keep to.
     """
 
     directory: Path
-    precision: Literal["fp32", "int8"]
+    precision: Precision
     rows: tuple[Row, ...]
     limits: Limits
 
@@ -49,7 +53,7 @@ class Contest:
         judge: Measures a loaded model: its value, and the gate's verdict on its accuracy.
         fp32: The uncompressed model, loaded.
         plain: Its directory.
-        timed: Inputs that both are timed on.
+        timed: Inputs that all forms are timed on.
         profile: Whose backend, threads and gate apply.
     """
 
@@ -64,7 +68,7 @@ class Contest:
     profile: Profile
 
     def run(self, source: Path, feeds: Sequence[Feeds], small: Path, progress: Progress | None = None) -> Outcome:
-        """Make the INT8 form, measure it and let the gate choose.
+        """Make the other forms, measure them and let the gate choose.
 
         Where INT8 costs too much accuracy, the operators that cost most are left in FP32. Where it is only too slow,
         nothing is left in FP32, which would make it slower still.
@@ -80,28 +84,42 @@ class Contest:
         """
         limit = self.profile.compress.max_drop
         limits = Limits(self.reference - limit if self.higher_is_better else self.reference + limit)
-        tried = why_not(self.profile, self.plain) or self._tried(source, feeds, small, progress)
-        if isinstance(tried, str):
-            times = interleaved_medians_ms({"fp32": self.fp32}, self.timed)
-            row = self._row("fp32", self.plain, self.reference, times["fp32"], tried, kept=True)
-            return Outcome(self.plain, "fp32", (row,), limits)
-        times = interleaved_medians_ms({"fp32": self.fp32, "int8": tried.predictor}, self.timed)
-        verdict = and_faster(tried.verdict, reference_ms=times["fp32"], candidate_ms=times["int8"])
-        said = "The reference." if verdict.passed else "Kept, because INT8 did not pass."
-        rows = (
-            self._row("fp32", self.plain, self.reference, times["fp32"], said, kept=not verdict.passed),
-            self._row("int8", small, tried.value, times["int8"], verdict.sentence, kept=verdict.passed, tried=tried),
+        found = [self._bf16(), why_not(self.profile, self.plain) or self._int8(source, feeds, small, progress)]
+        forms: dict[str, _Form] = {each.precision: each for each in found if isinstance(each, _Form)}
+        times = interleaved_medians_ms(
+            {"fp32": self.fp32} | {name: each.predictor for name, each in forms.items()}, self.timed
         )
-        chosen = small if verdict.passed else self.plain
-        return Outcome(chosen, "int8" if verdict.passed else "fp32", rows, limits)
+        for name, each in forms.items():
+            verdict = and_faster(each.verdict, reference_ms=times["fp32"], candidate_ms=times[name])
+            forms[name] = replace(each, verdict=verdict)
+        said = _of_fp32(forms, [each for each in found if isinstance(each, str)])
+        forms = {"fp32": _Form("fp32", self.plain, self.fp32, self.reference, Verdict(True, 0.0, said))} | forms
+        winner = min((each for each in forms.values() if each.verdict.passed), key=lambda each: times[each.precision])
+        rows = tuple(self._row(each, times[name], winner) for name, each in forms.items())
+        return Outcome(winner.directory, winner.precision, rows, limits)
 
-    def _tried(self, source: Path, feeds: Sequence[Feeds], small: Path, progress: Progress | None) -> _Tried | str:
+    def _bf16(self) -> _Form | str:
+        """FP32's file in BF16 and how it did, or why there is none; "" where nobody asked for it."""
+        if not self.profile.serve.bf16 or self.profile.serve.measured_on != "openvino":
+            return ""
+        try:
+            _, predictor = self._loaded(self.plain, "bf16")
+            if predictor.precision != "bf16":
+                return "BF16 was not tried: this processor does not compute in it."
+            value, verdict = self.judge(predictor)
+        except BackendError as error:
+            return f"BF16 could not be tried: {error.problem}"
+        if not math.isfinite(value):
+            return "BF16 was refused: it answers with values that are not numbers."
+        return _Form("bf16", self.plain, predictor, value, verdict)
+
+    def _int8(self, source: Path, feeds: Sequence[Feeds], small: Path, progress: Progress | None) -> _Form | str:
         """The INT8 form and how it did, or why there is none."""
         serve = self.profile.serve
         judged: dict[str, tuple[float, Verdict]] = {}  # by SHA-256: the last one tried need not be the one written last
 
         def accept(directory: Path) -> bool:
-            files, predictor = self._loaded(directory)
+            files, predictor = self._loaded(directory, "int8")
             value, verdict = judged[files.sha256] = self.judge(predictor)
             return verdict.passed and math.isfinite(value)
 
@@ -115,7 +133,7 @@ class Contest:
                 reduce_range=serve.reduce_range,
                 progress=progress,
             )
-            files, predictor = self._loaded(small)
+            files, predictor = self._loaded(small, "int8")
             value, verdict = judged.get(files.sha256) or self.judge(predictor)
         except (CalibrationError, ArtifactError):
             raise
@@ -123,47 +141,53 @@ class Contest:
             return f"INT8 could not be made: {error.problem}"
         if not math.isfinite(value):
             return "INT8 was refused: it answers with values that are not numbers."
-        return _Tried(predictor, value, verdict, found.kept_fp32)
+        return _Form("int8", small, predictor, value, verdict, found.kept_fp32)
 
-    def _loaded(self, directory: Path) -> tuple[ModelFiles, Predictor]:
-        files = model_files(directory, self.name, precision="int8")
+    def _loaded(self, directory: Path, precision: Precision) -> tuple[ModelFiles, Predictor]:
+        files = model_files(directory, self.name, precision=precision)
         serve = self.profile.serve
         return files, load_predictor(files, serve.measured_on, RunOptions(threads=serve.threads))
 
-    def _row(
-        self,
-        variant: str,
-        directory: Path,
-        value: float,
-        latency_ms: float,
-        sentence: str,
-        *,
-        kept: bool,
-        tried: _Tried | None = None,
-    ) -> Row:
-        interval = tried.verdict.interval if tried else None
+    def _row(self, form: _Form, latency_ms: float, winner: _Form) -> Row:
+        interval, sentence = form.verdict.interval, form.verdict.sentence
+        if form.verdict.passed and form.precision != "fp32" and form is not winner:
+            sentence += f" {winner.precision.upper()} is faster still."
         return Row(
             self.name,
-            variant,
+            form.precision,
             self.metric,
-            value,
+            form.value,
             self.higher_is_better,
             latency_ms,
-            sum(each.stat().st_size for each in directory.iterdir()),
+            sum(each.stat().st_size for each in form.directory.iterdir()),
             self.profile.serve.measured_on,
             sentence,
-            chosen=kept,
+            chosen=form is winner,
             interval=interval.of_metric(self.reference, higher_is_better=self.higher_is_better) if interval else None,
-            fp32_layers=tried.kept_fp32 if tried else (),
+            fp32_layers=form.kept_fp32,
         )
 
 
 @dataclass(frozen=True)
-class _Tried:
+class _Form:
+    precision: Precision
+    directory: Path
     predictor: Predictor
     value: float
     verdict: Verdict
-    kept_fp32: tuple[str, ...]
+    kept_fp32: tuple[str, ...] = ()
+
+
+def _of_fp32(others: Mapping[str, _Form], lacking: Sequence[str]) -> str:
+    """What the report says of FP32: whether it had to be kept, and why other forms did not compete."""
+    names = [name.upper() for name in others]
+    if any(each.verdict.passed for each in others.values()):
+        said = "The reference."
+    elif len(names) == 2:
+        said = f"Kept, because neither {names[0]} nor {names[1]} passed."
+    else:
+        said = f"Kept, because {names[0]} did not pass." if names else ""
+    return " ".join(filter(None, (said, *lacking)))
 
 
 def why_not(profile: Profile, plain: Path) -> str:

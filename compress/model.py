@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,13 @@ from compress.report import fingerprint, write_report
 from compress.source import check_source, require_backend
 from devices.errors import ModelError
 from devices.profile import Profile
-from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry
+from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry, Precision
 from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor, model_files
 
 _TIMED_CASES = 4
+# of the largest output: kernels of other processors round differently
+_TOLERANCES: dict[Precision, float] = {"fp32": 0.0, "bf16": 0.02, "int8": 0.05}
 _TOLERANCE = 1e-3
-_INT8_TOLERANCE = 0.05  # of the largest output: INT8 kernels of other processors round differently
 SAME_CLASS, RELATIVE_ERROR = "agreement (same class)", "relative error against fp32"
 
 
@@ -43,7 +44,7 @@ def compress_model(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Quantize a model for the profile's first backend and keep INT8 only if the gate passes it and it is faster.
+    """Quantize a model for the profile's backend; BF16 or INT8 is kept only if the gate passes it and it is faster.
 
     The last quarter of the cases is kept from calibration and measured on. A model with one output of classes (N, C)
     is measured by how often both forms choose the same class, any other by its outputs' relative error.
@@ -177,13 +178,22 @@ def _export(files: ModelFiles, source: Path, plain: Path, profile: Profile) -> N
     (plain / "inference.pdiparams").write_bytes(files.weights or b"")
 
 
-def _with_golden(out: Path, name: str, precision: Literal["fp32", "int8"], profile: Profile, case: Case) -> ModelEntry:
-    """Write the golden file, from the model as it lies in the artifact, and return the model's entry."""
-    files = model_files(out / name, name, precision=precision)
-    outputs = load_predictor(files, profile.serve.measured_on, _options(profile)).run(case)
+def _with_golden(out: Path, name: str, precision: Precision, profile: Profile, case: Case) -> ModelEntry:
+    """Write the golden file, from the model as it lies in the artifact, and return the model's entry.
+
+    BF16's golden outputs are FP32's, which serves where a processor has no BF16; so BF16's own difference from them,
+    and half as much again, is allowed.
+    """
+    exact = model_files(out / name, name, precision="fp32" if precision == "bf16" else precision)
+    outputs = load_predictor(exact, profile.serve.measured_on, _options(profile)).run(case)
     arrays = {f"{GOLDEN_INPUT}{key}": value for key, value in case.items()}
     arrays |= {f"{GOLDEN_OUTPUT}{key}": value for key, value in outputs.items()}
     np.savez_compressed(out / "golden.npz", **arrays)
+    apart = 0.0
+    if precision == "bf16":
+        served = replace(exact, precision=precision)
+        rounded = load_predictor(served, profile.serve.measured_on, _options(profile)).run(case)
+        apart = max(float(np.abs(np.subtract(rounded[key], value)).max(initial=0)) for key, value in outputs.items())
     largest = max(float(np.abs(value).max(initial=0)) for value in outputs.values())
     return ModelEntry(
         name=name,
@@ -191,7 +201,7 @@ def _with_golden(out: Path, name: str, precision: Literal["fp32", "int8"], profi
         precision=precision,
         backend=profile.serve.measured_on,
         golden="golden.npz",
-        tolerance=max(_TOLERANCE, _INT8_TOLERANCE * largest if precision == "int8" else 0.0),
+        tolerance=max(_TOLERANCE, _TOLERANCES[precision] * largest, 1.5 * apart),
         reduce_range=precision == "int8" and profile.serve.writes_7_bits,
     )
 

@@ -42,7 +42,7 @@ def compress_ocr(
     progress: Progress | None = None,
     evaluation: Path | None = None,
 ) -> dict[str, Any]:
-    """Quantize det, rec and cls, each kept in INT8 only if the gate passes it and it is faster.
+    """Quantize det, rec and cls; BF16 or INT8 is kept for each only if the gate passes it and it is faster.
 
     Everything is measured on the profile's first backend. ``out`` appears when all is done, or not at all.
 
@@ -166,7 +166,7 @@ def _read_source(models: Path, profile: Profile) -> OcrModels:
         files: ModelFiles | None = getattr(source, stage)
         if files is None:
             continue
-        if files.precision != "fp32":
+        if files.precision == "int8":
             raise CompressionError(
                 f"Model {files.name} in {models} is {files.precision} already; INT8 is made from FP32.",
                 remedy="Give the models that it was compressed from.",

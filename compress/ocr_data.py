@@ -119,7 +119,10 @@ def without_spaces(text: str) -> str:
 
 
 def record_feeds(pipeline: OcrPipeline, images: Sequence[Image]) -> dict[str, list[dict[str, NDArray[np.generic]]]]:
-    """Read ``images`` and return what det, cls and rec were fed: calibration sees exactly what serving will see."""
+    """Read ``images`` and return what det, rec and cls were fed: calibration sees what serving will see.
+
+    Cls is asked about every line, though serving asks it only about those that rec is not sure of: they are too few.
+    """
     recorders = {
         name: _Recorder(predictor)
         for name, predictor in (("det", pipeline.det), ("rec", pipeline.rec), ("cls", pipeline.cls))
@@ -127,7 +130,9 @@ def record_feeds(pipeline: OcrPipeline, images: Sequence[Image]) -> dict[str, li
     }
     recording = replace(pipeline, det=recorders["det"], rec=recorders["rec"], cls=recorders.get("cls"))
     for image in images:
-        recording.read(image)
+        crops = cut_lines(image, [reading_box(box) for box in recording.detect(image)])
+        recording.recognize(crops)
+        recording.orient(crops)
     return {name: recorder.feeds for name, recorder in recorders.items()}
 
 

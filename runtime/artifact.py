@@ -19,6 +19,8 @@ from runtime.predictor import Backend, ModelFiles, model_files
 
 ARTIFACT_NAME = "artifact.json"
 Head = Literal["sequence", "token"]
+Precision = Literal["fp32", "bf16", "int8"]
+Decides = Literal["rows", "regions", "text"]
 GOLDEN_INPUT, GOLDEN_OUTPUT = "in:", "out:"  # prefixes of the array names in golden.npz
 
 
@@ -32,20 +34,25 @@ class ModelEntry(_Schema):
     Attributes:
         name: As in receipts and ``/v2/models/NAME``, for example ``ocr-det``.
         directory: Where its files lie, relative to the artifact; "." for the artifact itself.
-        precision: ``fp32`` or ``int8``.
+        precision: ``bf16`` has FP32's files, and is computed in BF16 where the processor can (``runtime.predictor``).
         backend: The backend that it was measured on and is meant for.
         golden: ``.npz`` beside artifact.json: inputs ``in:NAME``, expected outputs ``out:NAME``; None without one.
         tolerance: Largest absolute difference from a golden output that still counts as the same.
+        decides: What a user sees of an output, and so what must stay the same (``runtime.parity``): of each row the
+            largest value; of det's map where there is text; of rec's rows the text.
+        flips: Largest share of it that may differ from the golden output's.
         reduce_range: Whether INT8 weights keep to 7 bits, which a CPU without VNNI needs. Artifacts from before
             this was written do not say, and are taken to use all 8.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     directory: str = "."
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: Precision = "fp32"
     backend: Backend = "openvino"
     golden: str | None = None
     tolerance: float = Field(default=1e-3, gt=0)
+    decides: Decides = "rows"
+    flips: float = Field(default=0.0, ge=0, lt=1)
     reduce_range: bool = False
 
 

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from runtime.predictor import Backend, ModelFiles, Predictor, RunOptions, load_predictor
+
 Feeds = list[dict[str, np.ndarray]]
+
+
+def load_with_bf16(files: ModelFiles, backend: Backend, options: RunOptions | None = None) -> Predictor:
+    """``load_predictor`` as on a processor with BF16, on any: it computes in FP32 and rounds the outputs."""
+    predictor = load_predictor(replace(files, precision="fp32"), backend, options)
+    predictor.precision = files.precision
+    if files.precision == "bf16":
+        run = predictor.run
+        predictor.run = lambda feeds: {name: as_bf16(value) for name, value in run(feeds).items()}
+    return predictor
+
+
+def as_bf16(values: np.ndarray) -> np.ndarray:
+    """Floats cut to the 8 bits of mantissa that BF16 has."""
+    return (np.ascontiguousarray(values, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def _model(nodes, weights: dict[str, np.ndarray], inputs, outputs) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,11 @@ from runtime.predictor import load_predictor
 from tests.compress import networks, paddle_nets
 
 
-def profile(*, max_drop: float = 0.5, int8: bool = True, backend: str = "openvino") -> Profile:
+def profile(*, max_drop: float = 0.5, int8: bool = True, bf16: bool = False, backend: str = "openvino") -> Profile:
     base = load_profile("cpu-avx512-vnni")
     return base.model_copy(
         update={
-            "serve": base.serve.model_copy(update={"int8": int8, "backends": (backend,)}),
+            "serve": base.serve.model_copy(update={"int8": int8, "bf16": bf16, "backends": (backend,)}),
             "compress": base.compress.model_copy(update={"max_drop": max_drop}),
         }
     )
@@ -70,6 +70,23 @@ def test_a_profile_without_int8_keeps_fp32(model_and_cases, tmp_path: Path):
     report = compress_model(*model_and_cases, profile(int8=False), tmp_path / "out")
     assert [row["variant"] for row in report["rows"]] == ["fp32"]
     assert read_artifact(tmp_path / "out").models[0].precision == "fp32"
+
+
+def test_bf16_keeps_the_files_and_the_golden_outputs_of_fp32(model_and_cases, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("compress.contest.load_predictor", networks.load_with_bf16)
+    monkeypatch.setattr("compress.model.load_predictor", networks.load_with_bf16)
+    monkeypatch.setattr("compress.contest.interleaved_medians_ms", lambda *_, **__: {"fp32": 2.0, "bf16": 1.0})
+    report = compress_model(*model_and_cases, profile(int8=False, bf16=True), tmp_path / "out")
+    assert [(row["variant"], row["chosen"]) for row in report["rows"]] == [("fp32", False), ("bf16", True)]
+    (entry,) = read_artifact(tmp_path / "out").models
+    assert (entry.precision, entry.reduce_range) == ("bf16", False)
+    golden = read_golden((tmp_path / "out" / str(entry.golden)).read_bytes())
+    files = entry_files(tmp_path / "out", entry)
+    exact = load_predictor(replace(files, precision="fp32"), entry.backend)
+    check_parity(exact, golden, tolerance=1e-5)
+    check_parity(networks.load_with_bf16(files, entry.backend), golden, tolerance=entry.tolerance)
+    largest = max(np.abs(value).max() for value in golden.outputs.values())
+    assert entry.tolerance == pytest.approx(0.02 * largest, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,9 @@ from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, entry_files, read_arti
 from runtime.images import load_image
 from runtime.ocr.models import read_ocr_models
 from runtime.ocr.pipeline import load_ocr
+from runtime.parity import decided_otherwise
 from runtime.predictor import load_predictor
-from tests.compress import paddle_nets
+from tests.compress import networks, paddle_nets
 
 BARS = [(40, 40, 240, 72), (60, 120, 360, 160), (40, 220, 190, 250)]  # left, top, right, bottom, in pixels
 
@@ -132,9 +133,9 @@ def pages(tmp_path: Path) -> Path:
     return draw(tmp_path / "pages", 3)
 
 
-def profile(*, int8: bool = True) -> Profile:
+def profile(*, int8: bool = True, bf16: bool = False) -> Profile:
     base = load_profile("cpu-avx512-vnni")
-    return base.model_copy(update={"serve": base.serve.model_copy(update={"int8": int8})})
+    return base.model_copy(update={"serve": base.serve.model_copy(update={"int8": int8, "bf16": bf16})})
 
 
 def test_every_model_gets_a_row_for_each_form_and_the_artifact_reads(models: Path, pages: Path, tmp_path: Path):
@@ -211,11 +212,50 @@ def test_golden_outputs_come_back_and_are_not_the_answer_to_everything(models: P
     assert golden[f"{GOLDEN_OUTPUT}y"].min() < 0.01 < 0.99 < golden[f"{GOLDEN_OUTPUT}y"].max()
 
 
+def test_a_bf16_artifact_holds_fp32_and_serves_with_either(models: Path, pages: Path, tmp_path: Path, monkeypatch):
+    for module in ("contest", "ocr_artifact"):
+        monkeypatch.setattr(f"compress.{module}.load_predictor", networks.load_with_bf16)
+    monkeypatch.setattr("compress.contest.interleaved_medians_ms", lambda *_: {"fp32": 2.0, "bf16": 1.0})
+    out = tmp_path / "out"
+    report = compress_ocr(models, pages, pages / "Label.txt", profile(int8=False, bf16=True), out)
+    assert [(row["variant"], row["chosen"]) for row in report["rows"]] == [("fp32", False), ("bf16", True)] * 3
+    assert "0 text differences from FP32" in report["rows"][3]["verdict"]
+    for entry in read_artifact(out).models:
+        assert entry.precision == "bf16"
+        golden, files = arrays(out / str(entry.golden)), entry_files(out, entry)
+        for predictor in (load_predictor(files, "onnxruntime"), networks.load_with_bf16(files, "openvino")):
+            (output,) = predictor.run({"x": golden[f"{GOLDEN_INPUT}x"]}).values()
+            np.testing.assert_allclose(output, golden[f"{GOLDEN_OUTPUT}y"], atol=entry.tolerance)
+    again = compress_ocr(out, pages, None, profile(int8=False), tmp_path / "again")
+    assert [row["variant"] for row in again["rows"]] == ["fp32"] * 3
+
+
+def test_golden_outputs_tell_a_det_that_loses_a_line_and_a_rec_that_misreads(models: Path, pages: Path, tmp_path: Path):
+    compress_ocr(models, pages, None, profile(), tmp_path / "out")
+    det, rec, cls = read_artifact(tmp_path / "out").models
+    assert [entry.decides for entry in (det, rec, cls)] == ["regions", "text", "rows"]
+    found = arrays(tmp_path / "out" / str(det.golden))[f"{GOLDEN_OUTPUT}y"]
+    assert decided_otherwise(found, found, "regions", tolerance=det.tolerance) == 0.0
+    for line in range(4):
+        lost = found.copy()
+        lost[:, :, 48 * line : 48 * line + 48] = 0.0
+        assert decided_otherwise(lost, found, "regions", tolerance=det.tolerance) > det.flips
+    steep = np.clip(found + np.where(found > 0.5, -0.6, 0.25), 0, 1)  # all lines there, no value as it was
+    assert decided_otherwise(steep, found, "regions", tolerance=det.tolerance) < det.flips
+    read = arrays(tmp_path / "out" / str(rec.golden))[f"{GOLDEN_OUTPUT}y"]
+    misread = read.copy()
+    step = int(read[0, :, 1].argmax())
+    misread[0, step] = 0.0
+    misread[0, step, 2] = 1.0
+    assert decided_otherwise(misread, read, "text", tolerance=rec.tolerance) > rec.flips
+
+
 def test_calibration_sees_what_serving_feeds(models: Path, pages: Path):
     feeds = record_feeds(load_ocr(read_ocr_models(models), "openvino"), read_pictures(pages).images[:1])
     assert feeds["det"][0]["x"].shape == (1, 3, 288, 384)  # sides to multiples of 32
-    assert [len(feed["x"]) for feed in feeds["cls"]] == [3]
-    assert sum(len(feed["x"]) for feed in feeds["rec"]) == 3
+    for stage in ("cls", "rec"):  # three lines, and a batch may have room for more, which stays empty
+        rows = np.concatenate([feed["x"].reshape(len(feed["x"]), -1) for feed in feeds[stage]])
+        assert rows.any(axis=1).sum() == 3
 
 
 def test_a_few_damaged_pictures_are_counted_and_left_out(tmp_path: Path):
