@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import queue
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,6 +23,10 @@ except ImportError as error:
     ) from error
 
 
+# compiled operators kept for shapes met before, of each model; PP-OCR's rec has some 90 a shape and about 30 shapes
+_CACHED_OPERATORS = 4000
+
+
 class OpenVinoPredictor:
     """A compiled model and as many infer requests as may run at once."""
 
@@ -28,6 +34,8 @@ class OpenVinoPredictor:
         self.name, self.precision, self.sha256 = files.name, files.precision, files.sha256
         self.backend: Backend = backend
         core = openvino.Core()
+        if self.precision == "bf16" and not (on_cpu(backend) and _computes_bf16(core)):
+            self.precision = "fp32"  # the same files
         device = "CPU" if on_cpu(backend) else "GPU"
         if device == "GPU" and not any(found.startswith("GPU") for found in core.available_devices):
             raise BackendMismatchError(
@@ -41,11 +49,16 @@ class OpenVinoPredictor:
             self.inputs = tuple(_spec(port) for port in model.inputs)
             self.outputs = tuple(_spec(port) for port in model.outputs)
             self._types = [port.get_element_type() for port in model.outputs]
-            self._compiled = core.compile_model(model, device, device_config(backend, options))
+            self._compile = functools.partial(core.compile_model, model, device, device_config(backend, options))
+            self._compiled = self._compile()
         except RuntimeError as error:
             raise BackendError(f"OpenVINO could not load {files.name}: {_first_line(error)}") from error
+        self._parallel, self._renewing = options.parallel, threading.Lock()
         self._idle: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
-        for _ in range(options.parallel):
+        self._fill()
+
+    def _fill(self) -> None:
+        for _ in range(self._parallel):
             self._idle.put(self._compiled.create_infer_request())
 
     def drop_caches(self) -> None:
@@ -55,43 +68,85 @@ class OpenVinoPredictor:
     def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """See ``Predictor.run``. Waits while every infer request is busy."""
         checked = check_feeds(self.name, self.inputs, feeds)
+        compiled = self._compiled
+        try:
+            return self._run(checked)
+        except BackendError:
+            self._renew(compiled)
+        compiled = self._compiled
+        try:
+            return self._run(checked)  # the error may have been another caller's
+        except BackendError:
+            self._renew(compiled)
+            raise
+
+    def _renew(self, broken: openvino.CompiledModel) -> None:
+        """Compile again, once for all who met an error of ``broken``.
+
+        Shapes that do not fit each other leave an error in OpenVINO's streams (2026.4.1) that comes out in later
+        runs, whoever's they are; a stream of one thread is stuck for good.
+        """
+        with self._renewing:
+            if self._compiled is not broken:
+                return
+            for _ in range(self._parallel):  # with all of them in hand nobody else is running
+                self._idle.get()
+            self._compiled = self._compile()
+            self._fill()
+
+    def _run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         request = self._idle.get()
+        try:
+            return self._infer(request, feeds)
+        finally:
+            self._idle.put(request)
+
+    def _infer(
+        self, request: openvino.InferRequest, feeds: Mapping[str, NDArray[np.generic]]
+    ) -> dict[str, NDArray[np.generic]]:
         try:
             for index, spec in enumerate(self.outputs):
                 if None in spec.shape:
                     request.set_output_tensor(index, openvino.Tensor(self._types[index], [0] * len(spec.shape)))
-            request.infer(checked)
+            request.infer(feeds)
             arrays = [request.get_output_tensor(index).data for index in range(len(self.outputs))]
-            # an output of fixed shape is the request's own and overwritten by its next run; the others are new ones
-            outputs = {
-                spec.name: array if None in spec.shape else array.copy()
-                for spec, array in zip(self.outputs, arrays, strict=True)
-            }
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed on {self.name}: {_first_line(error)}") from error
-        finally:
-            self._idle.put(request)
-        # A stream of one thread swallows an error of shape inference (2026.4.1): ``infer`` returns, and what lies in
-        # the outputs is the caller's before. So each run gets new ones, and one that stays empty is the error.
-        if empty := [spec.name for spec in self.outputs if spec.shape and not any(outputs[spec.name].shape)]:
+        # A stream of one thread swallows such an error: ``infer`` returns, and what lies in the outputs is what the
+        # caller before got. So each run gets new ones, and one that stays empty is the error.
+        if empty := [
+            spec.name for spec, array in zip(self.outputs, arrays, strict=True) if array.ndim and not any(array.shape)
+        ]:
             raise BackendError(f"OpenVINO failed on {self.name}: it left output {empty[0]!r} empty and said nothing.")
-        return outputs
+        # an output of fixed shape is the request's own, which its next run overwrites
+        return {
+            spec.name: array if None in spec.shape else array.copy()
+            for spec, array in zip(self.outputs, arrays, strict=True)
+        }
 
 
-def device_config(backend: Backend, options: RunOptions) -> dict[str, object]:
-    """OpenVINO's properties for compiling."""
+def device_config(backend: Backend, options: RunOptions, precision: str = "fp32") -> dict[str, object]:
+    """OpenVINO's properties for compiling a model of ``precision``."""
     if on_cpu(backend):
         # without the hint a CPU with BF16 rounds FP32 models silently, and backends no longer agree
-        precision = "bf16" if options.bf16 else "f32"
-        # at least two: a stream of one thread swallows errors and then stays broken (see run)
-        config: dict[str, object] = {"INFERENCE_NUM_THREADS": max(2, options.threads)}
+        hint = "bf16" if precision == "bf16" else "f32"
+        config: dict[str, object] = {
+            # at least two: a stream of one thread swallows errors and then stays broken (see run)
+            "INFERENCE_NUM_THREADS": max(2, options.threads * options.parallel),
+            "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_OPERATORS,
+        }
     else:
-        precision = "f16" if options.fp16 else "f32"
+        hint = "f16" if options.fp16 else "f32"
         config = {}
-    config |= {"NUM_STREAMS": options.parallel, "INFERENCE_PRECISION_HINT": precision}
+    config |= {"NUM_STREAMS": options.parallel, "INFERENCE_PRECISION_HINT": hint}
     if options.cache_dir is not None:
         config["CACHE_DIR"] = str(options.cache_dir)
     return config
+
+
+def _computes_bf16(core: openvino.Core) -> bool:
+    """Whether the CPU multiplies BF16 itself; elsewhere OpenVINO would emulate it."""
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _spec(port: openvino.Output) -> TensorSpec:

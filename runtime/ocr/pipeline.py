@@ -24,11 +24,13 @@ from runtime.ocr.preprocess import (
     reading_box,
     upright,
 )
-from runtime.ocr.recognize import ctc_decode, group_by_width
+from runtime.ocr.recognize import BATCH, batch_shapes, ctc_decode, group_by_width
 from runtime.predictor import Backend, Predictor, RunOptions, load_predictor
 
 _CLS_HEIGHT, _CLS_WIDTH = 48, 192  # PP-OCR mobile cls v2.0
-_CLS_BATCH = 8
+_SURE = 0.9  # a confidence of rec's; of lines on their head hardly any is read so well
+# height and width: an A4 scan at 180 dpi, photos upright and across
+_USUAL_PAGES = ((2105, 1488), (4000, 3000), (3000, 4000))
 _SLIVER = 3  # pixels of the page; nobody can read lower lines
 _MAX_SIDE = 16_000  # pixels; OpenCV warps up to 32,767
 
@@ -69,18 +71,17 @@ class OcrPipeline:
         page = _bounded(image)
         with budget.stage("det"):
             boxes = [reading_box(box) for box in self.detect(page)]
-        with budget.stage("cls"):
-            crops = [cut_line(page, box) for box in boxes]
-            for index, (turn, _) in enumerate(self.orient(crops)):
-                if turn:
-                    boxes[index], crops[index] = np.roll(boxes[index], 2, axis=0), _turned(crops[index])
         with budget.stage("rec"):
-            texts = self.recognize(crops)
+            crops = [cut_line(page, box) for box in boxes]
+            readings = self.recognize(crops, budget)
+        with budget.stage("cls"):
+            for index, reading in self._turned_readings(crops, readings, budget).items():
+                boxes[index], readings[index] = np.roll(boxes[index], 2, axis=0), reading
         height, width = image.shape[:2]
         scale, last = (width / page.shape[1], height / page.shape[0]), (width, height)
         lines = [
             Line(text, confidence, box_of((box * scale).clip(0, last)))
-            for box, (text, confidence) in zip(boxes, texts, strict=True)
+            for box, (text, confidence) in zip(boxes, readings, strict=True)
             if text.strip() and confidence >= self.settings.drop_confidence
         ]
         return in_reading_order(lines)
@@ -118,19 +119,20 @@ class OcrPipeline:
         if self.cls is None:
             return [(0, 1.0) for _ in crops]
         answers: list[tuple[int, float]] = []
-        for start in range(0, len(crops), _CLS_BATCH):
-            batch = [upright(crop) for crop in crops[start : start + _CLS_BATCH]]
-            chances = _run(self.cls, line_tensor(batch, _CLS_HEIGHT, _CLS_WIDTH))  # (N, 2): upright, on its head
-            for row in chances:
+        for start in range(0, len(crops), BATCH):
+            batch = [upright(crop) for crop in crops[start : start + BATCH]]
+            tensor = line_tensor(batch, _CLS_HEIGHT, _CLS_WIDTH, room=BATCH)
+            for row in _run(self.cls, tensor)[: len(batch)]:  # (2,): upright, on its head
                 turned = row[1] > row[0] and row[1] >= self.settings.cls_threshold
                 answers.append((180 if turned else 0, float(row.max())))
         return answers
 
-    def recognize(self, crops: Sequence[NDArray[np.uint8]]) -> list[tuple[str, float]]:
+    def recognize(self, crops: Sequence[NDArray[np.uint8]], budget: Budget = UNLIMITED) -> list[tuple[str, float]]:
         """Read crops of one line each.
 
         Args:
             crops: (H, W, 3) uint8, BGR, of any size; one that is much higher than wide is turned first.
+            budget: Asked before every batch.
 
         Returns:
             Text and confidence of each, in the same order.
@@ -138,12 +140,49 @@ class OcrPipeline:
         height = self.settings.rec_height
         lines = [upright(crop) for crop in crops]
         results: list[tuple[str, float]] = [("", 0.0)] * len(lines)
-        for width, members in group_by_width([line_width(line, height) for line in lines]):
-            tensor = line_tensor([lines[member] for member in members], height, width)
-            answers = ctc_decode(_run(self.rec, tensor), self.characters)
+        for room, width, members in group_by_width([line_width(line, height) for line in lines]):
+            budget.check()
+            tensor = line_tensor([lines[member] for member in members], height, width, room=room)
+            answers = ctc_decode(_run(self.rec, tensor)[: len(members)], self.characters)
             for member, answer in zip(members, answers, strict=True):
                 results[member] = answer
         return results
+
+    def warm(self) -> None:
+        """Run every shape of rec and cls, and det at the sizes of a scan and of photos.
+
+        The first run of a shape is slow: backends prepare themselves for each.
+
+        Raises:
+            BackendError: A model failed.
+        """
+        limits = self.settings
+        for height, width in _USUAL_PAGES:
+            size = det_size(height, width, limit_side=limits.det_limit_side, min_side=limits.det_min_side)
+            _run(self.det, np.zeros((1, 3, *size), np.float32))
+        for room, width in batch_shapes():
+            _run(self.rec, np.zeros((room, 3, limits.rec_height, width), np.float32))
+        if self.cls is not None:
+            _run(self.cls, np.zeros((BATCH, 3, _CLS_HEIGHT, _CLS_WIDTH), np.float32))
+
+    def _turned_readings(
+        self, crops: Sequence[NDArray[np.uint8]], readings: Sequence[tuple[str, float]], budget: Budget
+    ) -> dict[int, tuple[str, float]]:
+        """What lines say that stand on their head, by their place.
+
+        A line on its head is hardly ever read with confidence, so cls is asked about the doubtful ones only; where it
+        finds one, the page may lie that way, and it is asked about all.
+        """
+        doubtful = [index for index, (_, confidence) in enumerate(readings) if confidence < _SURE]
+        turned = self._on_their_head(crops, doubtful)
+        if turned:
+            turned += self._on_their_head(crops, sorted(set(range(len(crops))).difference(doubtful)))
+        again = self.recognize([_turned(crops[index]) for index in turned], budget)
+        return {index: reading for index, reading in zip(turned, again, strict=True) if reading[1] > readings[index][1]}
+
+    def _on_their_head(self, crops: Sequence[NDArray[np.uint8]], places: Sequence[int]) -> list[int]:
+        answers = self.orient([crops[place] for place in places])
+        return [place for place, (turn, _) in zip(places, answers, strict=True) if turn]
 
 
 def load_ocr(models: OcrModels, backend: Backend, options: RunOptions | None = None) -> OcrPipeline:

@@ -42,13 +42,13 @@ def det_tensor(image: Image, size: tuple[int, int]) -> Tensor:
     return tensor
 
 
-def line_tensor(crops: list[Image], height: int, width: int) -> Tensor:
+def line_tensor(crops: list[Image], height: int, width: int, *, room: int | None = None) -> Tensor:
     """Crops of one line each, scaled to ``height``, left-aligned: (N, 3, height, width), zero where nothing is.
 
-    A crop that would be wider than ``width`` is squeezed.
+    A crop that would be wider than ``width`` is squeezed. N is ``room`` where given, else the number of crops.
     """
-    tensor = np.zeros((len(crops), 3, height, width), np.float32)
-    for row, crop in zip(tensor, crops, strict=True):
+    tensor = np.zeros((room or len(crops), 3, height, width), np.float32)
+    for row, crop in zip(tensor, crops, strict=False):
         fitted = min(width, line_width(crop, height))
         if crop.shape[:2] != (height, fitted):
             crop = cv2.resize(crop, (fitted, height), interpolation=_interpolation(crop, (height, fitted)))

@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import bisect
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 BLANK = 0  # CTC's blank; character i of the dictionary is class i + 1
-_MAX_BATCH = 8
-# One call costs about as much as 128 columns of one line (PP-OCRv4 mobile, OpenVINO, two cores): more padding than
-# that costs more than the call it saves
+# Widths that rec is run at. A backend keeps compiled kernels for each shape it meets (OpenVINO 4.5 MB and 25 ms a shape
+# of PP-OCRv6 small), so shapes are few, and all of them are met while the server warms up.
+WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 960, 1280, 1600, 2080, 2560, 3200)
+BATCH = 4
+_WIDEST_BATCH = 320  # of wider lines a call of its own costs no more for each
+# A call of its own costs about as much as this many columns (PP-OCRv6 small, OpenVINO, one core)
 _CALL_COLUMNS = 128
 
 
 def width_bucket(width: int) -> int:
-    """Round a width up, in steps of at most an eighth of it but 32 at least, so that few shapes occur.
-
-    Backends keep memory and prepared kernels for each shape they meet.
-    """
-    step = max(32, 1 << width.bit_length() >> 4)
-    return -(-width // step) * step
+    """The least of ``WIDTHS`` that holds ``width``."""
+    return WIDTHS[bisect.bisect_left(WIDTHS, width)]
 
 
-def group_by_width(widths: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """Group lines of similar width into batches of one, two, four or eight, so that few shapes occur.
+def batch_shapes() -> list[tuple[int, int]]:
+    """Every (lines, width) that ``group_by_width`` makes."""
+    return [(1, width) for width in WIDTHS] + [(BATCH, width) for width in WIDTHS if width <= _WIDEST_BATCH]
+
+
+def group_by_width(widths: Sequence[int]) -> list[tuple[int, int, list[int]]]:
+    """Group lines of similar width into batches of four, others alone, so that few shapes occur.
 
     Args:
         widths: Of each line at rec's height, in pixels.
 
     Returns:
-        Batches, the widest first: their width, and the places in ``widths`` of their lines.
+        Batches, the widest first: how many lines they have room for, their width, and the places in ``widths`` of
+        their lines.
     """
-    groups: list[tuple[int, list[int]]] = []
-    padding = 0
-    for index in sorted(range(len(widths)), key=lambda each: (-widths[each], each)):
-        bucket = width_bucket(widths[index])
-        if groups and len(groups[-1][1]) < _MAX_BATCH:
-            padding += groups[-1][0] - bucket
-            if padding <= _CALL_COLUMNS:
-                groups[-1][1].append(index)
-                continue
-        groups.append((bucket, [index]))
-        padding = 0
-    return [(width_bucket(widths[part[0]]), part) for _, group in groups for part in _in_powers_of_two(group)]
-
-
-def _in_powers_of_two(group: list[int]) -> Iterator[list[int]]:
-    while group:
-        size = 1 << (len(group).bit_length() - 1)
-        yield group[:size]
-        group = group[size:]
+    order = sorted(range(len(widths)), key=lambda each: (-widths[each], each))
+    batches: list[tuple[int, int, list[int]]] = []
+    start = 0
+    while start < len(order):
+        width = width_bucket(widths[order[start]])
+        members = order[start : start + BATCH]
+        padding = BATCH * width - sum(width_bucket(widths[member]) for member in members)
+        if width > _WIDEST_BATCH or len(members) == 1 or padding > _CALL_COLUMNS:
+            batches.append((1, width, members[:1]))
+            start += 1
+        else:
+            batches.append((BATCH, width, members))
+            start += BATCH
+    return batches
 
 
 def ctc_decode(probabilities: NDArray[np.float32], characters: Sequence[str]) -> list[tuple[str, float]]:

@@ -86,10 +86,89 @@ def test_each_bar_is_a_line_whose_box_holds_it():
         assert bottom <= y1 < bottom + 30
 
 
-def test_lines_on_their_head_begin_at_the_lower_right():
-    upright_, turned = scripted().read(page_with_bars())[0], scripted(turned=0.95).read(page_with_bars())[-1]
-    assert turned.box == (*upright_.box[2:], *upright_.box[:2])
-    assert scripted(turned=0.85).read(page_with_bars())[0] == upright_  # below the threshold nothing is turned
+def darker_first(tensor: np.ndarray) -> np.ndarray:
+    """Of each line, whether its left half is the darker one: the mark of a line that stands upright."""
+    inked = np.where(tensor[:, 0] < 0, tensor[:, 0], 0)
+    half = inked.shape[2] // 2
+    return inked[:, :, :half].sum(axis=(1, 2)) < inked[:, :, half : 2 * half].sum(axis=(1, 2))
+
+
+def marked_page(*, turned: bool) -> np.ndarray:
+    page = np.full((400, 500, 3), 255, np.uint8)
+    for top, left, right in ((50, 60, 260), (200, 100, 400)):
+        page[top : top + 30, left:right] = 100
+        page[top : top + 30, left : (left + right) // 2] = 0
+    return page[::-1, ::-1].copy() if turned else page
+
+
+def knowing(asked: list[int], *, sure: float = 0.94, unsure: float = 0.6) -> OcrPipeline:
+    """rec is ``sure`` of upright lines only; cls knows which those are, and notes how many it was asked about."""
+
+    def rec(tensor: np.ndarray) -> np.ndarray:
+        out = reads(1)(tensor)
+        out[~darker_first(tensor), 1, 1] = unsure
+        out[~darker_first(tensor), :, 0] = np.minimum(out[~darker_first(tensor), :, 0], unsure / 2)
+        out[darker_first(tensor), 1, 1] = sure
+        return out
+
+    def cls(tensor: np.ndarray) -> np.ndarray:
+        asked.append(int((tensor != 0).any(axis=(1, 2, 3)).sum()))
+        upright_lines = darker_first(tensor)
+        return np.stack([np.where(upright_lines, 0.95, 0.05), np.where(upright_lines, 0.05, 0.95)], axis=1)
+
+    return replace(scripted(), rec=Scripted("ocr-rec", rec), cls=Scripted("ocr-cls", cls))
+
+
+def test_lines_on_their_head_are_read_turned_and_begin_at_the_lower_right():
+    asked: list[int] = []
+    pipeline = knowing(asked)
+    upright_ = pipeline.read(marked_page(turned=False))
+    assert asked == []  # rec was sure: cls need not be asked
+    turned = pipeline.read(marked_page(turned=True))
+    assert asked == [2]
+    assert [line.confidence for line in (*upright_, *turned)] == [pytest.approx(0.94, abs=0.01)] * 4
+    assert sorted(line.box[0] for line in turned) == [
+        pytest.approx((500 - x, 400 - y), abs=3) for x, y in sorted((line.box[0] for line in upright_), reverse=True)
+    ]
+
+
+def test_where_one_line_stands_on_its_head_cls_is_asked_about_all():
+    asked: list[int] = []
+    page = marked_page(turned=False)
+    page[180:250] = page[180:250, ::-1]  # the second line turned, the first upright
+    lines = knowing(asked).read(page)
+    assert asked == [1, 1]
+    assert [line.confidence for line in lines] == [pytest.approx(0.94, abs=0.01)] * 2
+
+
+def test_what_cls_turns_in_vain_stays_as_it_was():
+    page = page_with_bars()
+    assert scripted(turned=0.95, drop_confidence=0.5).read(page) == scripted().read(page)
+    doubtful = replace(scripted(turned=0.95), rec=Scripted("ocr-rec", lambda tensor: 0.8 * reads(1)(tensor)))
+    assert [line.box for line in doubtful.read(page)] == [line.box for line in scripted().read(page)]
+
+
+def test_after_warming_up_no_scan_brings_a_new_shape():
+    met: set[tuple[str, tuple[int, ...]]] = set()
+
+    def noted(stage: Scripted) -> Scripted:
+        def answer(tensor: np.ndarray) -> np.ndarray:
+            met.add((stage.name, tensor.shape))
+            return stage.answer(tensor)
+
+        return replace(stage, answer=answer)
+
+    asked: list[int] = []
+    pipeline = knowing(asked)
+    pipeline = replace(pipeline, det=noted(pipeline.det), rec=noted(pipeline.rec), cls=noted(pipeline.cls))
+    pipeline.warm()
+    warm = met.copy()
+    page = np.full((2105, 1488, 3), 255, np.uint8)
+    for number in range(30):
+        page[60 * number + 40 : 60 * number + 70, 100 : 140 + 40 * number] = 0
+    assert len(pipeline.read(page)) > 20
+    assert asked
+    assert met == warm
 
 
 def test_orient_gives_degrees_and_confidence():

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.ocr.recognize import ctc_decode, group_by_width, width_bucket
+from runtime.ocr.preprocess import MAX_WIDTH
+from runtime.ocr.recognize import WIDTHS, batch_shapes, ctc_decode, group_by_width, width_bucket
 
 CHARACTERS = ("a", "b", "c", " ")
 
@@ -42,27 +43,30 @@ def test_lines_of_a_batch_do_not_mix():
     assert [text for text, _ in ctc_decode(spoken("aab", "-c-", "---"), CHARACTERS)] == ["ab", "c", ""]
 
 
-@given(st.integers(1, 3200))
+@given(st.integers(1, MAX_WIDTH))
 def test_buckets_hold_their_lines_with_little_to_spare(width):
     bucket = width_bucket(width)
-    assert bucket % 32 == 0
-    assert width <= bucket < width + max(32, width / 7)
+    assert width <= bucket < width + max(32, width / 3)
     assert width_bucket(bucket) == bucket
 
 
-def test_buckets_are_few():
-    assert len({width_bucket(width) for width in range(1, 3201)}) <= 38
+def test_shapes_are_few_since_each_costs_memory():
+    assert len(batch_shapes()) <= 30
+    assert WIDTHS[-1] == MAX_WIDTH  # no line is wider
 
 
-@given(st.lists(st.integers(1, 3200), max_size=60))
+@given(st.lists(st.integers(1, MAX_WIDTH), max_size=60))
 def test_every_line_is_in_one_batch_that_is_wide_enough(widths):
     batches = group_by_width(widths)
-    assert sorted(index for _, members in batches for index in members) == list(range(len(widths)))
-    for width, members in batches:
+    assert sorted(index for _, _, members in batches for index in members) == list(range(len(widths)))
+    for room, width, members in batches:
+        assert (room, width) in batch_shapes()
         assert width == max(width_bucket(widths[member]) for member in members)
-        assert len(members) in (1, 2, 4, 8)
-        assert sum(width - width_bucket(widths[member]) for member in members) <= 128
+        assert len(members) <= room
+        assert room * width - sum(width_bucket(widths[member]) for member in members) <= 128
 
 
-def test_equal_lines_share_full_batches():
-    assert [len(members) for _, members in group_by_width([200] * 13)] == [8, 4, 1]
+def test_equal_lines_share_batches_and_the_last_one_has_room_to_spare_only_where_that_is_cheap():
+    assert [(room, len(members)) for room, _, members in group_by_width([200] * 9)] == [(4, 4), (4, 4), (1, 1)]
+    assert [(room, len(members)) for room, _, members in group_by_width([90] * 7)] == [(4, 4), (4, 3)]
+    assert [(room, len(members)) for room, _, members in group_by_width([200] * 3)] == [(1, 1)] * 3
