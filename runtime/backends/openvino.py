@@ -89,9 +89,13 @@ class OpenVinoPredictor:
         with self._renewing:
             if self._compiled is not broken:
                 return
+            try:
+                fresh = self._compile()
+            except RuntimeError as error:
+                raise BackendError(f"OpenVINO could not load {self.name} again: {_first_line(error)}") from error
             for _ in range(self._parallel):  # with all of them in hand nobody else is running
                 self._idle.get()
-            self._compiled = self._compile()
+            self._compiled = fresh
             self._fill()
 
     def _run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
