@@ -113,7 +113,7 @@ class Supervisor:
         self._losses = 0  # workers lost in a row
         self._next_replacement = 0.0
         self._swap_wanted = False
-        self._facts: dict[str, Any] = {"restarts": 0, "last_restart": None, "last_swap": None}
+        self._facts: dict[str, Any] = {"restarts": 0, "last_restart": None, "last_swap": None}  # see WorkerSide.facts
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C.

@@ -51,7 +51,7 @@ class WorkerSide:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._next_ask = 0.0
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {"restarts": 0, "last_restart": None, "last_swap": None}
 
     def ask_replacement(self, reason: str) -> None:
         """Have a new worker take over; asked again and again, this counts every few minutes."""

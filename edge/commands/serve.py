@@ -6,10 +6,11 @@ What is imported at the top is all that the supervisor process ever holds; a wor
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -112,10 +113,15 @@ def _load(bundle: Path, backend: Backend | None, access: Access, side: WorkerSid
     for name, value in memory.status().items():
         if value is not None:  # no limit, or no GPU
             device.services.metrics.watch(f"memory_{name}", "Of the worker, as in /v1/status.", partial(measured, name))
-    status = device.services.status
-    services = replace(
-        device.services, status=lambda: {**status(), "worker": {**side.facts, "memory": memory.status()}}
+    device.services.metrics.watch(
+        "worker_restarts", "Workers that took over for another one, swaps aside.", lambda: side.facts["restarts"]
     )
+    status = device.services.status
+
+    def status_with_worker() -> dict[str, Any]:
+        return {**status(), "worker": {"pid": os.getpid(), **side.facts, "memory": memory.status()}}
+
+    services = replace(device.services, status=status_with_worker)
     return Work(
         create_app(services, access),
         threads=services.limits.threads,

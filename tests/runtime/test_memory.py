@@ -83,7 +83,7 @@ def test_it_measures_what_the_system_says() -> None:
     assert Meter().read().rss_bytes == pytest.approx(psutil.Process().memory_info().rss, rel=0.05)
 
 
-# Blocks of ever new sizes between 0.3 and 8 MB, as pictures make them, in eight threads; some small ones stay.
+# Blocks of ever new sizes between 4 and 12 MB, as pictures make them, in eight threads; some small ones stay.
 CHURN = """
 import ctypes, random, sys, threading
 from runtime.memory import Meter, bound_allocator
@@ -95,8 +95,8 @@ libc.malloc.argtypes = [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
 def work(seed):
     draw = random.Random(seed)
-    for _ in range(30):
-        sizes = [int(draw.uniform(0.3, 8) * 1024 * 1024) for _ in range(3)]
+    for _ in range(10):
+        sizes = [int(draw.uniform(4.1, 12) * 1024 * 1024) for _ in range(3)]
         blocks = [libc.malloc(size) for size in sizes]
         for block, size in zip(blocks, sizes):
             ctypes.memset(block, 1, size)
