@@ -97,7 +97,8 @@ def _print(result: Result, as_json: bool) -> None:
     else:
         from rich.console import Console
 
-        Console(highlight=False).print(result.rendering)
+        # a sentence is wrapped by the terminal, which can still copy a path or a token in it whole
+        Console(highlight=False).print(result.rendering, soft_wrap=isinstance(result.rendering, str))
 
 
 if __name__ == "__main__":

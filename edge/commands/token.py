@@ -22,8 +22,8 @@ def add(name: str) -> Result:
     made = TokenFile().add(name)
     return Result(
         {"name": name, "token": made},
-        f"{made}\nThe token of {name!r}. It is kept nowhere: give it to the program now. "
-        "It is sent as 'Authorization: Bearer TOKEN'.",
+        f"{made}\nThe token of {name!r}. It is kept nowhere: give it to the program now, "
+        "which sends it as 'Authorization: Bearer TOKEN'.",
     )
 
 

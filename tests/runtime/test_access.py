@@ -199,6 +199,14 @@ def test_no_answer_ever_allows_another_site_to_read_it() -> None:
         assert not [name for name, _ in answer.headers if name.lower().startswith("access-control")]
 
 
+def test_a_token_is_on_one_line_in_the_narrowest_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    assert main(["token", "add", "teller"]) == 0
+    assert TokenFile().knows(capsys.readouterr().out.splitlines()[0])
+
+
 def test_the_command_shows_a_token_once_lists_names_and_removes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "add", "teller", "--json"]) == 0
     token = json.loads(capsys.readouterr().out)["token"]
