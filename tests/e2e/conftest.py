@@ -16,6 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.bundle.keys import signing_key
+from tests.e2e.hostile import Watched
+from tests.e2e.hostile import serving as serving_watched
 
 ROOT = Path(__file__).parents[2]
 EDGEKIT = Path(sys.executable).with_name("edgekit")
@@ -94,3 +96,13 @@ def serve(bundle: Path) -> Callable[..., AbstractContextManager[str]]:
 def url(bundle: Path) -> Iterator[str]:
     with serving(bundle) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def steady(demo: DemoRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """One server for all the tests that throw something at it and want it to go on as before."""
+    state = tmp_path_factory.mktemp("steady")
+    environment = {**os.environ, "EDGEKIT_STATE_DIR": str(state)}
+    subprocess.run([EDGEKIT, "bundle", "trust", demo.public_key], env=environment, check=True, capture_output=True)
+    with serving_watched(demo.bundle, state) as (watched, _):
+        yield watched

@@ -1,0 +1,92 @@
+"""The disk under a running server: models deleted, no room for the cache, no room for a large request's body."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.e2e.hostile import Watched, drawn, encoded, serving
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=300k", "tmpfs", str(mounted)]
+    if os.geteuid() != 0 or subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield mounted
+    subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+
+
+def fill(directory: Path) -> None:
+    with (directory / "filler").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+def test_models_deleted_while_serving_are_not_missed(bundle: Path, own_state: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    with serving(copy, own_state) as (server, process):
+        for path in copy.rglob("*.onnx"):
+            path.unlink()
+        server.unharmed()
+        process.send_signal(signal.SIGHUP)  # asks to load it again
+        end = time.monotonic() + 30
+        while (swap := requests.get(f"{server.url}/v1/status", timeout=10).json()["worker"]["last_swap"]) is None:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert swap["error"]["code"] == "BUNDLE-003"
+        assert ".onnx" in swap["error"]["problem"]
+        server.unharmed()
+        shutil.rmtree(copy)
+        server.unharmed()
+
+
+def test_a_full_disk_under_state_and_cache_changes_no_answer(
+    bundle: Path, own_state: Path, small_disk: Path, steady: Watched
+) -> None:
+    shutil.copytree(own_state, small_disk, dirs_exist_ok=True)
+    shutil.rmtree(small_disk / "cache", ignore_errors=True)
+    fill(small_disk)
+    with serving(bundle, small_disk) as (server, _):
+        assert server.usual == steady.usual
+        server.unharmed()
+
+
+def test_a_full_disk_where_large_bodies_wait_is_told_to_the_caller(
+    bundle: Path, own_state: Path, small_disk: Path
+) -> None:
+    fill(small_disk)
+    large = encoded(drawn("4711").resize((1600, 1200)), "BMP")
+    with serving(bundle, own_state, TMPDIR=str(small_disk)) as (server, _):
+        answer = requests.post(f"{server.url}/v1/ocr", data=large, timeout=30)
+        assert answer.status_code in (200, 503, 507), answer.text
+        parts = [("application", ("application.json", b"{}")), ("file", ("a.bmp", large))]
+        answer = requests.post(f"{server.url}/v1/score", files=parts, timeout=30)
+        assert answer.status_code in (400, 503, 507), answer.text
+        server.unharmed()
+
+
+def test_a_broken_cache_is_made_again(bundle: Path, own_state: Path, steady: Watched) -> None:
+    with serving(bundle, own_state):
+        pass
+    blobs = [path for path in (own_state / "cache").rglob("*") if path.is_file()]
+    assert blobs
+    for path in blobs:
+        path.write_bytes(path.read_bytes()[:1000])
+    with serving(bundle, own_state) as (server, _):
+        assert server.usual == steady.usual
