@@ -34,7 +34,7 @@ from runtime.budget import Budget
 from runtime.choice import choose_backend, read_golden
 from runtime.metrics import Metrics
 from runtime.ocr.models import parse_characters
-from runtime.ocr.pipeline import OcrPipeline, assemble
+from runtime.ocr.pipeline import OcrPipeline, assemble, rec_options
 from runtime.predictor import Predictor, RunOptions, model_from_bytes
 from runtime.shapes import shape_ranges
 from runtime.text import TextClassifier
@@ -87,11 +87,12 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         for entry in part.artifact.models:
             loader.load(part, entry)
 
-    ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors)
+    ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors, loader.options)
     metrics = Metrics()
     text = _text(_only(parts, "text", bundle), loader.predictors, profile.serve, metrics)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
     text.warm_up()
+    ocr.warm()
     policy = load_policy(_file(bundle, POLICY_NAME))
     if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
         raise PolicyError(
@@ -194,11 +195,10 @@ class _Loader:
         self._order = order
         self._text_batch = serve.text_batch
         self._full_int8 = full_int8(probe())
-        self._options = RunOptions(
+        self.options = RunOptions(
             threads=serve.threads,
             parallel=serve.parallel,
             cache_dir=cache_dir("compiled"),
-            bf16=serve.bf16,
             fp16=serve.fp16,
             gpu_memory_limit_mb=serve.gpu_memory_limit_mb,
             gpu_models=models,
@@ -212,7 +212,7 @@ class _Loader:
         files = model_from_bytes(
             part.within(entry.directory), entry.name, origin=f"{part.folder} of the bundle", precision=entry.precision
         )
-        golden, options = None, self._options
+        golden, options = None, self.options
         if entry.golden:
             if entry.golden not in part.files:
                 raise BundleError(
@@ -221,6 +221,8 @@ class _Loader:
             golden = read_golden(part.files[entry.golden])
             shapes = shape_ranges(part.artifact, entry.name, golden.inputs, text_batch=self._text_batch)
             options = replace(options, shapes=shapes)
+        if entry.name == "ocr-rec":
+            options = rec_options(options)
         choice = choose_backend(files, entry, golden, self._order, options, full_int8=self._full_int8)
         self.predictors[entry.name] = choice.predictor
         self._passed_over[entry.name] = choice.passed_over
@@ -257,7 +259,7 @@ def _file(bundle: VerifiedBundle, path: str) -> bytes:
     return bundle.files[path]
 
 
-def _ocr(part: _Part, predictors: Mapping[str, Predictor]) -> OcrPipeline:
+def _ocr(part: _Part, predictors: Mapping[str, Predictor], options: RunOptions) -> OcrPipeline:
     settings = part.artifact.ocr
     dictionary = part.within("rec").get("dict.txt")
     if settings is None or dictionary is None:
@@ -268,6 +270,7 @@ def _ocr(part: _Part, predictors: Mapping[str, Predictor]) -> OcrPipeline:
         predictors.get("ocr-cls"),
         parse_characters(dictionary),
         settings,
+        readers=rec_options(options).parallel,
     )
 
 

@@ -1,7 +1,7 @@
 """Which backend serves a model on this device: the first of the profile's order that proves itself here.
 
 A backend proves itself by the golden inputs that came with the model: its outputs must stay within the model's
-tolerance and keep every decision (the largest value of each row stays the largest). One that is missing, does not
+tolerance and keep what is decided by them (``runtime.parity``). One that is missing, does not
 get its device, refuses the model or drifts is passed over, and every pass-over is kept as a sentence for status and
 log. A backend that first builds an engine does so behind one that serves already, and proves itself before it takes
 over.
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from devices.errors import BackendError, ModelError, ParityError
 from devices.profile import on_cpu
-from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, ModelEntry
+from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Decides, ModelEntry
+from runtime.parity import decided_otherwise
 from runtime.predictor import Backend, ModelFiles, Predictor, RunOptions, ShapeRange, backend_reads, load_predictor
 from runtime.switching import SwitchingPredictor
 
@@ -50,10 +51,10 @@ class _Attempt:
     backend: Backend
     options: RunOptions
 
-    def proven(self, golden: Golden | None, tolerance: float) -> Predictor:
+    def proven(self, golden: Golden | None, entry: ModelEntry) -> Predictor:
         predictor = load_predictor(self.files, self.backend, self.options)
         if golden is not None:
-            check_parity(predictor, golden, tolerance=tolerance)
+            check_parity(predictor, golden, tolerance=entry.tolerance, decides=entry.decides, flips=entry.flips)
         return predictor
 
 
@@ -104,7 +105,7 @@ def choose_backend(
 def _attempts(files: ModelFiles, order: Sequence[Backend], options: RunOptions) -> Iterator[_Attempt]:
     """Every backend of the order; one that may use FP16 first with it and then without."""
     for backend in order:
-        if options.fp16 and backend in _HALVES and files.precision == "fp32":
+        if options.fp16 and backend in _HALVES and files.precision != "int8":
             yield _Attempt(replace(files, precision="fp16"), backend, options)
         yield _Attempt(files, backend, replace(options, fp16=False))
 
@@ -127,7 +128,7 @@ def _unfit(attempt: _Attempt, entry: ModelEntry, *, full_int8: bool) -> str | No
 
 def _tried(attempt: _Attempt, golden: Golden | None, entry: ModelEntry, passed_over: list[str]) -> Predictor | None:
     try:
-        return attempt.proven(golden, entry.tolerance)
+        return attempt.proven(golden, entry)
     except BackendError as error:
         passed_over.append(error.problem)
         return None
@@ -153,8 +154,7 @@ def _switching(
         finally:
             for reason in found:
                 log.warning("%s: %s", stand_in.name, reason)
-            passed_over.extend(found)
-            passed_over.remove(building)
+            passed_over[passed_over.index(building) :] = found
         return predictor
 
     shapes = engines[0].options.shapes
@@ -189,11 +189,20 @@ def read_golden(data: bytes) -> Golden:
     return golden
 
 
-def check_parity(predictor: Predictor, golden: Golden, *, tolerance: float) -> None:
+def check_parity(
+    predictor: Predictor, golden: Golden, *, tolerance: float, decides: Decides = "rows", flips: float = 0.0
+) -> None:
     """Run the golden inputs and compare.
 
+    Args:
+        predictor: What is to prove itself.
+        golden: Inputs, and the outputs that they should have.
+        tolerance: Largest absolute difference of a value.
+        decides: What is decided by the outputs, as in the model's entry.
+        flips: Largest share of it that may be decided otherwise.
+
     Raises:
-        ParityError: An output is missing, has another shape, drifts beyond ``tolerance``, or flips a decision.
+        ParityError: An output is missing, has another shape, drifts beyond ``tolerance``, or decides otherwise.
     """
     produced = predictor.run(golden.inputs)
     who = f"{predictor.backend} on {predictor.name}"
@@ -206,13 +215,8 @@ def check_parity(predictor: Predictor, golden: Golden, *, tolerance: float) -> N
             raise ParityError(
                 f"The outputs of {who} differ from the golden ones by {drift:.2g}; {tolerance:.2g} is allowed."
             )
-        if got.ndim and got.shape[-1] > 1 and (flips := _flips(got, want, tolerance)):
-            raise ParityError(f"{who} decides {flips} of the golden rows differently.")
-
-
-def _flips(got: NDArray[np.float64], want: NDArray[np.float64], tolerance: float) -> int:
-    """Rows whose winner changes although it led by more than the tolerance."""
-    first = want.argmax(-1)
-    ordered = np.sort(want, axis=-1)
-    clear = ordered[..., -1] - ordered[..., -2] > tolerance
-    return int(((got.argmax(-1) != first) & clear).sum())
+        if decides == "rows" and (not got.ndim or got.shape[-1] < 2):
+            continue  # a single value decides nothing
+        share = decided_otherwise(got, want, decides, tolerance=tolerance)
+        if share > flips:
+            raise ParityError(f"{who} decides {share:.2%} of the golden {decides} differently; {flips:.2%} may be.")

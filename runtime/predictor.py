@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -160,7 +160,6 @@ class RunOptions:
         threads: CPU threads for one inference.
         parallel: Inferences that may run at once.
         cache_dir: Where compiled models and engines are kept between starts; None keeps none.
-        bf16: Whether FP32 models may be computed in BF16 on the CPU.
         fp16: Whether FP32 models may be computed in FP16 on a GPU.
         gpu_memory_limit_mb: What all models of this process together may take of the GPU's memory; None is no limit.
         gpu_models: How many models share that memory.
@@ -170,7 +169,6 @@ class RunOptions:
     threads: int = 2
     parallel: int = 1
     cache_dir: Path | None = None
-    bf16: bool = False
     fp16: bool = False
     gpu_memory_limit_mb: int | None = None
     gpu_models: int = 1
@@ -198,6 +196,8 @@ def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | No
             remedy=f"Use one of {', '.join(able)}, or convert the model with 'edgekit compress'.",
         )
     library = library_of(backend)
+    if files.precision == "bf16" and library != "openvino":
+        files = replace(files, precision="fp32")  # the same files, and only OpenVINO is told to compute them so
     if library == "openvino":
         from runtime.backends.openvino import OpenVinoPredictor
 

@@ -49,7 +49,9 @@ class OpenVinoPredictor:
             self.inputs = tuple(_spec(port) for port in model.inputs)
             self.outputs = tuple(_spec(port) for port in model.outputs)
             self._types = [port.get_element_type() for port in model.outputs]
-            self._compile = functools.partial(core.compile_model, model, device, device_config(backend, options))
+            self._compile = functools.partial(
+                core.compile_model, model, device, device_config(backend, options, self.precision)
+            )
             self._compiled = self._compile()
         except RuntimeError as error:
             raise BackendError(f"OpenVINO could not load {files.name}: {_first_line(error)}") from error

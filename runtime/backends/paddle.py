@@ -55,6 +55,7 @@ class PaddlePredictor:
     def __init__(self, files: ModelFiles, options: RunOptions, backend: Backend = "paddle") -> None:
         self.name, self.precision, self.sha256 = files.name, files.precision, files.sha256
         self.backend: Backend = backend
+        declared = _declared_inputs(files)  # first: bytes that are no program end the process in create_predictor
         threads = [ThreadPoolExecutor(1, thread_name_prefix=f"paddle-{files.name}") for _ in range(options.parallel)]
         first = threads[0].submit(_create, files, options, backend).result()
         predictors = [first, *(thread.submit(first.clone).result() for thread in threads[1:])]
@@ -62,7 +63,6 @@ class PaddlePredictor:
         self._idle: queue.SimpleQueue[tuple[ThreadPoolExecutor, inference.Predictor]] = queue.SimpleQueue()
         for lane in self._lanes:
             self._idle.put(lane)
-        declared = _declared_inputs(files)
         self.inputs = tuple(declared[name] for name in first.get_input_names())
         self.outputs = tuple(
             TensorSpec(name, _DTYPES.get(first.get_output_handle(name).type(), "float32"), ())
@@ -128,8 +128,6 @@ def configure(config: inference.Config, files: ModelFiles, options: RunOptions, 
         config.set_mkldnn_cache_capacity(_ONEDNN_SHAPES)
         if files.precision == "int8":
             config.enable_mkldnn_int8()
-        elif options.bf16:
-            config.enable_mkldnn_bfloat16()
     else:
         _configure_gpu(config, files, options, backend)
     config.set_cpu_math_library_num_threads(options.threads)
@@ -175,6 +173,13 @@ def _configure_gpu(config: inference.Config, files: ModelFiles, options: RunOpti
 
 def _declared_inputs(files: ModelFiles) -> dict[str, TensorSpec]:
     """Inputs as the graph declares them; a Paddle predictor knows names only until it has run once."""
+    try:
+        return _read_inputs(files)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise BackendError(f"Paddle Inference could not load {files.name}: {_summary(error)}") from error
+
+
+def _read_inputs(files: ModelFiles) -> dict[str, TensorSpec]:
     if files.is_pir:
         operations = json.loads(files.graph)["program"]["regions"][0]["blocks"][0]["ops"]
         attributes = [
