@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,19 @@ from numpy.typing import NDArray
 BLANK = 0  # CTC's blank; character i of the dictionary is class i + 1
 # Widths that rec is run at. A backend keeps compiled kernels for each shape it meets (OpenVINO 4.5 MB and 25 ms a shape
 # of PP-OCRv6 small), so shapes are few, and all of them are met while the server warms up.
-WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 960, 1280, 1600, 2080, 2560, 3200)
+WIDTHS = (48, 96, 144, 192, 256, 320, 400, 512, 640, 832, 1088, 1408, 2048, 3200)
 BATCH = 4
 _WIDEST_BATCH = 320  # of wider lines a call of its own costs no more for each
 # A call of its own costs about as much as this many columns (PP-OCRv6 small, OpenVINO, one core)
 _CALL_COLUMNS = 128
+
+
+class Batch(NamedTuple):
+    """Lines that rec reads together: how many it has room for, their width in pixels, and which ones they are."""
+
+    room: int
+    width: int
+    members: list[int]
 
 
 def width_bucket(width: int) -> int:
@@ -28,28 +37,27 @@ def batch_shapes() -> list[tuple[int, int]]:
     return [(1, width) for width in WIDTHS] + [(BATCH, width) for width in WIDTHS if width <= _WIDEST_BATCH]
 
 
-def group_by_width(widths: Sequence[int]) -> list[tuple[int, int, list[int]]]:
+def group_by_width(widths: Sequence[int]) -> list[Batch]:
     """Group lines of similar width into batches of four, others alone, so that few shapes occur.
 
     Args:
         widths: Of each line at rec's height, in pixels.
 
     Returns:
-        Batches, the widest first: how many lines they have room for, their width, and the places in ``widths`` of
-        their lines.
+        Batches, the widest first.
     """
     order = sorted(range(len(widths)), key=lambda each: (-widths[each], each))
-    batches: list[tuple[int, int, list[int]]] = []
+    batches: list[Batch] = []
     start = 0
     while start < len(order):
         width = width_bucket(widths[order[start]])
         members = order[start : start + BATCH]
         padding = BATCH * width - sum(width_bucket(widths[member]) for member in members)
         if width > _WIDEST_BATCH or len(members) == 1 or padding > _CALL_COLUMNS:
-            batches.append((1, width, members[:1]))
+            batches.append(Batch(1, width, members[:1]))
             start += 1
         else:
-            batches.append((BATCH, width, members))
+            batches.append(Batch(BATCH, width, members))
             start += BATCH
     return batches
 
