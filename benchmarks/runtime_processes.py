@@ -100,7 +100,7 @@ class Loaded:
     """What the client saw.
 
     Attributes:
-        ms: Of each request, in the order of the answers.
+        ms: Of each request that was answered with 200, in the order of the answers.
         seconds: From the first request to the last answer.
         failed: Answers that were not 200.
         answer: The last one's body.
@@ -114,7 +114,7 @@ class Loaded:
     @property
     def rate(self) -> float:
         """Right answers a second."""
-        return (len(self.ms) - self.failed) / self.seconds
+        return len(self.ms) / self.seconds
 
 
 class Client(Piped):
