@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.artifact import Artifact
+from runtime.ocr.recognize import BATCH, WIDTHS
 from runtime.predictor import ShapeRange
 
 _TEXT_LEAST, _TEXT_STEP = 8, 8  # tokens
 _DET_STEP, _DET_LONGEST = 32, 1.5  # pixels; sides of det_limit_side, by area, so this holds pages up to 9 : 4
-_LINES = 8  # of one batch for cls and rec
-_REC_LEAST, _REC_USUAL, _REC_WIDEST = 32, 320, 1600  # pixels
+_REC_USUAL = 320  # pixels
 
 
 def shape_ranges(
@@ -53,14 +53,14 @@ def shape_ranges(
         lines = {
             "ocr-det": ShapeRange((1, 3, _DET_STEP, _DET_STEP), (1, 3, side, side), (1, 3, longest, longest)),
             "ocr-rec": ShapeRange(
-                (1, 3, height, _REC_LEAST), (_LINES, 3, height, _REC_USUAL), (_LINES, 3, height, _REC_WIDEST)
+                (1, 3, height, min(WIDTHS)), (BATCH, 3, height, _REC_USUAL), (BATCH, 3, height, max(WIDTHS))
             ),
         }
         if name in lines:
             return dict.fromkeys(feeds, lines[name])
         # cls sees one size of line
         return {
-            key: ShapeRange((1, *feed.shape[1:]), (_LINES, *feed.shape[1:]), (_LINES, *feed.shape[1:]))
+            key: ShapeRange((1, *feed.shape[1:]), (BATCH, *feed.shape[1:]), (BATCH, *feed.shape[1:]))
             for key, feed in feeds.items()
         }
     return {key: ShapeRange(feed.shape, feed.shape, feed.shape) for key, feed in feeds.items()}
