@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -54,9 +55,9 @@ class Piped:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            command = self._process.args
             raise EdgeKitError(
-                f"{command} ended with status {self._process.wait()}.", remedy="Its last words stand above."
+                f"{self._process.args!r} ended with status {self._process.wait()}.",
+                remedy="Its last words stand above.",
             )
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -166,11 +167,24 @@ class Server:
     def __init__(self, process: subprocess.Popen[str], url: str, ready_s: float) -> None:
         self._process, self.url, self.ready_s = process, url, ready_s
 
+    def stages_ms(self) -> dict[str, float]:
+        """The mean of every stage and of every route's requests so far, as the kit's ``/metrics`` tells them."""
+        return mean_stages_ms(requests.get(f"{self.url}/metrics", timeout=30).text)
+
     def memory_mb(self, kind: Literal["rss", "pss"] = "rss") -> float:
         """What all its processes hold; RSS counts what they share once for each, PSS once."""
         root = psutil.Process(self._process.pid)
         family = [root, *root.children(recursive=True)]
-        return sum(getattr(each.memory_full_info(), kind) for each in family) / 2**20
+        return float(sum(getattr(each.memory_full_info(), kind) for each in family)) / 2**20
+
+
+def mean_stages_ms(exposition: str) -> dict[str, float]:
+    """Of Prometheus' text: sums by counts of the histograms of durations, by their label."""
+    found: dict[str, dict[str, float]] = {"sum": {}, "count": {}}
+    pattern = r'^edgekit_(?:stage|request)_duration_seconds_(sum|count)\{\w+="([^"]*)"\} (\S+)$'
+    for part, label, value in re.findall(pattern, exposition, re.MULTILINE):
+        found[part][label] = float(value)
+    return {label: round(1000 * found["sum"][label] / count, 3) for label, count in found["count"].items() if count}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +45,13 @@ def measure_serving(report: Report, scratch: Path, progress: Progress) -> None:
     with client() as load, kit_server(served) as kit:
         _slow_text_rows(report, progress, load, kit, TextCase(scratch, artifact, text, "slow"))
         _picture_rows(report, scratch, progress, load, kit)
+        report.details["stages ms, mean over text and pictures"] = kit.stages_ms()
     application = json.loads((ROOT / "examples" / "application" / "application.json").read_text(encoding="utf-8"))
     shipped = TextCase(scratch, demo / "text-risk", application["loan"]["purpose"], "shipped")
     with client() as load, kit_server(signed_demo(scratch / "shipped")) as kit, shipped.engine() as own:
         turns = {_OWN: shipped.calls(own), "kit requests": shipped.library(load, kit, "/v1/text-risk")}
         taken = take_turns(turns, TEXT_ROUNDS, lambda share: progress("the shipped text model", share))
+        report.details["stages ms, mean, the shipped text model"] = kit.stages_ms()
     _overhead_row(report, "the shipped student", taken)
 
 
@@ -62,7 +64,7 @@ class TextCase:
         self._plain.write_text(text, encoding="utf-8")
         self._body.write_text(json.dumps({"texts": [text]}, ensure_ascii=False), encoding="utf-8")
 
-    def engine(self):  # noqa: ANN201  # a context manager, as ``engine`` makes it
+    def engine(self) -> AbstractContextManager[Engine]:
         """The classifier in a process of its own, without a server."""
         return engine(Path(sys.executable), "edgekit-text", self._plain, models=str(self.artifact))
 

@@ -21,7 +21,7 @@ from benchmarks import http_load, runtime_box, runtime_ocr, runtime_serving
 from benchmarks.harness import ROOT, Report
 from benchmarks.runtime_pictures import checked_texts, pictures, upstream_lines
 from benchmarks.runtime_plot import draw
-from benchmarks.runtime_processes import Client, Loaded, client
+from benchmarks.runtime_processes import Client, Loaded, client, engine, mean_stages_ms
 from edge.application import read_directory
 
 
@@ -137,6 +137,19 @@ def test_an_answer_is_complete_with_its_last_byte() -> None:
     assert http_load.complete_answer(whole) == http_load.Answer(200, b"body", closes=False)
     with pytest.raises(ValueError, match="without a length"):
         http_load.complete_answer(b"HTTP/1.1 200 OK\r\n\r\n")
+
+
+def test_stages_are_the_means_that_the_server_tells() -> None:
+    exposition = """# HELP edgekit_stage_duration_seconds Of the stages.
+edgekit_stage_duration_seconds_bucket{le="0.1",stage="queue"} 3.0
+edgekit_stage_duration_seconds_count{stage="queue"} 4.0
+edgekit_stage_duration_seconds_sum{stage="queue"} 0.01
+edgekit_request_duration_seconds_count{route="/v1/ocr"} 2.0
+edgekit_request_duration_seconds_sum{route="/v1/ocr"} 1.0
+edgekit_request_duration_seconds_count{route="/v2"} 0.0
+edgekit_request_duration_seconds_sum{route="/v2"} 0.0
+"""
+    assert mean_stages_ms(exposition) == {"queue": 2.5, "/v1/ocr": 500.0}
 
 
 # turns and rows
@@ -259,8 +272,6 @@ def test_random_requests_are_the_same_for_the_same_seed_and_hold_both_kinds(tmp_
 def test_an_engine_answers_for_each_file_and_imports_the_kit_not_the_benchmark_of_its_name(
     ppocr_v6: Path, tmp_path: Path
 ) -> None:
-    from benchmarks.runtime_processes import engine
-
     blank = tmp_path / "blank.png"
     cv2.imwrite(str(blank), np.full((64, 64, 3), 255, np.uint8))
     with engine(Path(sys.executable), "edgekit", blank, models=str(ppocr_v6)) as own:
