@@ -30,8 +30,8 @@ from runtime.predictor import Backend, Predictor, RunOptions, load_predictor
 
 _CLS_HEIGHT, _CLS_WIDTH = 48, 192  # PP-OCR mobile cls v2.0
 _SURE = 0.9  # a confidence of rec's; of lines on their head hardly any is read so well
-# height and width: an A4 scan at 180 dpi, photos upright and across
-_USUAL_PAGES = ((2105, 1488), (4000, 3000), (3000, 4000))
+# height and width: an A4 scan at 180 dpi, a card (ISO/IEC 7810 ID-1) at 600 dpi, photos upright and across
+_USUAL_PAGES = ((2105, 1488), (1275, 2022), (4000, 3000), (3000, 4000))
 _SLIVER = 3  # pixels of the page; nobody can read lower lines
 _MAX_SIDE = 16_000  # pixels; OpenCV warps up to 32,767
 

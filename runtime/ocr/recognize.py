@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLANK = 0  # CTC's blank; character i of the dictionary is class i + 1
-# Widths that rec is run at. A backend keeps compiled kernels for each shape it meets (OpenVINO 4.5 MB and 25 ms a shape
-# of PP-OCRv6 small), so shapes are few, and all of them are met while the server warms up.
-WIDTHS = (48, 96, 144, 192, 256, 320, 400, 512, 640, 832, 1088, 1408, 2048, 3200)
+# Widths that rec is run at. A backend keeps compiled kernels for each shape it meets (OpenVINO 5 to 9 MB of PP-OCR, and
+# 25 ms to compile), so shapes are few, and all of them are met while the server warms up.
+WIDTHS = (96, 160, 224, 320, 448, 640, 960, 1600, 3200)
 BATCH = 4
 _WIDEST_BATCH = 320  # of wider lines a call of its own costs no more for each
 # A call of its own costs about as much as this many columns (PP-OCRv6 small, OpenVINO, one core)

@@ -88,9 +88,12 @@ def test_each_bar_is_a_line_whose_box_holds_it():
 
 def darker_first(tensor: np.ndarray) -> np.ndarray:
     """Of each line, whether its left half is the darker one: the mark of a line that stands upright."""
-    inked = np.where(tensor[:, 0] < 0, tensor[:, 0], 0)
-    half = inked.shape[2] // 2
-    return inked[:, :, :half].sum(axis=(1, 2)) < inked[:, :, half : 2 * half].sum(axis=(1, 2))
+    found = []
+    for line in tensor[:, 0]:
+        half = int((line != 0).any(axis=0).sum()) // 2  # zero is padding
+        inked = np.where(line < 0, line, 0)
+        found.append(inked[:, :half].sum() < inked[:, half : 2 * half].sum())
+    return np.array(found)
 
 
 def marked_page(*, turned: bool) -> np.ndarray:
