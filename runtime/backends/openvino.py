@@ -23,8 +23,8 @@ except ImportError as error:
     ) from error
 
 
-# compiled operators kept for shapes met before, of each model; PP-OCR's rec has some 90 a shape and about 30 shapes
-_CACHED_OPERATORS = 4000
+# compiled operators kept for shapes met before, of each model: some 25 shapes of PP-OCR. Unbounded, memory grows by each
+_CACHED_OPERATORS = 600
 
 
 class OpenVinoPredictor:
