@@ -23,7 +23,7 @@ except ImportError as error:
     ) from error
 
 
-# compiled operators kept for shapes met before, of each model: some 25 shapes of PP-OCR. Unbounded, memory grows by each
+# Compiled operators kept for shapes met before, of each model: some 25 shapes of PP-OCR. Each takes memory for good.
 _CACHED_OPERATORS = 600
 
 
@@ -126,7 +126,7 @@ class OpenVinoPredictor:
             raise BackendError(f"OpenVINO failed on {self.name}: it left output {empty[0]!r} empty and said nothing.")
         # an output of fixed shape is the request's own, which its next run overwrites
         return {
-            spec.name: array if None in spec.shape else array.copy()
+            spec.name: array if None in spec.shape else array
             for spec, array in zip(self.outputs, arrays, strict=True)
         }
 
