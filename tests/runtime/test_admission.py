@@ -128,6 +128,25 @@ def test_a_client_that_goes_away_frees_his_place_in_the_queue_for_the_next(threa
     assert (door.running, door.waiting) == (0, 0)
 
 
+def test_a_place_that_comes_to_one_whose_client_has_just_gone_is_passed_on_unused(threads: ThreadPoolExecutor) -> None:
+    door, gone = Admission(1, 2), []
+    crowd = Crowd(door, threads)
+    people = []
+    for index, (name, budget) in enumerate(
+        (("a", UNLIMITED), ("gone", Budget(client_gone=lambda: bool(gone))), ("b", UNLIMITED))
+    ):
+        people.append(crowd.enter(name, budget))
+        until(lambda index=index: door.running + door.waiting == index + 1)
+    gone.append(True)
+    for leave, _ in people:
+        leave.set()
+    with pytest.raises(ClientGoneError):
+        people[1][1].result(5)
+    people[2][1].result(5)
+    assert "gone" not in crowd.order
+    assert (door.running, door.waiting) == (0, 0)
+
+
 def test_an_error_inside_gives_the_place_back() -> None:
     door = Admission(1, 0)
     for _ in range(3):

@@ -248,6 +248,7 @@ class Busy:
 
     def score(self, _application: bytes, _files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
         self.entered.release()
+        self.remaining_s = budget.remaining_s
         while not self.end.wait(0.005):
             with budget.stage("ocr"):
                 pass
@@ -314,6 +315,7 @@ def test_a_request_is_given_up_at_its_deadline_whether_it_runs_or_waits(busy: Bu
     assert problem(running.result(5), 503)["code"] == "SERVE-003"
     busy.end.set()
     assert busy.post(timeout_ms="99999").status_code == 200
+    assert 15 < busy.remaining_s <= 20  # the server's own limit is the lower one
     assert busy.metric('edgekit_requests_rejected_total{reason="deadline"}').endswith(" 2.0")
 
 

@@ -202,6 +202,12 @@ def test_a_client_that_goes_while_waiting_leaves_the_queue(model: Model, threads
     assert len(model.runs) == 1
 
 
+def test_a_spent_budget_runs_nothing(model: Model) -> None:
+    with pytest.raises(DeadlineError):
+        ask(batcher(model), 1, [(0, 0)], Budget.lasting(0))
+    assert model.runs == []
+
+
 def test_a_deadline_holds_also_for_those_whose_run_is_under_way(model: Model, threads: ThreadPoolExecutor) -> None:
     shared = batcher(model)
     model.gate.clear()
