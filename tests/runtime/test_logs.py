@@ -125,6 +125,18 @@ def test_a_chain_of_causes_is_told_from_the_first(logged: io.StringIO) -> None:
     assert SECRETS[0] not in logged.getvalue()
 
 
+def test_what_a_library_says_beside_an_exception_is_left_out(logged: io.StringIO) -> None:
+    for name, own in (("waitress", False), ("runtime.x", True)):
+        try:
+            raise KeyError(SECRETS[0])
+        except KeyError:
+            logging.getLogger(name).exception("Exception while serving /%s", "path" if own else SECRETS[3])
+    first, second = lines(logged)
+    assert first["message"] == "an exception"
+    assert second["message"] == "Exception while serving /path"
+    assert not [secret for secret in SECRETS if secret in logged.getvalue()]
+
+
 def test_the_callers_id_is_taken_if_it_is_one(client: FlaskClient, logged: io.StringIO) -> None:
     for given, taken in (("a-1.B_2", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("", False)):
         answer = client.get("/v1/nothing", headers={"X-Request-Id": given})

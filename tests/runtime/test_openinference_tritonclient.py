@@ -331,13 +331,44 @@ def test_whatever_is_in_the_json_the_answer_is_a_problem(address: str, body: byt
     assert document["problem"].endswith(".")
 
 
-def test_a_bool_is_zero_or_one(address: str) -> None:
-    for raw, expected in ((b"\x00\x01\x01", "needs input"), (b"\x00\x02\x01", "no BOOL")):
-        head = json.dumps(
-            {"inputs": [{"name": "BOOL", "shape": [1, 3], "datatype": "BOOL", "parameters": {"binary_data_size": 3}}]}
-        ).encode()
-        connection = http.client.HTTPConnection(address, timeout=10)
-        length = {"Inference-Header-Content-Length": str(len(head))}
-        connection.request("POST", "/v2/models/echo/infer", head + raw, length)
-        assert expected in json.loads(connection.getresponse().read())["problem"]
+def post_raw(address: str, model: str, head: dict[str, Any], raw: bytes) -> str:
+    """The problem with a request of JSON and raw bytes; empty where there is none."""
+    text = json.dumps(head).encode()
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        length = {"Inference-Header-Content-Length": str(len(text))}
+        connection.request("POST", f"/v2/models/{model}/infer", text + raw, length)
+        answer = connection.getresponse()
+        document = json.loads(answer.read())
+        assert answer.status in (200, 400)
+        return str(document.get("problem", ""))
+    finally:
         connection.close()
+
+
+def test_a_bool_is_zero_or_one(address: str) -> None:
+    tensor = {"name": "BOOL", "shape": [1, 3], "datatype": "BOOL", "parameters": {"binary_data_size": 3}}
+    for raw, expected in ((b"\x00\x01\x01", "needs input"), (b"\x00\x02\x01", "no BOOL")):
+        assert expected in post_raw(address, "echo", {"inputs": [tensor]}, raw)
+
+
+@pytest.mark.parametrize(
+    ("size", "extra", "said"),
+    [(12, 0, ""), (12, 1, "1 bytes after the last tensor"), (12, -1, "23 bytes are left"), (12.0, 0, "is 12.0")]
+    + [(True, 0, "is True"), (0, 0, "needs 12 bytes"), ("12", 0, "is '12'")],
+)
+def test_raw_tensors_fill_the_body_exactly(address: str, size: Any, extra: int, said: str) -> None:
+    inputs = [
+        {"name": "left", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": size}},
+        {"name": "right", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": 12}},
+    ]
+    if extra < 0:
+        inputs = [inputs[0] | {"shape": [1, 6], "parameters": {"binary_data_size": 24}}]
+    document = {"inputs": inputs, "outputs": [{"name": "sum"}]}
+    problem = post_raw(address, "adder", document, bytes(24 + extra))
+    assert said in problem
+    assert bool(said) == bool(problem)
+
+
+def test_a_number_beyond_its_type_is_refused_not_made_infinite(address: str) -> None:
+    assert "out of range" in post(address, changed(inputs__0__data=[1e39, 1, 1]))[1]["problem"]

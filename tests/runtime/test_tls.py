@@ -161,6 +161,28 @@ def test_bytes_pass_both_ways_however_many(worker: Worker, end: End) -> None:
     assert bytes(got) == blob[::-1]
 
 
+def test_a_slow_reader_gets_the_whole_answer_though_the_worker_has_long_closed(worker: Worker, end: End) -> None:
+    blob = os.urandom(8_000_000)
+
+    def answer() -> None:
+        with worker.accept() as connection:
+            connection.sendall(blob)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)  # so little lies in the kernel
+    raw.settimeout(10)
+    raw.connect(("127.0.0.1", end.port))
+    got = bytearray()
+    with end.context.wrap_socket(raw, server_hostname="localhost") as client:
+        while data := client.recv(1 << 16):
+            got.extend(data)
+            time.sleep(0.001)
+    thread.join(10)
+    assert bytes(got) == blob
+
+
 def test_an_http_client_that_verifies_the_certificate_is_answered(worker: Worker, end: End) -> None:
     def answer() -> None:
         with worker.accept() as connection:
@@ -210,10 +232,10 @@ def test_after_sigterm_open_connections_are_finished_and_new_ones_refused(worker
             deadline = time.monotonic() + 10
             while time.monotonic() < deadline:
                 try:
-                    socket.create_connection(("127.0.0.1", end.port), timeout=1).close()
-                except OSError:
+                    socket.create_connection(("127.0.0.1", end.port), timeout=5).close()
+                except ConnectionRefusedError:
                     break
-                time.sleep(0.05)
+                time.sleep(0.2)  # few enough to fit into the kernel's queue, where they would wait unrefused
             else:
                 pytest.fail("it still accepts")
             assert end.process.poll() is None
