@@ -126,7 +126,7 @@ class OpenVinoPredictor:
             raise BackendError(f"OpenVINO failed on {self.name}: it left output {empty[0]!r} empty and said nothing.")
         # an output of fixed shape is the request's own, which its next run overwrites
         return {
-            spec.name: array if None in spec.shape else array
+            spec.name: array if None in spec.shape else array.copy()
             for spec, array in zip(self.outputs, arrays, strict=True)
         }
 
