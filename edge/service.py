@@ -10,6 +10,7 @@ import json
 import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,7 +32,7 @@ from runtime.app import Limits, Services, UploadedFile
 from runtime.artifact import ARTIFACT_NAME, Artifact, ModelEntry, parse_artifact
 from runtime.behaviour import BehaviourModel
 from runtime.budget import Budget
-from runtime.choice import choose_backend, read_golden
+from runtime.choice import Choice, choose_backend, read_golden
 from runtime.metrics import Metrics
 from runtime.ocr.models import parse_characters
 from runtime.ocr.pipeline import OcrPipeline, assemble, rec_options
@@ -83,16 +84,16 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     parts = [_part(bundle, folder) for folder in bundle.manifest.artifacts]
     order = (backend,) if backend else profile.serve.backends
     loader = _Loader(profile, order, models=sum(len(part.artifact.models) for part in parts))
-    for part in parts:
-        for entry in part.artifact.models:
-            loader.load(part, entry)
+    loader.load([(part, entry) for part in parts for entry in part.artifact.models])
 
     ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors, loader.options)
     metrics = Metrics()
     text = _text(_only(parts, "text", bundle), loader.predictors, profile.serve, metrics)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
-    text.warm_up()
-    ocr.warm()
+    with ThreadPoolExecutor(1) as beside:
+        warm_text = beside.submit(text.warm_up)
+        ocr.warm()
+        warm_text.result()
     policy = load_policy(_file(bundle, POLICY_NAME))
     if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
         raise PolicyError(
@@ -188,7 +189,7 @@ class _Models:
 
 
 class _Loader:
-    """Loads models one after another; remembers predictors and what was passed over."""
+    """Loads models; remembers predictors and what was passed over."""
 
     def __init__(self, profile: Profile, order: Sequence[Backend], models: int) -> None:
         serve = profile.serve
@@ -206,9 +207,20 @@ class _Loader:
         self.predictors: dict[str, Predictor] = {}
         self._passed_over: dict[str, list[str]] = {}
 
-    def load(self, part: _Part, entry: ModelEntry) -> None:
-        if entry.name in self.predictors:
-            raise BundleError(f"Two models of the bundle are called {entry.name}.")
+    def load(self, entries: Sequence[tuple[_Part, ModelEntry]]) -> None:
+        """Load all of them, several at once: backends read and compile on one core each."""
+        names = [entry.name for _, entry in entries]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise BundleError(f"Two models of the bundle are called {twice[0]}.")
+        with ThreadPoolExecutor(self.options.threads) as pool:
+            choices = list(pool.map(lambda each: self._choose(*each), entries))
+        for name, choice in zip(names, choices, strict=True):
+            self.predictors[name] = choice.predictor
+            self._passed_over[name] = choice.passed_over
+            for reason in choice.passed_over:
+                log.warning("%s: %s", name, reason)
+
+    def _choose(self, part: _Part, entry: ModelEntry) -> Choice:
         files = model_from_bytes(
             part.within(entry.directory), entry.name, origin=f"{part.folder} of the bundle", precision=entry.precision
         )
@@ -223,11 +235,7 @@ class _Loader:
             options = replace(options, shapes=shapes)
         if entry.name == "ocr-rec":
             options = rec_options(options)
-        choice = choose_backend(files, entry, golden, self._order, options, full_int8=self._full_int8)
-        self.predictors[entry.name] = choice.predictor
-        self._passed_over[entry.name] = choice.passed_over
-        for reason in choice.passed_over:
-            log.warning("%s: %s", entry.name, reason)
+        return choose_backend(files, entry, golden, self._order, options, full_int8=self._full_int8)
 
     def passed_over(self) -> dict[str, list[str]]:
         """Why backends before the one that serves do not, by model; an engine that is done leaves the list."""
