@@ -30,13 +30,14 @@ class Watched:
     """A running ``edgekit serve``, its worker, and what it answers when nothing is wrong."""
 
     url: str
+    state: Path
     worker: psutil.Process
     usual: tuple[Any, ...] = ()
 
     @classmethod
-    def at(cls, url: str) -> Watched:
+    def at(cls, url: str, state: Path) -> Watched:
         pid = requests.get(f"{url}/v1/status", timeout=30).json()["worker"]["pid"]
-        watched = cls(url, psutil.Process(pid))
+        watched = cls(url, state, psutil.Process(pid))
         watched.usual = watched.ordinary()
         return watched
 
@@ -82,7 +83,7 @@ def serving(bundle: Path, state: Path, **environment: str) -> Iterator[tuple[Wat
     )
     try:
         assert process.stdout is not None
-        yield Watched.at(json.loads(process.stdout.readline())["url"]), process
+        yield Watched.at(json.loads(process.stdout.readline())["url"], state), process
     finally:
         process.terminate()
         process.stdout.close()
