@@ -12,6 +12,8 @@ from onnx import helper, numpy_helper
 
 FloatArray = NDArray[np.float32]
 
+# after a global pooling there is one value a channel, and these keep it so
+_POOLED_THROUGH = ("Conv", "Relu", "HardSigmoid", "Sigmoid", "Flatten", "Reshape", "Squeeze", "MatMul", "Gemm", "Add")
 _VECTOR = 64  # shorter vectors are not worth an operator
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
@@ -50,6 +52,34 @@ class Graph:
         """The node that reads ``name``, if exactly one does and it is no output of the graph."""
         readers = self.consumers[name]
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
+
+def pooled(graph: Graph) -> set[str]:
+    """Tensors behind a global pooling, with one value a channel: the gates of squeeze and excitation, a classifier."""
+    found: set[str] = set()
+    for node in graph.model.graph.node:  # in topological order, as ONNX requires
+        data = [name for name in node.input if name and name not in graph.constants]
+        if _pools(graph, node) or (node.op_type in _POOLED_THROUGH and data and found.issuperset(data)):
+            found.update(node.output)
+    return found
+
+
+def _pools(graph: Graph, node: onnx.NodeProto) -> bool:
+    if node.op_type != "ReduceMean":
+        return node.op_type == "GlobalAveragePool"
+    axes = [list(each.ints) for each in node.attribute if each.name == "axes"]
+    if len(node.input) > 1 and node.input[1] in graph.constants:  # from opset 18 on
+        axes = [numpy_helper.to_array(graph.constants[node.input[1]]).tolist()]
+    return axes in ([[2, 3]], [[-2, -1]])  # of pictures; a layer's norm takes the last alone
+
+
+def normalization(graph: Graph, norm: onnx.NodeProto) -> tuple[FloatArray, FloatArray]:
+    """A BatchNormalization as the factor of each channel and what is added to it."""
+    statistics = [graph.array(name) for name in norm.input[1:5]]
+    gamma, beta, mean, variance = (each for each in statistics if each is not None)
+    epsilon = next((each.f for each in norm.attribute if each.name == "epsilon"), 1e-5)
+    factor = gamma / np.sqrt(variance + epsilon)
+    return factor, beta - mean * factor
 
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-from compress.graph import Graph, attribute, drop_unused_initializers, replace_nodes
+from compress.graph import Graph, attribute, drop_unused_initializers, normalization, pooled, replace_nodes
 from compress.positions import move_selections_up
+from compress.upsampling import enlarge_last, fold_into_transposed
 
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")  # operators that compute nothing
 
@@ -16,14 +17,19 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy with constants as initializers, and scales and batch normalization folded into what they follow.
 
     Quantizing a convolution and then scaling its output by a separate normalization would round twice. Every
-    convolution has a bias afterwards. What nobody reads is not computed (``compress.positions``).
+    convolution has a bias afterwards. What nobody reads is not computed (``compress.positions``), and pictures are
+    enlarged as late as possible (``compress.upsampling``).
     """
     prepared = onnx.ModelProto()
     prepared.CopyFrom(model)
     _constants_to_initializers(prepared)
+    _drop_identities(prepared)
     _fold_batch_norm(prepared)
     _give_every_conv_a_bias(prepared)
     _fold_scales(prepared)
+    _add_to_gates(prepared)
+    fold_into_transposed(prepared)
+    enlarge_last(prepared)
     move_selections_up(prepared)
     return prepared
 
@@ -40,6 +46,20 @@ def _constants_to_initializers(model: onnx.ModelProto) -> None:
     replace_nodes(model, kept)
 
 
+def _drop_identities(model: onnx.ModelProto) -> None:
+    """Let readers read what an Identity copies; one that makes an output of the graph stays."""
+    outputs = {each.name for each in model.graph.output}
+    copied: dict[str, str] = {}
+    kept = []
+    for node in model.graph.node:
+        node.input[:] = [copied.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and node.output[0] not in outputs:
+            copied[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    replace_nodes(model, kept)
+
+
 def _fold_batch_norm(model: onnx.ModelProto) -> None:
     graph = Graph(model)
     folded: set[str] = set()
@@ -50,12 +70,9 @@ def _fold_batch_norm(model: onnx.ModelProto) -> None:
         weight = graph.array(conv.input[1])
         if norm is None or norm.op_type != "BatchNormalization" or weight is None:
             continue
-        statistics = [graph.array(name) for name in norm.input[1:5]]
-        gamma, beta, mean, variance = (each for each in statistics if each is not None)
-        epsilon = next((each.f for each in norm.attribute if each.name == "epsilon"), 1e-5)
-        factor = gamma / np.sqrt(variance + epsilon)
+        factor, added = normalization(graph, norm)
         bias = graph.array(conv.input[2]) if len(conv.input) > 2 else None
-        moved = beta + ((0 if bias is None else bias) - mean) * factor
+        moved = added if bias is None else bias * factor + added
         new_weight, new_bias = f"{conv.input[1]}.folded", f"{conv.output[0]}.bias"
         shaped = factor.reshape((-1,) + (1,) * (weight.ndim - 1))
         model.graph.initializer.append(numpy_helper.from_array((weight * shaped).astype(np.float32), new_weight))
@@ -88,6 +105,27 @@ def _give_every_conv_a_bias(model: onnx.ModelProto) -> None:
         name = f"{node.output[0]}.bias"
         model.graph.initializer.append(numpy_helper.from_array(np.full(channels, 1e-30, np.float32), name))
         node.input.append(name)
+
+
+def _add_to_gates(model: onnx.ModelProto) -> None:
+    """Turn ``x + x * gate`` into ``x * (gate + 1)``: one is added to a value a channel, not x to a value a pixel."""
+    graph = Graph(model)
+    gates = pooled(graph)
+    rewritten: dict[str, list[onnx.NodeProto]] = {}  # by the first output of the node whose place they take
+    for node in model.graph.node:
+        for product, x in (tuple(node.input), tuple(reversed(node.input))) if node.op_type == "Add" else ():
+            mul = graph.producers.get(product)
+            if mul is None or mul.op_type != "Mul" or graph.only_consumer(product) is None or x not in mul.input:
+                continue
+            (gate,) = {*mul.input} - {x} or {x}
+            if gate not in gates or x in gates:
+                continue
+            raised = [f"{gate}.raised", f"{gate}.one"]
+            model.graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), raised[1]))
+            rewritten[product] = [helper.make_node("Add", [gate, raised[1]], raised[:1])]
+            rewritten[node.output[0]] = [helper.make_node("Mul", [x, raised[0]], [node.output[0]])]
+            break
+    replace_nodes(model, [each for node in model.graph.node for each in rewritten.get(node.output[0], [node])])
 
 
 def _fold_scales(model: onnx.ModelProto) -> None:

@@ -22,6 +22,7 @@ from compress.graph import (
     attribute,
     copy_without,
     drop_unused_initializers,
+    pooled,
     replace_nodes,
     rounded_to_half,
     strip,
@@ -29,9 +30,7 @@ from compress.graph import (
 
 # operators whose weight (input 1) may be int8
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-# after a global pooling there is one value a channel: nothing to gain, and gates (squeeze and excitation) lose most
-_POOLED_THROUGH = ("Conv", "Relu", "HardSigmoid", "Sigmoid", "Flatten", "Reshape", "Squeeze", "MatMul", "Gemm", "Add")
-
+_PRODUCTS = 49  # from so many on, errors of a depthwise convolution cancel out: a kernel of 7 x 7
 # smaller tables are not worth the extra operators
 _TABLE_VALUES = 10_000
 _DEAD_CHANNEL = 1e-6
@@ -136,8 +135,9 @@ def plan(model: onnx.ModelProto, *, reduce_range: bool = False) -> Plan:
 
     Convolutions and matrix products are, attention's product of queries and keys included. The product of attention's
     probabilities with the values is not: most probabilities are small, and 256 steps up to 1 are too few for them.
-    Depthwise convolutions stay in FP32: on PP-OCRv4 det their INT8 nearly trebles the error of the probability map for
-    an eighth of FP32's time. So does everything behind a global pooling, and all that is element-wise.
+    Small depthwise convolutions stay in FP32: on PP-OCRv4 det their INT8 nearly trebles the error of the probability
+    map for an eighth of FP32's time. So does everything behind a global pooling, where there is nothing to gain and
+    gates (squeeze and excitation) lose most, and all that is element-wise.
 
     Args:
         model: From ``compress.prepare.prepare``.
@@ -145,13 +145,13 @@ def plan(model: onnx.ModelProto, *, reduce_range: bool = False) -> Plan:
             exceeds its range saturates at 8, so their product stays in FP32.
     """
     graph = Graph(model)
-    pooled = _pooled(graph)
+    gates = pooled(graph)
     readers: dict[str, Reader] = {}
     tables: set[str] = set()
     for node in model.graph.node:
         if node.op_type == "Gather" and _is_table(graph, node):
             tables.add(node.input[0])
-        if node.op_type not in _WEIGHTED or node.input[0] in pooled:
+        if node.op_type not in _WEIGHTED or node.input[0] in gates:
             continue
         data = tuple(name for name in node.input[:2] if name not in graph.constants)
         if len(data) == 1:
@@ -257,19 +257,11 @@ def _channel_axis(graph: Graph, node: onnx.NodeProto) -> int | None:
     if weight is None:
         return None
     if node.op_type == "Conv":
-        # depthwise: a few weights, one product a value, and channels too unlike to share one activation scale
-        return 0 if attribute(node, "group", 1) == 1 else None
+        # depthwise: few products a value, and channels too unlike to share one activation scale
+        small = weight[0].size < _PRODUCTS
+        return None if attribute(node, "group", 1) != 1 and (small or weight.shape[1] != 1) else 0
     if node.op_type == "ConvTranspose":
         return 1 if attribute(node, "group", 1) == 1 else None
     if node.op_type == "Gemm":
         return 0 if attribute(node, "transB", 0) else 1
     return weight.ndim - 1 if weight.ndim == 2 else None
-
-
-def _pooled(graph: Graph) -> set[str]:
-    found: set[str] = set()
-    for node in graph.model.graph.node:  # in topological order, as ONNX requires
-        data = [name for name in node.input if name and name not in graph.constants]
-        if node.op_type == "GlobalAveragePool" or (node.op_type in _POOLED_THROUGH and data and found.issuperset(data)):
-            found.update(node.output)
-    return found
