@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from benchmarks.harness import ROOT, Figure, Goal, Report, Row
 from benchmarks.runtime_models import CHARACTERS, signed_demo
-from benchmarks.runtime_processes import Step, client, kit_server
+from benchmarks.runtime_processes import FORM, Step, client, form, kit_server
 from benchmarks.runtime_serving import quantile_ms
 from runtime.images import load_image
 
@@ -28,8 +27,6 @@ _OF_TEN = 3  # requests of ten that are pictures; the others are texts
 _LONGEST_TEXT = 400  # characters
 _SIDES = 24, 640  # pixels
 _REST_S = 2.0
-_BOUNDARY = "----edgekit-bench"
-_FORM = f"multipart/form-data; boundary={_BOUNDARY}"
 _EXAMPLES = ROOT / "examples"
 Progress = Callable[[str, float], None]
 
@@ -51,16 +48,11 @@ def application_form(scratch: Path) -> Step:
     # the first ones once more, a year earlier
     earlier = [each | {"time": f"{int(each['time'][:4]) - 1}{each['time'][4:]}"} for each in known[:missing]]
     document["transactions"] = [*earlier, *known]
-    parts = {"application": json.dumps(document, ensure_ascii=False).encode()}
-    parts |= {each["file"]: (folder / each["file"]).read_bytes() for each in document["documents"]}
-    body = io.BytesIO()
-    for name, data in parts.items():
-        body.write(f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'.encode())
-        body.write(b"\r\n" + data + b"\r\n")
-    body.write(f"--{_BOUNDARY}--\r\n".encode())
+    parts = [("application", "application.json", json.dumps(document, ensure_ascii=False).encode())]
+    parts += [(each["file"], each["file"], (folder / each["file"]).read_bytes()) for each in document["documents"]]
     file = scratch / "application.form"
-    file.write_bytes(body.getvalue())
-    return "/v1/score", _FORM, file
+    file.write_bytes(form(parts))
+    return "/v1/score", FORM, file
 
 
 def _application_rows(report: Report, progress: Progress, bundle: Path, application: Step) -> None:

@@ -29,6 +29,8 @@ from devices.errors import EdgeKitError
 Lines = list[list[PlacedText]]  # by picture
 Step = tuple[str, str, Path]  # path of a request, content type, file that is its body
 _HERE = Path(__file__).parent
+_BOUNDARY = "----edgekit-bench"
+FORM = f"multipart/form-data; boundary={_BOUNDARY}"
 _READY_WITHIN_S = 120.0
 _STOP_WITHIN_S = 20.0
 
@@ -129,6 +131,17 @@ class Client(Piped):
         answer = self.ask(order)
         failed = sum(count for status, count in answer["statuses"].items() if status != "200")
         return Loaded(answer["ms"], answer["seconds"], failed, answer["answer"])
+
+
+def form(parts: Sequence[tuple[str, str, bytes]]) -> bytes:
+    """A body of type ``FORM``: of each part its field, its file name and what is in it."""
+    written = [
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'.encode()
+        + data
+        + b"\r\n"
+        for field, name, data in parts
+    ]
+    return b"".join([*written, f"--{_BOUNDARY}--\r\n".encode()])
 
 
 @contextmanager
