@@ -183,3 +183,67 @@ def test_a_scan_of_several_pages_loses_none():
 def test_damaged_exif_does_not_cost_the_picture():
     data = encoded(noise(), "JPEG", exif=b"Exif\0\0neither II nor MM")
     assert load_image(data).shape == (30, 40, 3)
+
+
+def test_a_longer_side_than_any_decoder_is_asked_for_is_refused():
+    assert load_image(encoded(Image.new("L", (65_535, 2), 255), "PNG")).shape == (2, 65_535, 3)
+    with pytest.raises(ImageError, match="65,536 x 2 pixels; at most 65,535"):
+        load_image(encoded(Image.new("L", (65_536, 2), 255), "PNG"))
+
+
+def test_a_stack_of_large_pages_is_refused_before_the_first_is_decoded():
+    pages = [Image.new("1", (6_000, 6_000), 1)] * 15
+    data = encoded(pages[0], "TIFF", compression="group4", save_all=True, append_images=pages[1:])
+    with pytest.raises(ImageError, match="15 pages have 540 megapixels together; at most 512"):
+        load_pages(data)
+
+
+def test_pages_are_decoded_as_they_are_asked_for():
+    pages = [Image.new("L", (20, 10), 200)] * 2
+    data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    second = data.rindex(bytes([200] * 100))
+    damaged = load_pages(data[:second] + data[second + 150 :])
+    assert next(damaged).width == 20
+    with pytest.raises(ImageError, match="truncated or damaged"):
+        next(damaged)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str
+)
+def test_a_jpeg_has_the_pixels_that_pillow_gives_it(mode, options):
+    data = encoded(noise(mode, (203, 117)).resize((407, 231)), "JPEG", **options)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[:, :, ::-1]
+    assert np.array_equal(load_image(data), expected)
+
+
+def test_a_jpeg_with_something_behind_its_end_is_read_and_one_cut_short_is_not():
+    data = encoded(noise(size=(300, 200)), "JPEG")
+    assert np.array_equal(load_image(data + b"behind"), load_image(data))
+    with pytest.raises(ImageError, match="truncated"):
+        load_image(data[:-300])
+
+
+def test_a_jpeg_of_printers_colours_as_photoshop_writes_it_keeps_them():
+    # Photoshop's YCCK: cyan, magenta and yellow stored as a colour JPEG stores red, green and blue, all four inverted
+    # (Adobe TN 5116). Pillow inverts too when it writes, so the three are inverted here to be written as they are.
+    cyan = [Image.eval(band, lambda value: 255 - value) for band in Image.new("YCbCr", (16, 16), (76, 85, 255)).split()]
+    data = bytearray(encoded(Image.merge("CMYK", [*cyan, Image.new("L", (16, 16), 0)]), "JPEG", quality=95))
+    transform = data.index(b"Adobe") + 11
+    assert data[transform] == 0
+    data[transform] = 2
+    assert np.abs(load_image(bytes(data))[8, 8].astype(int) - (255, 255, 0)).max() <= 3  # BGR
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "CMYK", "1", "I;16", "I", "F"])
+def test_a_picture_converted_in_strips_is_the_same_picture(mode, monkeypatch):
+    if mode in {"I;16", "I", "F"}:
+        values = np.random.default_rng(1).integers(0, 60_000, (90, 70))
+        picture = Image.fromarray(values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
+    else:
+        picture = noise("RGBA", (70, 90)).convert(mode)
+    data = encoded(picture, "TIFF" if mode in {"CMYK", "F", "I"} else "PNG")
+    whole = load_image(data)
+    monkeypatch.setattr("runtime.images._STRIP_PIXELS", 1000)
+    assert np.array_equal(load_image(data), whole)
