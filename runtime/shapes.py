@@ -17,7 +17,7 @@ from runtime.artifact import Artifact
 from runtime.ocr.recognize import BATCH, WIDTHS
 from runtime.predictor import ShapeRange
 
-_TEXT_LEAST, _TEXT_STEP = 8, 8  # tokens
+_TEXT_LEAST = 8  # tokens
 _DET_STEP, _DET_LONGEST = 32, 1.5  # pixels; sides of det_limit_side, by area, so this holds pages up to 9 : 4
 _REC_USUAL = 320  # pixels
 
@@ -37,7 +37,7 @@ def shape_ranges(
         Ranges by input. Of a model that is nothing the kit feeds by itself, the golden shapes alone.
     """
     if artifact.text is not None:
-        longest = math.ceil(artifact.text.max_length / _TEXT_STEP) * _TEXT_STEP
+        longest = artifact.text.max_length
         texts = ShapeRange((1, _TEXT_LEAST), (1, min(128, longest)), (text_batch, longest))
         return dict.fromkeys(feeds, texts)
     if artifact.behaviour is not None:
