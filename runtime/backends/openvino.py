@@ -64,8 +64,14 @@ class OpenVinoPredictor:
             self._idle.put(self._compiled.create_infer_request())
 
     def drop_caches(self) -> None:
-        """See ``Predictor.drop_caches``."""
-        self._compiled.release_memory()
+        """See ``Predictor.drop_caches``. Waits until nobody runs, which OpenVINO asks for."""
+        with self._renewing:
+            idle = [self._idle.get() for _ in range(self._parallel)]
+            try:
+                self._compiled.release_memory()
+            finally:
+                for request in idle:
+                    self._idle.put(request)
 
     def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """See ``Predictor.run``. Waits while every infer request is busy."""
