@@ -167,7 +167,7 @@ class _TextModel:
         for width in self._widths():
             rows = 1
             while rows <= self._rows(width):
-                self._run_shape(width, [nothing] * rows)
+                self._run_shape(rows, width, [nothing])
                 rows *= 2
 
     def _answers(
@@ -197,31 +197,39 @@ class _TextModel:
         yield self.settings.max_length
 
     def _rows(self, width: int) -> int:
-        """How many texts of ``width`` run together."""
-        return max(1, min(self._batch, _CPU_TOKENS // width)) if on_cpu(self.predictor.backend) else self._batch
+        """How many texts of ``width`` run together, a power of two."""
+        rows = min(self._batch, _CPU_TOKENS // width) if on_cpu(self.predictor.backend) else self._batch
+        return 1 << (max(1, rows).bit_length() - 1)
 
     def _run(self, width: int, texts: Sequence[list[int]]) -> list[tuple[list[int], NDArray[np.float64]]]:
-        """Ids with their logits; in batches of as many rows as the largest power of two that is left fills."""
+        """Ids with their logits; in batches of a power of two rows, of which at most a quarter is for nothing.
+
+        Another run costs the demo's model as much as one or two rows more: its own part, and the change of shape.
+        """
         answers: list[tuple[list[int], NDArray[np.float64]]] = []
         while left := len(texts) - len(answers):
-            batch = texts[len(answers) : len(answers) + (1 << (left.bit_length() - 1))]
-            answers += zip(batch, self._run_shape(width, batch), strict=True)
+            rows = 1 << (left.bit_length() - 1)
+            if 2 * left >= 3 * rows and 2 * rows <= self._rows(width):
+                rows *= 2
+            batch = texts[len(answers) : len(answers) + rows]
+            answers += zip(batch, self._run_shape(rows, width, batch), strict=True)
         return answers
 
-    def _run_shape(self, width: int, texts: Sequence[list[int]]) -> list[NDArray[np.float64]]:
-        input_ids = np.full((len(texts), width), self.tokenizer.pad_id, np.int64)
-        for row, ids in zip(input_ids, texts, strict=True):
+    def _run_shape(self, rows: int, width: int, texts: Sequence[list[int]]) -> list[NDArray[np.float64]]:
+        input_ids = np.full((rows, width), self.tokenizer.pad_id, np.int64)
+        for row, ids in zip(input_ids, texts, strict=False):
             row[: len(ids)] = ids
+        input_ids[len(texts) :] = input_ids[0]
         outputs = self.predictor.run({"input_ids": input_ids, "token_type_ids": np.zeros_like(input_ids)})
         logits = outputs[self.predictor.outputs[0].name].astype(np.float64)
-        rows = input_ids.shape if self.head == "token" else (len(texts),)
-        if logits.shape != (*rows, len(self.settings.labels)):
+        shape = input_ids.shape if self.head == "token" else (rows,)
+        if logits.shape != (*shape, len(self.settings.labels)):
             raise ModelError(
-                f"{self.predictor.name} answered {len(texts)} texts with shape {logits.shape}; "
+                f"{self.predictor.name} answered {rows} texts with shape {logits.shape}; "
                 f"expected one row a {'token' if self.head == 'token' else 'text'} and "
                 f"{len(self.settings.labels)} labels."
             )
-        return [row[: len(ids)] if self.head == "token" else row for row, ids in zip(logits, texts, strict=True)]
+        return [row[: len(ids)] if self.head == "token" else row for row, ids in zip(logits, texts, strict=False)]
 
 
 class TextClassifier(_TextModel):

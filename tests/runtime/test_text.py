@@ -81,6 +81,15 @@ def test_no_text_takes_a_shape_that_was_not_warm() -> None:
     assert set(predictor.shapes) == warm
 
 
+def test_a_batch_is_filled_up_to_a_power_of_two_where_that_wastes_at_most_a_quarter() -> None:
+    texts = [CHARACTERS[:length] for length in range(1, 9)]
+    for count, shapes in {1: [1], 2: [2], 3: [4], 4: [4], 5: [4, 1], 6: [8], 7: [8], 8: [8]}.items():
+        predictor = SumPredictor()
+        results = TextClassifier(predictor, TOKENIZER, MULTI).classify(texts[:count])
+        assert [result.logits[0] for result in results] == [sum(TOKENIZER.ids(text, 32)) for text in texts[:count]]
+        assert [rows for rows, _ in predictor.shapes] == shapes
+
+
 def test_on_a_gpu_a_batch_is_as_large_as_the_profile_says() -> None:
     predictor = SumPredictor(backend="onnxruntime:cuda")
     TextClassifier(predictor, TOKENIZER, MULTI, batch=4).classify(["贷"] * 9)
