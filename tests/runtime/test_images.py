@@ -208,16 +208,6 @@ def test_pages_are_decoded_as_they_are_asked_for():
         next(damaged)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-@pytest.mark.parametrize(
-    "options", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str
-)
-def test_a_jpeg_has_the_pixels_that_pillow_gives_it(mode, options):
-    data = encoded(noise(mode, (203, 117)).resize((407, 231)), "JPEG", **options)
-    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[:, :, ::-1]
-    assert np.array_equal(load_image(data), expected)
-
-
 def test_a_jpeg_with_something_behind_its_end_is_read_and_one_cut_short_is_not():
     data = encoded(noise(size=(300, 200)), "JPEG")
     assert np.array_equal(load_image(data + b"behind"), load_image(data))
