@@ -46,7 +46,7 @@ def load(directory: Path, side: WorkerSide) -> Work:
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
-    return Work(app, threads=8)
+    return Work(app, threads=8, stuck_s=2.0)
 
 
 def main() -> int:

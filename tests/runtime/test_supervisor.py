@@ -245,6 +245,18 @@ def test_a_worker_that_gives_no_sign_of_life_is_replaced(small: Callable[..., Sm
     assert not psutil.pid_exists(worker.pid)
 
 
+def test_a_worker_on_which_a_request_hangs_is_replaced_and_the_request_may_still_end(
+    small: Callable[..., Small],
+) -> None:
+    server = small("1")
+    hung = server.connect()
+    hung.request("GET", "/sleep/5")
+    first = server.get("/version")["pid"]
+    until(lambda: server.get("/version")["pid"] != first)
+    assert "worked on for" in server.get("/status")["last_restart"]["reason"]
+    assert hung.getresponse().status == 200
+
+
 def test_workers_that_keep_dying_are_started_with_growing_pauses_and_callers_are_told(
     small: Callable[..., Small],
 ) -> None:
