@@ -45,6 +45,11 @@ def test_two_lines_in_one_box_are_each_found_in_it() -> None:
     assert line_edits(truth, [line("冰鲜配送·坏単包赔", 0, 0, 210, 20)]) == [0, 1]
 
 
+def test_two_rows_in_one_box_are_each_found_in_it() -> None:
+    truth = [line("冰鲜配送", 0, 0, 100, 20), line("坏单包赔", 0, 22, 100, 42)]
+    assert line_edits(truth, [line("冰鲜配送坏单包赔", 0, 0, 100, 42)]) == [0, 0]
+
+
 def test_a_box_that_reaches_far_beyond_what_is_labelled_may_hold_more() -> None:
     assert line_edits([line("新科", 60, 0, 100, 20)], [line("Shinco新科", 0, 0, 100, 20)]) == [0]
 

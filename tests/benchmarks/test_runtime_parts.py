@@ -191,11 +191,12 @@ def test_errors_count_for_nothing_and_are_told(tmp_path: Path) -> None:
     assert figures["/x, 8 clients: of the rate in process"] == pytest.approx(100)
     for clients in ("1 client", "8 clients"):
         assert figures[f"/x, {clients}: requests per second by peer's"] == pytest.approx(2.0)
-        assert figures[f"/x, {clients}: p99 of peer by the kit's"] == pytest.approx(2.0)
+    assert figures["/x, 1 client: p99 of peer by the kit's"] == pytest.approx(2.0)
+    assert figures["/x, 8 clients: p99 of peer by the kit's"] == pytest.approx(16.0)  # eight in a row
     assert "errors" not in rows["/x, 1 client: requests per second by peer's"].note
     note = rows["/x, 8 clients: requests per second by peer's"].note
     assert "2 of 2 answers of peer were errors" in note
-    assert "for 1 client is compared instead" in note
+    assert "what it does for 1 client, 8 in a row, is compared instead" in note
     assert set(written.details["/x rates and p99 ms"]) == {"in process", "kit 1", "kit 8", "peer 1"}
 
 
