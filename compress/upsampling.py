@@ -54,7 +54,9 @@ def _affine(graph: Graph, node: onnx.NodeProto, channels: int) -> tuple[FloatArr
         return normalization(graph, node)
     if node.op_type != "Add":
         return None
-    for array in filter(lambda each: each is not None, map(graph.array, node.input)):
+    for array in map(graph.array, node.input):
+        if array is None:
+            continue
         if array.size == 1 or array.shape in ((channels, 1, 1), (1, channels, 1, 1)):
             return np.ones(channels, np.float32), np.broadcast_to(array.reshape(-1), channels)
     return None

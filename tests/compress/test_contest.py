@@ -162,6 +162,13 @@ def test_of_two_that_pass_the_faster_is_chosen_and_the_other_says_so(run, int8_m
     assert outcome.rows[0].verdict == "The reference."
 
 
+def test_where_noise_cannot_tell_them_apart_the_smaller_is_chosen(run):
+    outcome = run(by_precision(bf16=True, int8=True), int8_ms=5.1, bf16_ms=5.0)
+    assert outcome.precision == "int8"
+    assert outcome.rows[1].verdict.endswith("INT8 is as fast, but for noise, and smaller.")
+    assert outcome.rows[2].size_bytes < outcome.rows[1].size_bytes
+
+
 def test_fp32_is_kept_where_neither_form_passes(run):
     outcome = run(by_precision(bf16=True, int8=False), bf16_ms=9.9)
     assert outcome.precision == "fp32"
