@@ -82,7 +82,7 @@ class Serve(_Schema):
         gpu_memory_limit_mb: What all models together may take of the GPU's memory; None sets no limit.
         int8: Whether INT8 models are worth trying here.
         reduce_range: INT8 weights in 7 bits: without VNNI two products of 8 bits overflow the 16-bit sum.
-        bf16: Let the CPU compute FP32 models in BF16 where it can.
+        bf16: Whether compression may choose BF16 for a model, where the CPU has it and the gate passes it.
         fp16: Let the GPU compute FP32 models in FP16; a model whose golden outputs do not hold so runs in FP32.
         requests: HTTP requests worked on at once.
         queue: HTTP requests that may wait beyond those; more are answered 503.

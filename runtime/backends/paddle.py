@@ -9,7 +9,7 @@ import json
 import os
 import queue
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,9 +57,9 @@ class PaddlePredictor:
         self.backend: Backend = backend
         declared = _declared_inputs(files)  # first: bytes that are no program end the process in create_predictor
         threads = [ThreadPoolExecutor(1, thread_name_prefix=f"paddle-{files.name}") for _ in range(options.parallel)]
-        first = threads[0].submit(_create, files, options, backend).result()
-        predictors = [first, *(thread.submit(first.clone).result() for thread in threads[1:])]
+        predictors = _create(files, options, backend, threads)
         self._lanes = list(zip(threads, predictors, strict=True))
+        first = predictors[0]
         self._idle: queue.SimpleQueue[tuple[ThreadPoolExecutor, inference.Predictor]] = queue.SimpleQueue()
         for lane in self._lanes:
             self._idle.put(lane)
@@ -101,8 +101,12 @@ def _shrink(predictor: inference.Predictor) -> None:
     predictor.try_shrink_memory()
 
 
-def _create(files: ModelFiles, options: RunOptions, backend: Backend) -> inference.Predictor:
-    # Paddle Inference reads inference.json from a path only; the other format goes the same way for one way
+def _create(
+    files: ModelFiles, options: RunOptions, backend: Backend, threads: Sequence[ThreadPoolExecutor]
+) -> list[inference.Predictor]:
+    """A predictor for each of ``threads``, made in it; the first one's weights are those of all."""
+    # Paddle Inference reads inference.json from a path only, and again for each clone; the other format goes the same
+    # way for one way
     with tempfile.TemporaryDirectory(prefix="edgekit-paddle-") as scratch:
         graph = Path(scratch) / ("inference.json" if files.is_pir else "inference.pdmodel")
         weights = Path(scratch) / "inference.pdiparams"
@@ -111,7 +115,8 @@ def _create(files: ModelFiles, options: RunOptions, backend: Backend) -> inferen
         try:
             config = inference.Config(str(graph), str(weights))
             configure(config, files, options, backend)
-            return inference.create_predictor(config)
+            first = threads[0].submit(inference.create_predictor, config).result()
+            return [first, *(thread.submit(first.clone).result() for thread in threads[1:])]
         except (RuntimeError, ValueError, OSError) as error:
             raise BackendError(f"Paddle Inference could not load {files.name}: {_summary(error)}") from error
 
