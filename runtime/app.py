@@ -117,8 +117,7 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
     limits = services.limits
     door = _Door("main", Admission(limits.requests, limits.queue), limits, services.metrics)
     text_door = _Door("text", Admission(limits.texts, limits.queue), limits, services.metrics)
-    for name, model in services.predictors.items():
-        services.metrics.info("model", "Of each served model.", model=name, backend=model.backend)
+    services.metrics.models(services.predictors)
     app.register_blueprint(create_blueprint(services.predictors, services.version))
     app.view_functions["openinference.infer"] = door(app.view_functions["openinference.infer"])
 

@@ -5,11 +5,14 @@ Names follow Prometheus' conventions: base units, ``_total`` on counters, ``_inf
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from devices.errors import ClientGoneError, DeadlineError, OverloadedError, ServeError
+from runtime.predictor import Predictor
 
 # from a short text on a fast box to a long document on a slow one
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
@@ -72,6 +75,10 @@ class Metrics:
         """Measure one run of the text model."""
         self._text_batches.observe(size)
 
+    def models(self, predictors: Mapping[str, Predictor]) -> None:
+        """Show which backend serves each model whenever somebody looks: one may take over from another."""
+        self._registry.register(_Models(predictors))
+
     def info(self, name: str, documentation: str, /, **labels: str) -> None:
         """Say something that only its labels carry: ``edgekit_<name>_info`` is 1."""
         self._gauge(f"edgekit_{name}_info", documentation, labels).set(1)
@@ -89,3 +96,14 @@ class Metrics:
             self._gauges[name] = Gauge(name, documentation, list(labels), registry=self._registry)
         gauge = self._gauges[name]
         return gauge.labels(**labels) if labels else gauge
+
+
+class _Models(Collector):
+    def __init__(self, predictors: Mapping[str, Predictor]) -> None:
+        self._predictors = predictors
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily("edgekit_model_info", "Of each served model.", labels=["model", "backend"])
+        for name, predictor in self._predictors.items():
+            family.add_metric([name, predictor.backend], 1)
+        yield family

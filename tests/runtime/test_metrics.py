@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from devices.errors import ClientGoneError, DeadlineError, OverloadedError, ServeError
@@ -30,6 +32,15 @@ def test_what_only_its_labels_say_is_an_info_that_is_one() -> None:
     metrics = Metrics()
     metrics.info("bundle", "Served.", name="loans", version="1")
     assert samples(metrics)["edgekit_bundle_info", (("name", "loans"), ("version", "1"))] == 1
+
+
+def test_a_model_goes_by_the_backend_that_serves_it_now() -> None:
+    metrics, model = Metrics(), SimpleNamespace(backend="openvino")
+    metrics.models({"ocr-det": model})  # type: ignore[dict-item]
+    assert samples(metrics)["edgekit_model_info", (("backend", "openvino"), ("model", "ocr-det"))] == 1
+    model.backend = "onnxruntime:tensorrt"
+    (labels,) = (labels for name, labels in samples(metrics) if name == "edgekit_model_info")
+    assert labels == (("backend", "onnxruntime:tensorrt"), ("model", "ocr-det"))
 
 
 def test_two_servers_in_one_process_count_for_themselves() -> None:
