@@ -37,7 +37,7 @@ def draw(report: Report, path: Path = RESULTS / "runtime.png") -> None:
     if memory:
         axis = axes[0, -1]
         axis.plot([int(count) for count in memory], list(memory.values()), color=_COLOURS[0])
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.1 * max(memory.values()))
         axis.set_title("Memory of all processes", fontsize=10)
         axis.set_xlabel("requests of random sizes")
         axis.set_ylabel("RSS, MB")
