@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from waitress import wasyncore
+from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask, WSGITask
+from waitress.server import BaseWSGIServer, TcpWSGIServer, UnixWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import Error
 
 from devices.errors import EdgeKitError, RequestError, ServeError
@@ -80,10 +81,8 @@ class Server:
     ) -> None:
         self.limits = limits or ServerLimits()
         self._map: dict[int, wasyncore.dispatcher] = {}
-        create_server(
-            app,
-            map=self._map,
-            sockets=list(listeners),
+        settings = Adjustments(
+            host="127.0.0.1",  # it would look another name up, though it is given sockets that listen already
             threads=threads,
             url_scheme=url_scheme,
             connection_limit=self.limits.connections,
@@ -95,11 +94,9 @@ class Server:
             log_socket_errors=False,
             ident=None,
         )
-        self._acceptors = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
-        for acceptor in self._acceptors:
-            acceptor.channel_class = _Channel
-            acceptor.next_channel_cleanup = math.inf  # ages are checked here, not by the clock on the wall
-            acceptor.owner = self
+        dispatcher = ThreadedTaskDispatcher()
+        dispatcher.set_thread_count(threads)
+        self._acceptors = [self._accept(app, listener, dispatcher, settings) for listener in listeners]
         self._leaving_since: float | None = None
         self._stopping_since: float | None = None
 
@@ -149,6 +146,23 @@ class Server:
         if not self.stopping:
             self._close_listeners()
             self._stopping_since = time.monotonic()
+
+    def _accept(
+        self,
+        app: Callable[..., Any],
+        listener: socket.socket,
+        dispatcher: ThreadedTaskDispatcher,
+        settings: Adjustments,
+    ) -> BaseWSGIServer:
+        kind = UnixWSGIServer if listener.family == socket.AF_UNIX else TcpWSGIServer
+        where = (listener.family, listener.type, listener.proto, listener.getsockname())
+        acceptor = kind(
+            app, self._map, True, listener, dispatcher=dispatcher, adj=settings, bind_socket=False, sockinfo=where
+        )
+        acceptor.channel_class = _Channel
+        acceptor.next_channel_cleanup = math.inf  # ages are checked here, not by the clock on the wall
+        acceptor.owner = self
+        return acceptor
 
     def _close_listeners(self) -> None:
         for acceptor in self._acceptors:
