@@ -138,8 +138,8 @@ def _switching(
     stand_in: Predictor, engines: Sequence[_Attempt], golden: Golden | None, entry: ModelEntry, passed_over: list[str]
 ) -> SwitchingPredictor:
     building = (
-        f"{' and '.join(dict.fromkeys(attempt.backend for attempt in engines))} prepares {stand_in.name}; "
-        f"until then {stand_in.backend} serves"
+        f"An engine for {stand_in.name} is being prepared with "
+        f"{' or '.join(dict.fromkeys(attempt.backend for attempt in engines))}; until then {stand_in.backend} serves."
     )
     passed_over.append(building)
 

@@ -160,7 +160,9 @@ def test_an_engine_is_built_while_another_backend_serves_and_takes_over_when_pro
     choice = choose("onnxruntime:tensorrt", "onnxruntime", options=RunOptions(shapes=shapes))
     assert choice.predictor.backend == "onnxruntime"
     np.testing.assert_array_equal(choice.predictor.run(GOLDEN.inputs)["logits"], GOLDEN.outputs["logits"])
-    assert choice.passed_over == ["onnxruntime:tensorrt prepares m; until then onnxruntime serves"]
+    assert choice.passed_over == [
+        "An engine for m is being prepared with onnxruntime:tensorrt; until then onnxruntime serves."
+    ]
     machine.drift = {"onnxruntime:tensorrt": 0.125}  # within the tolerance, and to be told apart by it
     machine.engine_may_finish.set()
     choice.predictor.settle(10)
