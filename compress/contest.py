@@ -54,7 +54,8 @@ class Contest:
         fp32: The uncompressed model, loaded.
         plain: Its directory.
         timed: Inputs that all forms are timed on.
-        profile: Whose backend, threads and gate apply.
+        profile: Whose backend and gate apply.
+        options: How ``fp32`` was loaded, and the others are.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Contest:
     plain: Path
     timed: Sequence[Feeds]
     profile: Profile
+    options: RunOptions
 
     def run(self, source: Path, feeds: Sequence[Feeds], small: Path, progress: Progress | None = None) -> Outcome:
         """Make the other forms, measure them and let the gate choose.
@@ -145,8 +147,7 @@ class Contest:
 
     def _loaded(self, directory: Path, precision: Precision) -> tuple[ModelFiles, Predictor]:
         files = model_files(directory, self.name, precision=precision)
-        serve = self.profile.serve
-        return files, load_predictor(files, serve.measured_on, RunOptions(threads=serve.threads))
+        return files, load_predictor(files, self.profile.serve.measured_on, self.options)
 
     def _row(self, form: _Form, times: Mapping[str, float], winner: _Form) -> Row:
         interval, sentence, latency_ms = form.verdict.interval, form.verdict.sentence, times[form.precision]

@@ -144,6 +144,7 @@ def _contest(
         plain=plain,
         timed=cases[:_TIMED_CASES],
         profile=profile,
+        options=_options(profile),
     )
 
 

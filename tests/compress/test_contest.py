@@ -30,6 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcom
 
     def load(files: ModelFiles, backend: str, options: RunOptions) -> Predictor:
         """On any processor alike: BF16 is computed in FP32, and called BF16 where the test says so."""
+        assert options.threads == 3  # as FP32 was
         predictor = load_predictor(replace(files, precision="fp32"), backend, options)
         predictor.precision = native if files.precision == "bf16" else files.precision
         return predictor
@@ -62,6 +63,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcom
             plain=tmp_path / "fp32",
             timed=feeds[:1],
             profile=base.model_copy(update={"serve": base.serve.model_copy(update=serve)}),
+            options=RunOptions(threads=3),
         )
         return contest.run(tmp_path / "fp32", feeds, tmp_path / "int8")
 
