@@ -75,7 +75,7 @@ def _start(data: bytes) -> subprocess.Popen[bytes]:
     if found is None or found.origin is None:
         raise PdfError("PDFs cannot be read: pypdfium2 is not installed.", remedy="Install the kit again.")
     # isolated and without the site's start-up files, which take longer than the rest of the interpreter
-    command = [sys.executable, "-I", "-S", str(_PROGRAM), str(Path(found.origin).parents[1])]
+    command = [sys.executable, "-I", "-S", str(_PROGRAM), str(Path(found.origin).parents[1]), str(os.getpid())]
     with os.fdopen(os.memfd_create("pdf"), "w+b") as file:  # in memory: no applicant's paper touches the disk
         file.write(data)
         file.seek(0)

@@ -21,7 +21,9 @@ import array
 import ctypes
 import json
 import math
+import os
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Iterator
@@ -31,12 +33,20 @@ DPI = 180
 MAX_PAGE_PIXELS = 8_000_000
 MAX_CHARACTERS = 100_000  # of a page; what holds more is read from its picture
 MEMORY_BYTES = 1 << 30  # a page that is one colour scan at 600 dpi takes half of it
-CPU_SECONDS = 300  # the reader's own clock ends a page long before; this is for when nobody reads any more
+CPU_SECONDS = 300  # the reader's own clock ends a page long before
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _POINTS_PER_INCH = 72
 
 
 def main() -> None:
-    """Draw the PDF on standard input; ``sys.argv[1]`` is the directory that holds pypdfium2."""
+    """Draw the PDF on standard input.
+
+    ``sys.argv[1]`` is the directory that holds pypdfium2, ``sys.argv[2]`` the reader's process: when its thread that
+    started this one ends, this one is killed.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[2]):
+        return  # it ended before
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold an applicant's paper

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -251,3 +255,23 @@ def test_pages_are_drawn_as_they_are_asked_for_and_nothing_is_left_of_a_document
     assert len(list(processes())) == 1
     del pages
     assert not list(processes())
+
+
+def test_nothing_goes_on_drawing_when_the_reader_is_killed(tmp_path):
+    bomb = tmp_path / "bomb.pdf"
+    bomb.write_bytes(forms_within_forms(9))  # takes two seconds to meet its limit of memory
+    program = (
+        "import pathlib, sys\n"
+        "from runtime.images import load_pages\n"
+        "next(load_pages(pathlib.Path(sys.argv[1]).read_bytes()))\n"
+    )
+    reader = subprocess.Popen([sys.executable, "-c", program, str(bomb)], cwd=Path(__file__).parents[2])
+    while not (drawing := psutil.Process(reader.pid).children()):
+        assert reader.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.2)
+    reader.kill()
+    reader.wait()
+    time.sleep(0.2)
+    # one that nobody has taken note of yet is dead all the same
+    assert not [each for each in drawing if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
