@@ -138,7 +138,7 @@ def _speed_rows(
     goal = Goal(2.0)
     if not goal.met_by(gain):
         most = ", ".join(f"{place} {share:.0%}" for place, share in list(shares.items())[:6])
-        note += f" The kit's time goes into {most}."
+        note += f" The kit's threads are in {most} of the time that they do something or wait."
     report.add(
         Row(
             f"{contest.shown}: {contest.peer_shown} against the kit, time for all pictures",
