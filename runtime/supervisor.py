@@ -304,7 +304,7 @@ class Supervisor:
 
     def _start(self, reason: str) -> None:
         here, there = Link.pair()
-        worker = _Worker(fork(lambda: self._work(there)), here, reason)
+        worker = _Worker(fork(lambda: self._work(there, here)), here, reason)
         there.close()
         self._workers.append(worker)
         self._selector.register(here.socket, selectors.EVENT_READ, worker)
@@ -320,11 +320,11 @@ class Supervisor:
             log.error("The TLS end %s; it is started again.", how)
             self._start_front(front)
 
-    def _work(self, link: Link) -> int:
-        """In the child: keep nothing of the supervisor's, then work."""
+    def _work(self, link: Link, other_end: Link) -> int:
+        """In the child: keep nothing of the supervisor's, or no line would come to its end with it; then work."""
         self._selector.close()
-        for worker in self._workers:
-            worker.link.close()
+        for each in (other_end, *(worker.link for worker in self._workers)):
+            each.close()
         return work(link, self._listeners, self._load)
 
     def _kill_all(self) -> None:
