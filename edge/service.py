@@ -10,7 +10,6 @@ import json
 import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -90,10 +89,8 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     metrics = Metrics()
     text = _text(_only(parts, "text", bundle), loader.predictors, profile.serve, metrics)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
-    with ThreadPoolExecutor(1) as beside:
-        warm_text = beside.submit(text.warm_up)
-        ocr.warm()
-        warm_text.result()
+    text.warm_up()
+    ocr.warm()
     policy = load_policy(_file(bundle, POLICY_NAME))
     if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
         raise PolicyError(
@@ -208,13 +205,12 @@ class _Loader:
         self._passed_over: dict[str, list[str]] = {}
 
     def load(self, entries: Sequence[tuple[_Part, ModelEntry]]) -> None:
-        """Load all of them, several at once: backends read and compile on one core each."""
+        """Load all of them, one after another: two at once are no faster on two cores."""
         names = [entry.name for _, entry in entries]
         if twice := [name for name in names if names.count(name) > 1]:
             raise BundleError(f"Two models of the bundle are called {twice[0]}.")
-        with ThreadPoolExecutor(self.options.threads) as pool:
-            choices = list(pool.map(lambda each: self._choose(*each), entries))
-        for name, choice in zip(names, choices, strict=True):
+        for name, (part, entry) in zip(names, entries, strict=True):
+            choice = self._choose(part, entry)
             self.predictors[name] = choice.predictor
             self._passed_over[name] = choice.passed_over
             for reason in choice.passed_over:
