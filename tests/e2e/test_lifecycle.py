@@ -76,7 +76,7 @@ def served(edgekit: Path, bundle: Path, tmp_path: Path) -> Iterator[Callable[...
         each.process.stdout.close()
 
 
-def until(value: Callable[[], Any], seconds: float = 60) -> Any:
+def until(value: Callable[[], Any], seconds: float = 180) -> Any:
     end = time.monotonic() + seconds
     while not (found := value()):
         assert time.monotonic() < end, "it did not come"
