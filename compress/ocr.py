@@ -22,7 +22,7 @@ from compress.source import check_source, require_backend
 from devices.errors import CalibrationError, CompressionError
 from devices.profile import Profile
 from runtime.ocr.models import OcrModels, read_ocr_models
-from runtime.ocr.pipeline import OcrPipeline, load_ocr, rec_options
+from runtime.ocr.pipeline import OcrPipeline, load_ocr
 from runtime.predictor import ModelFiles, Predictor, RunOptions, model_files
 
 _STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -157,7 +157,7 @@ def _contest(
         plain=plain,
         timed=timed,
         profile=profile,
-        options=rec_options(_options(profile)) if stage == "rec" else _options(profile),
+        options=_options(profile),
     )
 
 

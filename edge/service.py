@@ -34,8 +34,8 @@ from runtime.budget import Budget
 from runtime.choice import Choice, choose_backend, read_golden
 from runtime.metrics import Metrics
 from runtime.ocr.models import parse_characters
-from runtime.ocr.pipeline import OcrPipeline, assemble, rec_options
-from runtime.predictor import Predictor, RunOptions, model_from_bytes
+from runtime.ocr.pipeline import OcrPipeline, assemble
+from runtime.predictor import Predictor, RunOptions, ShapeRange, model_from_bytes
 from runtime.shapes import shape_ranges
 from runtime.text import TextClassifier
 from runtime.tokenizer import ErnieTokenizer
@@ -85,7 +85,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     loader = _Loader(profile, order, models=sum(len(part.artifact.models) for part in parts))
     loader.load([(part, entry) for part in parts for entry in part.artifact.models])
 
-    ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors, loader.options)
+    ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors)
     metrics = Metrics()
     text = _text(_only(parts, "text", bundle), loader.predictors, profile.serve, metrics)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
@@ -154,6 +154,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
             timeout_ms=profile.serve.timeout_ms,
         ),
         metrics=metrics,
+        shapes=loader.shapes,
     )
     return Device(services, scorer, profile)
 
@@ -193,7 +194,7 @@ class _Loader:
         self._order = order
         self._text_batch = serve.text_batch
         self._full_int8 = full_int8(probe())
-        self.options = RunOptions(
+        self._options = RunOptions(
             threads=serve.threads,
             parallel=serve.parallel,
             cache_dir=cache_dir("compiled"),
@@ -202,6 +203,7 @@ class _Loader:
             gpu_models=models,
         )
         self.predictors: dict[str, Predictor] = {}
+        self.shapes: dict[str, Mapping[str, ShapeRange]] = {}
         self._passed_over: dict[str, list[str]] = {}
 
     def load(self, entries: Sequence[tuple[_Part, ModelEntry]]) -> None:
@@ -220,7 +222,7 @@ class _Loader:
         files = model_from_bytes(
             part.within(entry.directory), entry.name, origin=f"{part.folder} of the bundle", precision=entry.precision
         )
-        golden, options = None, self.options
+        golden, options = None, self._options
         if entry.golden:
             if entry.golden not in part.files:
                 raise BundleError(
@@ -229,8 +231,8 @@ class _Loader:
             golden = read_golden(part.files[entry.golden])
             shapes = shape_ranges(part.artifact, entry.name, golden.inputs, text_batch=self._text_batch)
             options = replace(options, shapes=shapes)
-        if entry.name == "ocr-rec":
-            options = rec_options(options)
+            if part.artifact.kind != "model":  # of others only the golden shapes are known
+                self.shapes[entry.name] = shapes
         return choose_backend(files, entry, golden, self._order, options, full_int8=self._full_int8)
 
     def passed_over(self) -> dict[str, list[str]]:
@@ -263,7 +265,7 @@ def _file(bundle: VerifiedBundle, path: str) -> bytes:
     return bundle.files[path]
 
 
-def _ocr(part: _Part, predictors: Mapping[str, Predictor], options: RunOptions) -> OcrPipeline:
+def _ocr(part: _Part, predictors: Mapping[str, Predictor]) -> OcrPipeline:
     settings = part.artifact.ocr
     dictionary = part.within("rec").get("dict.txt")
     if settings is None or dictionary is None:
@@ -274,7 +276,6 @@ def _ocr(part: _Part, predictors: Mapping[str, Predictor], options: RunOptions) 
         predictors.get("ocr-cls"),
         parse_characters(dictionary),
         settings,
-        readers=rec_options(options).parallel,
     )
 
 

@@ -29,7 +29,7 @@ from runtime.ocr.line import Line
 from runtime.ocr.pipeline import OcrPipeline
 from runtime.openapi import TIMEOUT_HEADER, openapi_document
 from runtime.openinference import create_blueprint
-from runtime.predictor import Predictor
+from runtime.predictor import Predictor, ShapeRange
 from runtime.problems import register_problem_handlers
 from runtime.schemas import MAX_TEXTS
 from runtime.text import TextClassifier
@@ -85,6 +85,7 @@ class Services:
         status: What ``/v1/status`` answers.
         limits: How much is worked on at once.
         metrics: What ``/metrics`` shows; those who build the services add to it.
+        shapes: How large inputs of a model may be over ``/v2``, by model and input; what is not named may be anything.
     """
 
     version: str
@@ -95,6 +96,7 @@ class Services:
     status: Callable[[], dict[str, Any]]
     limits: Limits = field(default_factory=Limits)
     metrics: Metrics = field(default_factory=Metrics)
+    shapes: Mapping[str, Mapping[str, ShapeRange]] = field(default_factory=dict)
 
 
 def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa: B008  # it is frozen
@@ -118,7 +120,7 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
     door = _Door("main", Admission(limits.requests, limits.queue), limits, services.metrics)
     text_door = _Door("text", Admission(limits.texts, limits.queue), limits, services.metrics)
     services.metrics.models(services.predictors)
-    app.register_blueprint(create_blueprint(services.predictors, services.version))
+    app.register_blueprint(create_blueprint(services.predictors, services.version, services.shapes))
     app.view_functions["openinference.infer"] = door(app.view_functions["openinference.infer"])
 
     @app.post("/v1/score")

@@ -15,7 +15,8 @@ from werkzeug.exceptions import NotFound, RequestEntityTooLarge, UnsupportedMedi
 
 from devices.errors import BackendError, RequestError
 from devices.profile import library_of
-from runtime.predictor import Predictor, TensorSpec
+from runtime.predictor import Predictor, ShapeRange, TensorSpec
+from runtime.shapes import check_size
 from runtime.tensors import datatype_name, parse_request, write_response
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -25,8 +26,10 @@ _PLATFORMS = {"openvino": "openvino", "onnxruntime": "onnxruntime_onnx", "paddle
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
-def create_blueprint(predictors: Mapping[str, Predictor], server_version: str) -> Blueprint:
-    """The ``/v2`` routes over ``predictors`` by model name."""
+def create_blueprint(
+    predictors: Mapping[str, Predictor], server_version: str, shapes: Mapping[str, Mapping[str, ShapeRange]]
+) -> Blueprint:
+    """The ``/v2`` routes over ``predictors`` by model name; no input may be larger than ``shapes`` has it."""
     routes = Blueprint("openinference", __name__, url_prefix="/v2")
 
     def predictor(name: str, version: str) -> Predictor:
@@ -90,6 +93,7 @@ def create_blueprint(predictors: Mapping[str, Predictor], server_version: str) -
     def infer(name: str, version: str = _VERSION) -> Response:
         model = predictor(name, version)
         asked = parse_request(_body(), _json_bytes())
+        check_size(name, asked.feeds, shapes.get(name, {}))
         try:
             results = model.run(asked.feeds)
         except BackendError as error:

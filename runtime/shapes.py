@@ -1,4 +1,4 @@
-"""Which shapes a model of an artifact will be fed: TensorRT builds its engines for these, and for no others.
+"""Which shapes a model of an artifact will be fed: TensorRT builds its engines for these, and ``/v2`` takes no larger.
 
 The ranges follow from how texts are padded, pages and lines scaled and batches cut, and from the profile's limits. A
 shape outside of them is rare (a page three times as long as wide) and runs on another backend, since an engine
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.errors import RequestError
 from runtime.artifact import Artifact
 from runtime.ocr.recognize import BATCH, WIDTHS
 from runtime.predictor import ShapeRange
@@ -64,3 +65,22 @@ def shape_ranges(
             for key, feed in feeds.items()
         }
     return {key: ShapeRange(feed.shape, feed.shape, feed.shape) for key, feed in feeds.items()}
+
+
+def check_size(name: str, feeds: Mapping[str, NDArray[np.generic]], ranges: Mapping[str, ShapeRange]) -> None:
+    """Refuse what is larger than anything that the model ``name`` is meant for: it would take the memory of the others.
+
+    More and smaller rows than usual are taken, as long as they have no more values together.
+
+    Raises:
+        RequestError: An input is too large; the message says what is taken.
+    """
+    for key in feeds.keys() & ranges.keys():
+        shape, most = feeds[key].shape, ranges[key].most
+        too_long = any(side > limit for side, limit in zip(shape[1:], most[1:], strict=False))
+        if too_long or math.prod(shape) > math.prod(most):
+            have, limit = ("x".join(map(str, each)) for each in (shape, most))
+            raise RequestError(
+                f"Input {key!r} of {name} has shape {have}; at most {limit} is taken.",
+                remedy="Send it in smaller parts.",
+            )

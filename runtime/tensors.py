@@ -37,6 +37,8 @@ DATATYPES = {
 }
 _NAMES = {dtype: datatype for datatype, dtype in DATATYPES.items()}
 
+_LONGEST_NAME = 256  # characters; names are repeated in answers
+
 
 @dataclass(frozen=True)
 class InferenceRequest:
@@ -142,6 +144,11 @@ def _flag(what: str, parameters: Mapping[str, Any], name: str, *, default: bool)
     return value
 
 
+def _is_named(tensor: Any) -> bool:
+    name = tensor.get("name") if isinstance(tensor, dict) else None
+    return isinstance(name, str) and len(name) <= _LONGEST_NAME
+
+
 def _outputs(outputs: Any, all_raw: bool) -> dict[str, bool] | None:
     if not outputs and isinstance(outputs, list | None):
         return None
@@ -149,8 +156,10 @@ def _outputs(outputs: Any, all_raw: bool) -> dict[str, bool] | None:
         raise RequestError("'outputs' is not a list.")
     wanted: dict[str, bool] = {}
     for output in outputs:
-        if not isinstance(output, dict) or not isinstance(output.get("name"), str):
-            raise RequestError("Each of 'outputs' must be an object with a 'name'.")
+        if not _is_named(output):
+            raise RequestError(
+                f"Each of 'outputs' must be an object with a 'name' of at most {_LONGEST_NAME} characters."
+            )
         what = f"Output {output['name']!r}"
         if output["name"] in wanted:
             raise RequestError(f"{what} is asked for twice.")
@@ -187,8 +196,8 @@ def _feeds(inputs: list[Any], raw: memoryview) -> Arrays:
 
 
 def _header(tensor: Any) -> tuple[str, list[int], np.dtype[Any]]:
-    if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
-        raise RequestError("Each of 'inputs' must be an object with a 'name'.")
+    if not _is_named(tensor):
+        raise RequestError(f"Each of 'inputs' must be an object with a 'name' of at most {_LONGEST_NAME} characters.")
     name, shape, datatype = tensor["name"], tensor.get("shape"), tensor.get("datatype")
     if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
         raise RequestError(f"Input {name!r} has shape {shape!r}; expected a list of sizes.")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -25,7 +24,7 @@ from runtime.ocr.preprocess import (
     reading_box,
     upright,
 )
-from runtime.ocr.recognize import BATCH, Batch, batch_shapes, ctc_decode, group_by_width
+from runtime.ocr.recognize import BATCH, batch_shapes, ctc_decode, group_by_width
 from runtime.predictor import Backend, Predictor, RunOptions, load_predictor
 
 _CLS_HEIGHT, _CLS_WIDTH = 48, 192  # PP-OCR mobile cls v2.0
@@ -46,7 +45,6 @@ class OcrPipeline:
         cls: Tells those that stand on their head; without it they are read as they are.
         characters: One for each class of rec but the blank.
         settings: Sizes and thresholds.
-        readers: Batches that rec reads at once.
     """
 
     det: Predictor
@@ -54,14 +52,6 @@ class OcrPipeline:
     cls: Predictor | None
     characters: tuple[str, ...]
     settings: OcrSettings
-    readers: int = 1
-    _pool: ThreadPoolExecutor | None = field(init=False, repr=False, default=None)
-
-    def __post_init__(self) -> None:
-        """Make the readers' threads, which begin with the first page."""
-        if self.readers > 1:
-            pool = ThreadPoolExecutor(self.readers, thread_name_prefix="ocr-rec")
-            object.__setattr__(self, "_pool", pool)  # the only field that is not handed in
 
     def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
         """Read a page.
@@ -150,18 +140,12 @@ class OcrPipeline:
         height = self.settings.rec_height
         lines = [upright(crop) for crop in crops]
         results: list[tuple[str, float]] = [("", 0.0)] * len(lines)
-
-        def read(batch: Batch) -> None:
+        for room, width, members in group_by_width([line_width(line, height) for line in lines]):
             budget.check()
-            members = batch.members
-            tensor = line_tensor([lines[member] for member in members], height, batch.width, room=batch.room)
+            tensor = line_tensor([lines[member] for member in members], height, width, room=room)
             answers = ctc_decode(_run(self.rec, tensor)[: len(members)], self.characters)
             for member, answer in zip(members, answers, strict=True):
                 results[member] = answer
-
-        batches = group_by_width([line_width(line, height) for line in lines])
-        for _ in self._pool.map(read, batches) if self._pool and len(batches) > 1 else map(read, batches):
-            pass  # what fails raises here
         return results
 
     def warm(self) -> None:
@@ -177,13 +161,7 @@ class OcrPipeline:
             size = det_size(height, width, limit_side=limits.det_limit_side, min_side=limits.det_min_side)
             _run(self.det, np.zeros((1, 3, *size), np.float32))
         for room, width in batch_shapes():
-            # a backend that runs several at once prepares each of them by itself
-            blank = np.zeros((room, 3, limits.rec_height, width), np.float32)
-            at_once = [self._pool.submit(_run, self.rec, blank) for _ in range(self.readers)] if self._pool else []
-            for each in at_once:
-                each.result()
-            if not at_once:
-                _run(self.rec, blank)
+            _run(self.rec, np.zeros((room, 3, limits.rec_height, width), np.float32))
         if self.cls is not None:
             _run(self.cls, np.zeros((BATCH, 3, _CLS_HEIGHT, _CLS_WIDTH), np.float32))
 
@@ -214,32 +192,15 @@ def load_ocr(models: OcrModels, backend: Backend, options: RunOptions | None = N
         ModelError: The dictionary does not fit rec.
         BackendError: The backend is not installed, or cannot read or run a model.
     """
-    options = options or RunOptions()
-    det = load_predictor(models.det, backend, options)
-    rec = load_predictor(models.rec, backend, rec_options(options))
+    det, rec = (load_predictor(files, backend, options) for files in (models.det, models.rec))
     cls = load_predictor(models.cls, backend, options) if models.cls else None
-    return assemble(det, rec, cls, models.characters, models.settings, readers=rec_options(options).parallel)
-
-
-def rec_options(options: RunOptions) -> RunOptions:
-    """How rec uses what ``options`` grant: by several runs of one thread each.
-
-    Its runs are short, and two threads that share one wait for each other hundreds of times (a fifth of the processor's
-    time for PP-OCRv6 small on two cores); a page has batches enough for all threads.
-    """
-    return replace(options, threads=1, parallel=options.threads * options.parallel)
+    return assemble(det, rec, cls, models.characters, models.settings)
 
 
 def assemble(
-    det: Predictor,
-    rec: Predictor,
-    cls: Predictor | None,
-    characters: tuple[str, ...],
-    settings: OcrSettings,
-    *,
-    readers: int = 1,
+    det: Predictor, rec: Predictor, cls: Predictor | None, characters: tuple[str, ...], settings: OcrSettings
 ) -> OcrPipeline:
-    """A pipeline of loaded models; ``characters`` as the dictionary lists them, ``readers`` batches of rec at once.
+    """A pipeline of loaded models; ``characters`` as the dictionary lists them.
 
     Raises:
         ModelError: The dictionary does not fit rec, or a model has more than one input.
@@ -251,7 +212,7 @@ def assemble(
     # some backends know the number of classes only after a run
     blank = np.zeros((1, 3, settings.rec_height, 320), np.float32)
     completed = complete_characters(characters, _run(rec, blank).shape[-1])
-    return OcrPipeline(det, rec, cls, completed, settings, readers)
+    return OcrPipeline(det, rec, cls, completed, settings)
 
 
 def _run(predictor: Predictor, tensor: NDArray[np.float32]) -> NDArray[np.float32]:

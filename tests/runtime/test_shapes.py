@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devices.errors import RequestError
 from runtime.artifact import Artifact, BehaviourSettings, ModelEntry, OcrSettings, TextSettings
 from runtime.ocr.preprocess import det_size
 from runtime.ocr.recognize import BATCH, batch_shapes
 from runtime.predictor import ShapeRange
-from runtime.shapes import shape_ranges
+from runtime.shapes import check_size, shape_ranges
 
 OCR = Artifact(kind="ocr", profile="p", models=(ModelEntry(name="ocr-det"),), ocr=OcrSettings())
 
@@ -57,3 +59,24 @@ def test_of_a_model_that_the_kit_does_not_feed_the_golden_shapes_are_all_that_is
     artifact = Artifact(kind="model", profile="p", models=(ModelEntry(name="m"),))
     feeds = {"x": np.zeros((2, 7), np.float32)}
     assert shape_ranges(artifact, "m", feeds, text_batch=1) == {"x": ShapeRange((2, 7), (2, 7), (2, 7))}
+
+
+@pytest.mark.parametrize(
+    ("shape", "taken"),
+    [
+        ((4, 3, 48, 320), True),
+        ((40, 3, 48, 320), True),  # more rows, but no more values
+        ((41, 3, 48, 320), False),
+        ((1, 3, 48, 3200), True),
+        ((1, 3, 48, 3201), False),
+        ((1, 3, 49, 320), False),
+    ],
+)
+def test_an_input_may_have_more_rows_but_no_longer_ones_and_no_more_values(shape: tuple[int, ...], taken: bool) -> None:
+    ranges = {"x": ShapeRange((1, 3, 48, 96), (4, 3, 48, 320), (4, 3, 48, 3200))}
+    feeds = {"x": np.zeros(shape, np.float32), "another": np.zeros((9, 9), np.float32)}
+    if taken:
+        check_size("ocr-rec", feeds, ranges)
+        return
+    with pytest.raises(RequestError, match="at most 4x3x48x3200"):
+        check_size("ocr-rec", feeds, ranges)
