@@ -84,6 +84,8 @@ class Serve(_Schema):
         reduce_range: INT8 weights in 7 bits: without VNNI two products of 8 bits overflow the 16-bit sum.
         bf16: Whether compression may choose BF16 for a model, where the CPU has it and the gate passes it.
         fp16: Let the GPU compute FP32 models in FP16; a model whose golden outputs do not hold so runs in FP32.
+        det_limit_side: OCR looks at no more pixels at once than a square of this side has, whatever the artifact says:
+            time and memory grow with them, and small print is lost below. None leaves it to the artifact.
         requests: HTTP requests worked on at once.
         queue: HTTP requests that may wait beyond those; more are answered 503.
         timeout_ms: A request's deadline, unless it asks for a shorter one by ``X-Timeout-Ms``.
@@ -100,6 +102,7 @@ class Serve(_Schema):
     reduce_range: bool
     bf16: bool = False
     fp16: bool = False
+    det_limit_side: int | None = Field(default=None, ge=320)
     requests: int = Field(default=2, ge=1)
     queue: int = Field(default=16, ge=0)
     timeout_ms: int = Field(default=30_000, ge=1)

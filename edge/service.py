@@ -28,7 +28,7 @@ from edge.receipt import Bundle as BundleReference
 from edge.receipt import Model as ModelReference
 from edge.receipt import Offline
 from runtime.app import Limits, Services, UploadedFile
-from runtime.artifact import ARTIFACT_NAME, Artifact, ModelEntry, parse_artifact
+from runtime.artifact import ARTIFACT_NAME, Artifact, ModelEntry, OcrSettings, parse_artifact
 from runtime.behaviour import BehaviourModel
 from runtime.budget import Budget
 from runtime.choice import Choice, choose_backend, read_golden
@@ -85,7 +85,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     loader = _Loader(profile, order, models=sum(len(part.artifact.models) for part in parts))
     loader.load([(part, entry) for part in parts for entry in part.artifact.models])
 
-    ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors)
+    ocr = _ocr(_only(parts, "ocr", bundle), loader.predictors, profile.serve)
     metrics = Metrics()
     text = _text(_only(parts, "text", bundle), loader.predictors, profile.serve, metrics)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
@@ -265,11 +265,12 @@ def _file(bundle: VerifiedBundle, path: str) -> bytes:
     return bundle.files[path]
 
 
-def _ocr(part: _Part, predictors: Mapping[str, Predictor]) -> OcrPipeline:
+def _ocr(part: _Part, predictors: Mapping[str, Predictor], serve: Serve) -> OcrPipeline:
     settings = part.artifact.ocr
     dictionary = part.within("rec").get("dict.txt")
     if settings is None or dictionary is None:
         raise BundleError(f"{part.folder} of the bundle lacks its OCR settings or rec/dict.txt.")
+    settings = within_profile(settings, serve)
     return assemble(
         predictors["ocr-det"],
         predictors["ocr-rec"],
@@ -277,6 +278,12 @@ def _ocr(part: _Part, predictors: Mapping[str, Predictor]) -> OcrPipeline:
         parse_characters(dictionary),
         settings,
     )
+
+
+def within_profile(settings: OcrSettings, serve: Serve) -> OcrSettings:
+    """``settings`` with no larger side for det than the profile allows."""
+    side = min(settings.det_limit_side, serve.det_limit_side or settings.det_limit_side)
+    return settings.model_copy(update={"det_limit_side": side})
 
 
 def _text(part: _Part, predictors: Mapping[str, Predictor], serve: Serve, metrics: Metrics) -> TextClassifier:
