@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.errors import BackendError, ModelError, ParityError
-from devices.profile import on_cpu
+from devices.profile import library_of, on_cpu
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Decides, ModelEntry
+from runtime.backends.kept import forget
 from runtime.parity import decided_otherwise
 from runtime.predictor import Backend, ModelFiles, Predictor, RunOptions, ShapeRange, backend_reads, load_predictor
 from runtime.switching import SwitchingPredictor
@@ -130,8 +131,26 @@ def _tried(attempt: _Attempt, golden: Golden | None, entry: ModelEntry, passed_o
     try:
         return attempt.proven(golden, entry)
     except BackendError as error:
-        passed_over.append(error.problem)
+        predictor = _without_what_was_kept(attempt, golden, entry, error)
+        if predictor is None:
+            passed_over.append(error.problem)
+        return predictor
+
+
+def _without_what_was_kept(
+    attempt: _Attempt, golden: Golden | None, entry: ModelEntry, error: BackendError
+) -> Predictor | None:
+    """A second try without the compiled model of an earlier start: a power cut or a bad disk may have damaged it."""
+    cache = attempt.options.cache_dir
+    if cache is None or library_of(attempt.backend) != "openvino":
         return None
+    try:
+        predictor = replace(attempt, options=replace(attempt.options, cache_dir=None)).proven(golden, entry)
+    except BackendError:
+        return None
+    forget(cache, attempt.backend, attempt.files)
+    log.warning("What was kept of %s is damaged and was removed; it was compiled anew. %s", entry.name, error.problem)
+    return predictor
 
 
 def _switching(

@@ -1,6 +1,6 @@
-"""How NVIDIA's GPUs are asked for: ONNX Runtime's provider options, and the cache of TensorRT's engines.
+"""How NVIDIA's GPUs are asked for: ONNX Runtime's provider options, and what TensorRT's engines depend on.
 
-Pure but for the cache's directories: no library is imported here, so tests see on any machine what a GPU would be
+Pure: no library is imported here, so tests see on any machine what a GPU would be
 told. What has really run on which board is in docs/gpu.md.
 Sources: ONNX Runtime, pages "CUDA Execution Provider" and "TensorRT Execution Provider"; NVIDIA, "TensorRT RTX
 Execution Provider: provider options".
@@ -9,13 +9,10 @@ Execution Provider: provider options".
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from devices.errors import BackendError
 from devices.probe import nvidia_gpu
 from devices.profile import Backend
 from runtime.predictor import ModelFiles, RunOptions, ShapeRange
@@ -27,7 +24,6 @@ PROVIDERS: dict[Backend, str] = {
 }
 _MB = 1024 * 1024
 _WORKSPACE_MB = 1024  # scratch memory while an engine is built, where the profile sets no lower limit
-_KEPT_ENGINES = 2  # a model: the one in use, and the one that a rolled-back driver or bundle would want again
 
 
 def memory_share_mb(options: RunOptions) -> int | None:
@@ -111,29 +107,6 @@ def engine_key(backend: Backend, files: ModelFiles, options: RunOptions, version
         "workspace_mb": str(workspace_mb(options)),
         "shapes": json.dumps(shapes),
     }
-
-
-def engine_dir(cache: Path, files: ModelFiles, key: Mapping[str, str]) -> Path:
-    """The directory for the engines of ``key``, made if need be; older ones of the same model are removed.
-
-    Raises:
-        BackendError: It cannot be written.
-    """
-    told = json.dumps(key, indent=2, sort_keys=True)
-    family = cache / "engines" / files.name
-    path = family / hashlib.sha256(told.encode()).hexdigest()[:32]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "key.json").write_text(told + "\n", encoding="utf-8")  # also makes it the newest
-        by_age = sorted(family.iterdir(), key=lambda each: (each / "key.json").stat().st_mtime_ns, reverse=True)
-        for outdated in by_age[_KEPT_ENGINES:]:
-            shutil.rmtree(outdated)
-    except OSError as error:
-        raise BackendError(
-            f"The engine cache {path} cannot be written: {error.strerror}.",
-            remedy="Make room on the disk, or give this user the right to write there.",
-        ) from error
-    return path
 
 
 def gpu_versions(library: str) -> dict[str, str]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from devices.errors import BackendError, BackendMismatchError, BackendNotInstalledError
 from devices.profile import on_cpu
-from runtime.backends.nvidia import PROVIDERS, engine_dir, engine_key, gpu_versions, provider_options
+from runtime.backends.kept import kept_dir
+from runtime.backends.nvidia import PROVIDERS, engine_key, gpu_versions, provider_options
 from runtime.predictor import Backend, ModelFiles, RunOptions, TensorSpec, check_feeds
 
 try:
@@ -111,7 +112,7 @@ def _gpu_session(files: ModelFiles, options: RunOptions, backend: Backend) -> on
     if options.cache_dir is not None and backend != "onnxruntime:cuda":
         versions = gpu_versions(f"onnxruntime {onnxruntime.__version__}{plugin or ''}")
         if versions["gpu"] != "none":  # an engine for a GPU that nobody can name would be taken for another's
-            engines = engine_dir(options.cache_dir, files, engine_key(backend, files, options, versions))
+            engines = kept_dir(options.cache_dir, files, engine_key(backend, files, options, versions))
     providers = provider_options(backend, files, options, engines)
     try:
         if plugin is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import queue
 import threading
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from devices.errors import BackendError, BackendMismatchError, BackendNotInstalledError
 from devices.profile import on_cpu
+from runtime.backends.kept import kept_dir
 from runtime.predictor import Backend, ModelFiles, RunOptions, TensorSpec, check_feeds
 
 try:
@@ -22,6 +24,8 @@ except ImportError as error:
         remedy="Install the serving set with './build.sh setup', or choose another backend.",
     ) from error
 
+
+log = logging.getLogger(__name__)
 
 # Compiled operators kept for shapes met before, of each model: some 25 shapes of PP-OCR. Each takes memory for good.
 _CACHED_OPERATORS = 600
@@ -49,9 +53,8 @@ class OpenVinoPredictor:
             self.inputs = tuple(_spec(port) for port in model.inputs)
             self.outputs = tuple(_spec(port) for port in model.outputs)
             self._types = [port.get_element_type() for port in model.outputs]
-            self._compile = functools.partial(
-                core.compile_model, model, device, device_config(backend, options, self.precision)
-            )
+            config = device_config(backend, options, self.precision) | _cache(files, options, backend, self.precision)
+            self._compile = functools.partial(core.compile_model, model, device, config)
             self._compiled = self._compile()
         except RuntimeError as error:
             raise BackendError(f"OpenVINO could not load {files.name}: {_first_line(error)}") from error
@@ -150,10 +153,19 @@ def device_config(backend: Backend, options: RunOptions, precision: str = "fp32"
     else:
         hint = "f16" if options.fp16 else "f32"
         config = {}
-    config |= {"NUM_STREAMS": options.parallel, "INFERENCE_PRECISION_HINT": hint}
-    if options.cache_dir is not None:
-        config["CACHE_DIR"] = str(options.cache_dir)
-    return config
+    return config | {"NUM_STREAMS": options.parallel, "INFERENCE_PRECISION_HINT": hint}
+
+
+def _cache(files: ModelFiles, options: RunOptions, backend: Backend, precision: str) -> dict[str, object]:
+    """Where the compiled model is kept; nowhere if that cannot be written, which costs time only."""
+    if options.cache_dir is None:
+        return {}
+    key = {"backend": backend, "model": files.sha256, "precision": precision, "library": openvino.get_version()}
+    try:
+        return {"CACHE_DIR": str(kept_dir(options.cache_dir, files, key))}
+    except BackendError as error:
+        log.warning("%s is compiled anew at every start. %s", files.name, error.problem)
+        return {}
 
 
 def _computes_bf16(core: openvino.Core) -> bool:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from devices.errors import BackendError, BackendMismatchError, BackendNotInstalledError
 from devices.profile import on_cpu
-from runtime.backends.nvidia import engine_dir, engine_key, gpu_versions, workspace_mb
+from runtime.backends.kept import kept_dir
+from runtime.backends.nvidia import engine_key, gpu_versions, workspace_mb
 from runtime.predictor import Backend, ModelFiles, RunOptions, TensorSpec, check_feeds
 
 # must be set before paddle is imported: with the new IR, legacy .pdmodel files fail (docs/adr/0002)
@@ -158,7 +159,7 @@ def _configure_gpu(config: inference.Config, files: ModelFiles, options: RunOpti
     engines = None
     versions = gpu_versions(f"paddle {inference.get_version()}") | {"tensorrt": tensorrt}
     if options.cache_dir is not None and versions["gpu"] != "none":
-        engines = engine_dir(options.cache_dir, files, engine_key(backend, files, options, versions))
+        engines = kept_dir(options.cache_dir, files, engine_key(backend, files, options, versions))
         config.set_optim_cache_dir(str(engines))
     config.enable_tensorrt_engine(
         workspace_size=workspace_mb(options) * 1024 * 1024,

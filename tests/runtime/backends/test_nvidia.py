@@ -11,7 +11,8 @@ import pytest
 import runtime.backends.nvidia as nvidia
 from devices.errors import BackendError
 from devices.probe import Gpu
-from runtime.backends.nvidia import engine_dir, engine_key, gpu_versions, memory_share_mb, provider_options
+from runtime.backends.kept import kept_dir
+from runtime.backends.nvidia import engine_key, gpu_versions, memory_share_mb, provider_options
 from runtime.predictor import ModelFiles, RunOptions, ShapeRange
 
 FILES = ModelFiles("text-risk", "onnx", b"graph")
@@ -88,29 +89,29 @@ def key(**changed: object) -> dict[str, str]:
     ids=lambda changed: next(iter(changed)),
 )
 def test_an_engine_is_kept_for_exactly_what_it_depends_on(tmp_path: Path, changed: dict) -> None:
-    kept = engine_dir(tmp_path, FILES, key())
-    assert engine_dir(tmp_path, FILES, key()) == kept
-    assert engine_dir(tmp_path, FILES, key(threads=4, parallel=3)) == kept  # nothing to an engine
-    assert engine_dir(tmp_path, FILES, key(**changed)) != kept
+    kept = kept_dir(tmp_path, FILES, key())
+    assert kept_dir(tmp_path, FILES, key()) == kept
+    assert kept_dir(tmp_path, FILES, key(threads=4, parallel=3)) == kept  # nothing to an engine
+    assert kept_dir(tmp_path, FILES, key(**changed)) != kept
 
 
 def test_only_the_two_latest_engines_of_a_model_are_kept(tmp_path: Path) -> None:
-    other = engine_dir(tmp_path, replace(FILES, name="ocr-det"), key())
+    other = kept_dir(tmp_path, replace(FILES, name="ocr-det"), key())
     paths = []
     for number, driver in enumerate(("1", "2", "3")):
-        paths.append(engine_dir(tmp_path, FILES, key(driver=driver)))
+        paths.append(kept_dir(tmp_path, FILES, key(driver=driver)))
         (paths[-1] / "engine.plan").write_bytes(b"engine")
         os.utime(paths[-1] / "key.json", ns=(number, number))
     assert [path.exists() for path in paths] == [False, True, True]
-    engine_dir(tmp_path, FILES, key(driver="2"))
-    engine_dir(tmp_path, FILES, key(driver="4"))  # the second was used after the third
+    kept_dir(tmp_path, FILES, key(driver="2"))
+    kept_dir(tmp_path, FILES, key(driver="4"))  # the second was used after the third
     assert [path.exists() for path in (*paths, other)] == [False, True, False, True]
 
 
 def test_an_engine_cache_that_cannot_be_written_is_an_error_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BackendError, match=r"engine cache .*file.* cannot be written: Not a directory"):
-        engine_dir(tmp_path / "file", FILES, key())
+    with pytest.raises(BackendError, match=r"cache .*file.* cannot be written: Not a directory"):
+        kept_dir(tmp_path / "file", FILES, key())
 
 
 def test_the_versions_are_the_machine_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
