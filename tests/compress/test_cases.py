@@ -46,10 +46,10 @@ def test_a_row_is_a_batch_of_one_or_where_the_array_has_one_dimension_more_the_w
 
 def test_cases_that_differ_in_shape_come_by_number(tmp_path: Path):
     arrays = {f"{i}:x": np.full((i + 1, 3), i, np.float32) for i in range(11)}
-    arrays |= {f"{i}:edges": np.zeros((2, i), np.int64) for i in range(11)}
+    arrays |= {f"{i}:edges": np.zeros((2, i + 1), np.int64) for i in range(11)}
     cases = read(tmp_path, **arrays)
     assert [len(case["x"]) for case in cases] == list(range(1, 12))
-    assert cases[10]["edges"].shape == (2, 10)
+    assert cases[10]["edges"].shape == (2, 11)
 
 
 @pytest.mark.parametrize(

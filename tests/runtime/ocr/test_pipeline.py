@@ -187,6 +187,17 @@ def test_uncertain_and_blank_lines_are_left_out():
     assert blank.read(page_with_bars()) == ()
 
 
+def test_spaces_around_a_line_are_left_out():
+    def rec(tensor: np.ndarray) -> np.ndarray:
+        out = reads(1)(tensor)
+        out[:, -3:] = 0.02
+        out[:, -3, 2] = 0.94
+        return out
+
+    pipeline = replace(scripted(), rec=Scripted("ocr-rec", rec), characters=("a", " ", "c"))
+    assert [line.text for line in pipeline.read(page_with_bars())] == ["a", "a"]
+
+
 def test_a_line_that_runs_downwards_is_read_along_its_length():
     page = np.full((500, 400, 3), 255, np.uint8)
     page[100:400, 200:230] = 0
