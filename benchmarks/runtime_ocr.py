@@ -27,7 +27,7 @@ from compress.gate import drop_interval
 from compress.tally import Tally
 from devices.errors import DownloadError
 
-ROUNDS = 5
+ROUNDS = 4
 _AT_ONCE = 8  # pictures a turn
 _PAUSE_S = 0.25
 Progress = Callable[[str, float], None]
