@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from devices.errors import BackendError
 from runtime.predictor import ModelFiles
 
+_ROOM_BYTES = 64 * 1024 * 1024  # a compiled model takes up to some 30 MB
 _LATEST = 2  # of each model: that of the bundle that serves and that of the one before, or the next
 
 
@@ -27,6 +29,8 @@ def kept_dir(cache: Path, files: ModelFiles, key: Mapping[str, str]) -> Path:
     family = _family(cache, key["backend"], files)
     path = family / hashlib.sha256(told.encode()).hexdigest()[:32]
     try:
+        if not path.is_dir() and shutil.disk_usage(cache).free < _ROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # and the last bytes are left to others
         path.mkdir(parents=True, exist_ok=True)
         marker = path / "key.json"
         if marker.is_file():
