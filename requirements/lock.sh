@@ -9,7 +9,7 @@ lock() {  # SET.lock IN_FILE ...: each set holds the one before it, at the same 
 }
 lock serve.lock serve.in
 lock compress.lock serve.in compress.in --constraint serve.lock
-lock dev.lock serve.in compress.in dev.in --constraint compress.lock
+lock dev.lock serve.in compress.in repo.in dev.in --constraint compress.lock
 lock bench.lock bench.in --constraint compress.lock
 # peers keep their own versions, but the kit's model runs in LitServe with the kit's
 lock bench-rapidocr.lock bench-rapidocr.in
