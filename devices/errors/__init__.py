@@ -1,0 +1,143 @@
+"""Every error that an operator can meet, in one tree.
+
+    EdgeKitError                       KIT-001
+      UsageError                       USAGE-001   a command was called with wrong arguments
+      InputError                       INPUT-001   what a caller handed in cannot be used
+        ImageError                     IMAGE-001   not a picture, damaged, or too large
+        PdfError                       PDF-001     not a PDF, encrypted, or too long
+        TextError                      TEXT-001    empty or too long
+        ApplicationError               APP-001     application.json or a file that it names
+        RequestError                   REQ-001     an HTTP request or tensor of the wrong form
+      BundleError                      BUNDLE-001  not a bundle, or its manifest is malformed
+        BundleSignatureError           BUNDLE-002  the signature is missing, wrong, or by an unknown key
+        BundleFileError                BUNDLE-003  a file was changed, is missing, or is one too many
+      ModelError                       MODEL-001   a model's files are missing or unreadable
+        CheckpointError                MODEL-002   a checkpoint is hostile, incomplete, or does not fit its config
+        TokenizerError                 MODEL-003   the vocabulary is missing or does not fit the model
+      BackendError                     BACKEND-001 a backend failed
+        BackendNotInstalledError       BACKEND-002 the backend's library is not installed
+        BackendUnsupportedError        BACKEND-003 the backend cannot read this model's format
+        ParityError                    BACKEND-004 outputs differ from the bundle's golden ones
+        BackendMismatchError           BACKEND-005 the backend did not get the device that it names
+      DeviceError                      DEVICE-001  the machine could not be examined
+        ProfileError                   DEVICE-002  no such profile, or it is malformed
+      CompressionError                 COMPRESS-001 compression could not run
+        DataError                      COMPRESS-002 training or evaluation data cannot be used
+        CalibrationError               COMPRESS-003 calibration data cannot be used
+        AccuracyDropError              COMPRESS-004 no candidate passed the gate
+        ArtifactError                  COMPRESS-005 the artifact's directory cannot be written
+        TeacherError                   COMPRESS-006 the teacher does worse on dev than chance
+      ServeError                       SERVE-001   the server could not start or is not ready
+        OverloadedError                SERVE-002   as many requests wait as may wait
+        DeadlineError                  SERVE-003   a request's time was up before its answer was ready
+        ClientGoneError                SERVE-004   the client closed its connection before its answer was ready
+      AccessError                      ACCESS-001  the file of tokens cannot be read or written, or a name does not fit
+        ExposureError                  ACCESS-002  asked to serve other machines without a token or without TLS
+        CertificateError               ACCESS-003  the TLS certificate or its key cannot be used
+        TokenError                     ACCESS-004  a request carries no token that this device knows
+        HostError                      ACCESS-005  a request was sent to a name that is not this server's
+        OriginError                    ACCESS-006  a request was sent by a web page of another site
+      PolicyError                      POLICY-001  a bank's policy is malformed or does not fit the models
+      DownloadError                    FETCH-001   a pinned file could not be fetched or has another hash
+
+Each carries three sentences and a code: what happened, what the device does now, what to do.
+It lives in the lowest package because every package raises and none may import upwards (docs/adr/0003).
+This file draws the tree and says where each class is to be imported from, ``devices.errors``; the classes stand in the
+modules beside it, by the part of the kit that raises them.
+"""
+
+from __future__ import annotations
+
+from devices.errors.compression import (
+    AccuracyDropError,
+    ArtifactError,
+    CalibrationError,
+    CompressionError,
+    DataError,
+    TeacherError,
+)
+from devices.errors.inputs import (
+    ApplicationError,
+    ImageError,
+    InputError,
+    PdfError,
+    RequestError,
+    TextError,
+)
+from devices.errors.machine import (
+    DeviceError,
+    ProfileError,
+)
+from devices.errors.models import (
+    BackendError,
+    BackendMismatchError,
+    BackendNotInstalledError,
+    BackendUnsupportedError,
+    BundleError,
+    BundleFileError,
+    BundleSignatureError,
+    CheckpointError,
+    ModelError,
+    ParityError,
+    TokenizerError,
+)
+from devices.errors.root import (
+    DownloadError,
+    EdgeKitError,
+    PolicyError,
+    UsageError,
+)
+from devices.errors.serving import (
+    AccessError,
+    CertificateError,
+    ClientGoneError,
+    DeadlineError,
+    ExposureError,
+    HostError,
+    OriginError,
+    OverloadedError,
+    ServeError,
+    TokenError,
+)
+
+__all__ = [
+    "AccessError",
+    "AccuracyDropError",
+    "ApplicationError",
+    "ArtifactError",
+    "BackendError",
+    "BackendMismatchError",
+    "BackendNotInstalledError",
+    "BackendUnsupportedError",
+    "BundleError",
+    "BundleFileError",
+    "BundleSignatureError",
+    "CalibrationError",
+    "CertificateError",
+    "CheckpointError",
+    "ClientGoneError",
+    "CompressionError",
+    "DataError",
+    "DeadlineError",
+    "DeviceError",
+    "DownloadError",
+    "EdgeKitError",
+    "ExposureError",
+    "HostError",
+    "ImageError",
+    "InputError",
+    "ModelError",
+    "OriginError",
+    "OverloadedError",
+    "ParityError",
+    "PdfError",
+    "PolicyError",
+    "ProfileError",
+    "RequestError",
+    "ServeError",
+    "TeacherError",
+    "TextError",
+    "TokenError",
+    "TokenizerError",
+    "UsageError",
+]
