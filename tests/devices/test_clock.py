@@ -1,0 +1,175 @@
+"""Time on a device never goes backwards, and a clock that is wrong is said to be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devices.clock import BUILT, Clock, since_boot
+
+DAY = timedelta(days=1)
+BUILD = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Box:
+    """A machine whose clock, uptime and starts the test decides."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.wall = BUILD + 30 * DAY
+        self.boot_id = "first"
+        self.boot_s = 100.0
+
+    def clock(self) -> Clock:
+        return Clock(self.path, built=BUILD, wall=lambda: self.wall, boot=lambda: (self.boot_id, self.boot_s))
+
+    def restart(self, boot_id: str) -> None:
+        self.boot_id, self.boot_s = boot_id, 0.0
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path / "state" / "clock.json")
+
+
+def test_a_right_clock_is_taken_as_it_is(box: Box) -> None:
+    reading = box.clock().read()
+    assert (reading.time, reading.state) == (box.wall, "ok")
+
+
+def test_a_clock_at_1970_reads_the_build_date_and_says_so(box: Box) -> None:
+    box.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    reading = box.clock().read()
+    assert (reading.time, reading.state) == (BUILD, "behind")
+    assert "1970-01-01" in reading.sentence
+    assert "2026-01-01" in reading.sentence
+
+
+def test_a_clock_that_is_set_back_does_not_take_time_back_even_over_a_restart(box: Box) -> None:
+    seen = box.clock().now()
+    box.wall -= 20 * DAY
+    assert box.clock().now() == seen
+    box.restart("second")
+    reading = box.clock().read()
+    assert (reading.time, reading.state) == (seen, "behind")
+
+
+def test_time_passes_while_the_machine_runs_though_its_clock_is_held_at_1970(box: Box) -> None:
+    seen = box.clock().now()
+    box.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    clock = box.clock()
+    for _ in range(10):
+        box.boot_s += DAY.total_seconds()
+        clock.now()
+    assert clock.now() == seen + 10 * DAY
+    box.restart("second")
+    box.boot_s = 2 * DAY.total_seconds()
+    assert box.clock().now() == seen + 12 * DAY
+
+
+def test_signed_metadata_moves_the_floor_and_older_metadata_does_not(box: Box) -> None:
+    box.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    box.clock().saw(BUILD + 90 * DAY)
+    assert box.clock().now() == BUILD + 90 * DAY
+    box.clock().saw(BUILD + 5 * DAY)
+    assert box.clock().now() == BUILD + 90 * DAY
+
+
+def test_a_clock_far_ahead_counts_but_is_forgotten_when_it_is_set_right(box: Box) -> None:
+    right = box.wall
+    box.clock().now()
+    box.wall = datetime(2099, 1, 1, tzinfo=UTC)
+    reading = box.clock().read()
+    assert (reading.time, reading.state) == (box.wall, "ahead")
+    box.wall = right + DAY
+    reading = box.clock().read()
+    assert (reading.time, reading.state) == (right + DAY, "ok")
+
+
+def test_a_time_zone_mistake_is_no_alarm(box: Box) -> None:
+    box.clock().now()
+    box.wall -= timedelta(hours=8)
+    assert box.clock().read().state == "ok"
+
+
+def test_a_damaged_file_starts_over_from_the_build_date(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    assert box.path is not None
+    box.clock().now()
+    box.path.write_bytes(b'{"time": "20')
+    box.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    assert box.clock().now() == BUILD
+    assert "is damaged" in caplog.text
+
+
+def test_a_file_from_before_the_build_date_does_not_lower_the_floor(box: Box) -> None:
+    assert box.path is not None
+    box.path.parent.mkdir()
+    box.path.write_text('{"time": "1999-01-01T00:00:00+00:00", "boot_id": "first", "boot_s": 0}')
+    box.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    assert box.clock().now() == BUILD
+
+
+def test_two_processes_remember_the_later_time(box: Box) -> None:
+    server, updater = box.clock(), box.clock()
+    server.now()
+    updater.saw(box.wall + 50 * DAY)
+    box.boot_s += DAY.total_seconds()
+    server.now()  # keeps its own, a day later, and must not write over the updater's
+    assert box.clock().now() == box.wall + 51 * DAY
+
+
+def test_the_file_is_not_written_at_every_reading(box: Box) -> None:
+    assert box.path is not None
+    clock = box.clock()
+    clock.now()
+    before = box.path.stat().st_ino
+    for _ in range(59):
+        box.boot_s += 60
+        box.wall += timedelta(minutes=1)
+        clock.now()
+    assert box.path.stat().st_ino == before
+    box.boot_s += 60
+    box.wall += timedelta(minutes=1)
+    clock.now()
+    assert box.path.stat().st_ino != before
+
+
+def test_where_nothing_can_be_kept_time_still_does_not_go_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    box = Box(tmp_path / "file" / "clock.json")
+    clock = box.clock()
+    seen = clock.now()
+    box.wall -= 3 * DAY
+    assert clock.now() == seen
+    assert "cannot be kept" in caplog.text
+
+
+@given(steps=st.lists(st.tuples(st.floats(-900, 300), st.floats(0, 30), st.booleans()), max_size=12))
+def test_whatever_happens_to_the_wall_clock_time_never_falls_unless_it_was_implausible(
+    steps: list[tuple[float, float, bool]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    box = Box(tmp_path_factory.mktemp("box") / "clock.json")
+    clock, last = box.clock(), BUILD
+    for number, (jump_days, up_days, restart) in enumerate(steps):
+        box.wall += jump_days * DAY
+        if restart:
+            box.restart(f"start {number}")
+            clock = box.clock()
+            last -= timedelta(hours=1)  # what was not kept yet
+        box.boot_s += up_days * DAY.total_seconds()
+        reading = clock.read()
+        assert reading.time >= reading.floor >= last
+        last = reading.floor
+
+
+def test_this_machine_tells_its_uptime_and_was_not_built_in_the_future() -> None:
+    boot_id, seconds = since_boot()
+    assert seconds > 0
+    assert boot_id == since_boot()[0]
+    assert datetime(2026, 11, 1, tzinfo=UTC) <= BUILT
