@@ -37,8 +37,25 @@
         TokenError                     ACCESS-004  a request carries no token that this device knows
         HostError                      ACCESS-005  a request was sent to a name that is not this server's
         OriginError                    ACCESS-006  a request was sent by a web page of another site
+      ProvisionError                   PROVISION-001 the device could not be provisioned, or is not
+        SwitchError                    PROVISION-002 the record of the slots is lost, or does not allow what was asked
+        SlotError                      PROVISION-003 a file of a slot was changed, is missing, or is one too many
+        LockedError                    PROVISION-004 another command is changing this device
+        HealthError                    PROVISION-005 a release in trial does not do what it has to do
       PolicyError                      POLICY-001  a bank's policy is malformed or does not fit the models
       DownloadError                    FETCH-001   a pinned file could not be fetched or has another hash
+      UpdateError                      UPDATE-001  the source of updates cannot be read, or has nothing for this device
+        UpdateRollbackError            UPDATE-002  older than what this device has seen
+        UpdateFreezeError              UPDATE-003  past its date, and the grace period is over
+        UpdateMixError                 UPDATE-004  signed parts that do not belong together
+        UpdateSignerError              UPDATE-005  no signature by a trusted key
+        UpdateThresholdError           UPDATE-006  fewer signatures than must be
+        UpdateEndlessError             UPDATE-007  more bytes than were signed
+        UpdateSlowError                UPDATE-008  nothing or next to nothing arrives
+        UpdateContentError             UPDATE-009  a damaged file; the message names it
+        UpdateTrustError               UPDATE-010  the device's trust root is missing, damaged, or another one
+      RepositoryError                  REPO-001    the update repository cannot be made or changed as asked
+        SigningError                   REPO-002    a signing key is missing or cannot be used
 
 Each carries three sentences and a code: what happened, what the device does now, what to do.
 It lives in the lowest package because every package raises and none may import upwards (docs/adr/0003).
@@ -81,6 +98,13 @@ from devices.errors.models import (
     ParityError,
     TokenizerError,
 )
+from devices.errors.provision import (
+    HealthError,
+    LockedError,
+    ProvisionError,
+    SlotError,
+    SwitchError,
+)
 from devices.errors.root import (
     DownloadError,
     EdgeKitError,
@@ -98,6 +122,20 @@ from devices.errors.serving import (
     OverloadedError,
     ServeError,
     TokenError,
+)
+from devices.errors.update import (
+    RepositoryError,
+    SigningError,
+    UpdateContentError,
+    UpdateEndlessError,
+    UpdateError,
+    UpdateFreezeError,
+    UpdateMixError,
+    UpdateRollbackError,
+    UpdateSignerError,
+    UpdateSlowError,
+    UpdateThresholdError,
+    UpdateTrustError,
 )
 
 __all__ = [
@@ -123,9 +161,11 @@ __all__ = [
     "DownloadError",
     "EdgeKitError",
     "ExposureError",
+    "HealthError",
     "HostError",
     "ImageError",
     "InputError",
+    "LockedError",
     "ModelError",
     "OriginError",
     "OverloadedError",
@@ -133,11 +173,26 @@ __all__ = [
     "PdfError",
     "PolicyError",
     "ProfileError",
+    "ProvisionError",
+    "RepositoryError",
     "RequestError",
     "ServeError",
+    "SigningError",
+    "SlotError",
+    "SwitchError",
     "TeacherError",
     "TextError",
     "TokenError",
     "TokenizerError",
+    "UpdateContentError",
+    "UpdateEndlessError",
+    "UpdateError",
+    "UpdateFreezeError",
+    "UpdateMixError",
+    "UpdateRollbackError",
+    "UpdateSignerError",
+    "UpdateSlowError",
+    "UpdateThresholdError",
+    "UpdateTrustError",
     "UsageError",
 ]

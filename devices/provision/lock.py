@@ -1,0 +1,81 @@
+"""One installer at a time, and one change of the record at a time.
+
+Both are ``flock`` on a file of the device's root, which the kernel gives back when its holder dies, however it dies.
+The installer's lock is held for minutes; the record's for milliseconds, by the launcher too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devices.errors import LockedError, ProvisionError
+
+INSTALLER = "lock"
+RECORD = "switch.lock"
+_MODE = 0o666  # root's commands and the launcher's own user both take them
+_RECORD_PATIENCE_S = 10.0
+_RETRY_S = 0.02
+
+
+@contextmanager
+def installer_lock(root: Path) -> Iterator[None]:
+    """Hold the device for one command that changes slots.
+
+    Raises:
+        LockedError: Another command holds it; the message names its process.
+        ProvisionError: The root cannot be written.
+    """
+    descriptor = _open(root / INSTALLER)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise LockedError(f"Another command, process {holder}, is changing the device in {root}.") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def record_lock(root: Path) -> Iterator[None]:
+    """Hold the record of the slots for one change of it.
+
+    Raises:
+        LockedError: It was not free for ten seconds.
+        ProvisionError: The root cannot be written.
+    """
+    descriptor = _open(root / RECORD)
+    try:
+        end = time.monotonic() + _RECORD_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    raise LockedError(f"The record of the slots in {root} is held by another process.") from error
+                time.sleep(_RETRY_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    except OSError as error:
+        raise ProvisionError(
+            f"{path} cannot be opened for writing: {error.strerror}.",
+            remedy="Run the command as the user that owns the device's root, on a disk that can be written.",
+        ) from error
+    if os.fstat(descriptor).st_uid == os.geteuid():
+        os.fchmod(descriptor, _MODE)  # whatever the umask
+    return descriptor
