@@ -42,6 +42,14 @@
         SlotError                      PROVISION-003 a file of a slot was changed, is missing, or is one too many
         LockedError                    PROVISION-004 another command is changing this device
         HealthError                    PROVISION-005 a release in trial does not do what it has to do
+        MediumError                    PROVISION-010 no medium, or it cannot be read
+          MediumDamagedError           PROVISION-011 a file of a medium is not as it was packed
+          MediumMismatchError          PROVISION-012 a medium for another kind of device
+        SpaceError                     PROVISION-013 too little disk for two slots and a download
+        RootNotWritableError           PROVISION-014 the device's directory cannot be written
+        EnvironmentFailedError         PROVISION-015 the Python environment of a slot could not be made
+        PackError                      PROVISION-016 a medium, or the wheels for it, cannot be made
+        InventoryError                 PROVISION-017 an inventory report is malformed or its signature does not fit
       PolicyError                      POLICY-001  a bank's policy is malformed or does not fit the models
       DownloadError                    FETCH-001   a pinned file could not be fetched or has another hash
       UpdateError                      UPDATE-001  the source of updates cannot be read, or has nothing for this device
@@ -84,6 +92,16 @@ from devices.errors.inputs import (
 from devices.errors.machine import (
     DeviceError,
     ProfileError,
+)
+from devices.errors.medium import (
+    EnvironmentFailedError,
+    InventoryError,
+    MediumDamagedError,
+    MediumError,
+    MediumMismatchError,
+    PackError,
+    RootNotWritableError,
+    SpaceError,
 )
 from devices.errors.models import (
     BackendError,
@@ -160,15 +178,21 @@ __all__ = [
     "DeviceError",
     "DownloadError",
     "EdgeKitError",
+    "EnvironmentFailedError",
     "ExposureError",
     "HealthError",
     "HostError",
     "ImageError",
     "InputError",
+    "InventoryError",
     "LockedError",
+    "MediumDamagedError",
+    "MediumError",
+    "MediumMismatchError",
     "ModelError",
     "OriginError",
     "OverloadedError",
+    "PackError",
     "ParityError",
     "PdfError",
     "PolicyError",
@@ -176,9 +200,11 @@ __all__ = [
     "ProvisionError",
     "RepositoryError",
     "RequestError",
+    "RootNotWritableError",
     "ServeError",
     "SigningError",
     "SlotError",
+    "SpaceError",
     "SwitchError",
     "TeacherError",
     "TextError",

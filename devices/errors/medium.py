@@ -1,78 +1,66 @@
-"""Media, installations and what they are made from."""
+"""Media and what is installed from them. Classes have codes from PROVISION-010 on."""
 
 from __future__ import annotations
 
-from devices.errors.root import EdgeKitError
+from devices.errors.provision import ProvisionError
 
 
-class MediumError(EdgeKitError):
-    """A medium cannot be read, or is none."""
+class MediumError(ProvisionError):
+    """What was named is no medium, or it cannot be read."""
 
-    code = "PROVISION-020"
-    exit_code = 15
-    default_state = "Nothing was installed; what served before goes on serving."
+    code = "PROVISION-010"
+    default_state = "Nothing was installed; what served before serves on."
     default_remedy = "Copy the medium again from headquarters, and run the command again."
 
 
 class MediumDamagedError(MediumError):
-    """A byte of a medium is not as it was packed."""
+    """A file of a medium is not as it was packed; the message names it."""
 
-    code = "PROVISION-021"
+    code = "PROVISION-011"
 
 
 class MediumMismatchError(MediumError):
     """A medium for another kind of device."""
 
-    code = "PROVISION-022"
+    code = "PROVISION-012"
     default_remedy = "Ask headquarters for the medium that is marked for this kind of device."
 
 
-class TrustRootError(MediumError):
-    """The trust root of a medium is not the one that the bank named, or that this device trusts."""
+class SpaceError(ProvisionError):
+    """The disk is too small for two slots and a download, or it is full."""
 
-    code = "PROVISION-023"
-    default_remedy = "Do not use this medium. Tell headquarters where it came from, and ask for a new one."
-
-
-class BusyError(MediumError):
-    """Another installation into the same directory is under way."""
-
-    code = "PROVISION-024"
-    default_state = "This one was not started; the other one goes on."
-    default_remedy = "Wait until it has ended, then run the command again."
+    code = "PROVISION-013"
+    default_state = "Nothing was installed; what served before serves on."
+    default_remedy = "Free some room on that disk, or have a larger one put in, and run the command again."
 
 
-class SpaceError(MediumError):
-    """The disk is too small for two slots and a download."""
+class RootNotWritableError(ProvisionError):
+    """The device's directory cannot be written: the disk is read-only, or the user may not."""
 
-    code = "PROVISION-025"
-    default_remedy = "Free the room named above, or have a larger disk put in, and run the command again."
-
-
-class RootNotWritableError(MediumError):
-    """The device's directory cannot be written: read-only, or no permission."""
-
-    code = "PROVISION-026"
+    code = "PROVISION-014"
+    default_state = "Nothing was installed; what served before serves on."
     default_remedy = "Run the command as root, or name a directory of your own with --root."
 
 
-class EnvironmentFailedError(MediumError):
-    """A slot's Python environment could not be made."""
+class EnvironmentFailedError(ProvisionError):
+    """The Python environment of a slot could not be made."""
 
-    code = "PROVISION-027"
+    code = "PROVISION-015"
+    default_state = "The slot under construction was given up; what served before serves on."
+    default_remedy = "Report the message with its code to headquarters: the medium does not fit this device."
 
 
-class PackError(MediumError):
-    """A medium or its wheelhouse cannot be made."""
+class PackError(ProvisionError):
+    """A medium, or the wheels for it, cannot be made."""
 
-    code = "PROVISION-028"
+    code = "PROVISION-016"
     default_state = "No medium was written."
-    default_remedy = "Correct what is named above, and run the command again."
+    default_remedy = "Correct what the message names, and run the command again."
 
 
-class InventoryError(MediumError):
+class InventoryError(ProvisionError):
     """An inventory report is malformed, or its signature does not fit."""
 
-    code = "PROVISION-029"
+    code = "PROVISION-017"
     default_state = "The report is not to be relied on."
-    default_remedy = "Collect the report from the device again; if it fails again, look at the device."
+    default_remedy = "Collect the report from the device again; if that does not help, look at the device."
