@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from devices.errors import DeviceError
 from devices.probe import Facts
@@ -36,7 +36,8 @@ def match(facts: Facts, profiles: Iterable[Profile]) -> tuple[Verdict, ...]:
         Best first: those that fit before those that do not; among those that fit, the ones to be chosen only by
         name last, and otherwise the more demanding one first (GPU, then instruction sets, then memory and cores).
     """
-    return tuple(sorted((_judge(facts, profile) for profile in profiles), key=_rank))
+    ranked = sorted((_judge(facts, profile) for profile in profiles), key=_rank)
+    return tuple(ranked[:1] + [_beside(ranked[0], verdict) for verdict in ranked[1:]])
 
 
 def best(facts: Facts, profiles: Iterable[Profile] | None = None) -> Profile:
@@ -53,6 +54,14 @@ def best(facts: Facts, profiles: Iterable[Profile] | None = None) -> Profile:
             remedy="See 'edgekit device match' for the reasons, and give your own profile by the path of its file.",
         )
     return verdicts[0].profile
+
+
+def _beside(chosen: Verdict, verdict: Verdict) -> Verdict:
+    """``verdict`` with the reason why another one is chosen although this one fits."""
+    if not verdict.fits or verdict.profile.match.on_request:
+        return verdict
+    beaten = f"{chosen.profile.name} fits too, and asks for more of what this machine has."
+    return replace(verdict, reasons_against=(*verdict.reasons_against, beaten))
 
 
 def _judge(facts: Facts, profile: Profile) -> Verdict:
@@ -87,8 +96,16 @@ def _judge(facts: Facts, profile: Profile) -> Verdict:
     )
     if wants.gpu != "none":
         same_kind = [gpu for gpu in facts.gpus if gpu.vendor == wants.gpu]
-        fitting = [gpu for gpu in same_kind if (gpu.memory_mb or 0) >= wants.min_gpu_memory_mb]
-        needed = f" with {wants.min_gpu_memory_mb} MB" if wants.min_gpu_memory_mb else ""
+        fitting = [
+            gpu
+            for gpu in same_kind
+            if (gpu.memory_mb or 0) >= wants.min_gpu_memory_mb
+            and (gpu.compute_capability or 0) >= wants.min_compute_capability
+        ]
+        needs = [f"{wants.min_gpu_memory_mb} MB"] if wants.min_gpu_memory_mb else []
+        if wants.min_compute_capability:
+            needs.append(f"compute capability {wants.min_compute_capability} or later")
+        needed = f" with {' and '.join(needs)}" if needs else ""
         demand(
             bool(fitting),
             f"There is a fitting GPU: {fitting[0].name}." if fitting else "",
@@ -98,6 +115,8 @@ def _judge(facts: Facts, profile: Profile) -> Verdict:
     fits = not unmet
     if wants.on_request:
         unmet.append("It is chosen only by name.")
+    if profile.serve.memory_limit_mb > facts.memory_mb:
+        unmet.append(f"Its server may take {profile.serve.memory_limit_mb} MB; this machine has {facts.memory_mb}.")
     first = profile.serve.backends[0]
     if library_of(first) not in facts.backends:
         unmet.append(f"Its first backend, {first}, is not installed here.")
@@ -111,6 +130,7 @@ def _rank(verdict: Verdict) -> tuple[object, ...]:
         wants.on_request,
         -_GPU_RANK[wants.gpu],
         -wants.min_gpu_memory_mb,
+        -wants.min_compute_capability,
         -len(wants.isa),
         -wants.min_memory_mb,
         -wants.min_cores,

@@ -1,18 +1,24 @@
 """What a kind of device is declared to be: which machines it fits, how they serve, what compression must reach.
 
-A profile is one TOML file. The kit's own lie in ``devices/profiles/``; a bank may keep others beside its policy
-and name them by path. An unknown key is an error, so that a misspelt one is never silently a default.
+A profile is one TOML file, whole in itself, so that what lies in a bundle says everything (docs/profiles.md). The kit's
+own lie in ``devices/profiles/``. A bank names its own by path, or keeps them in the directory that
+``EDGEKIT_PROFILES_DIR`` names: there one of the same name takes the place of the kit's.
+An unknown key is an error, so that a misspelt one is never silently a default.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from devices.cpu import ISA_NAMES
 from devices.errors import ProfileError
 
 # a library on the CPU, or a library and the device that it must really get: docs/adr/0015
@@ -32,6 +38,7 @@ Architecture = Literal["x86_64", "aarch64"]
 GpuKind = Literal["none", "intel", "nvidia", "jetson"]
 
 PROFILES_DIR = Path(__file__).parent / "profiles"
+OWN_PROFILES_VARIABLE = "EDGEKIT_PROFILES_DIR"
 
 
 def library_of(backend: Backend) -> Library:
@@ -58,6 +65,7 @@ class Match(_Schema):
         min_memory_mb: Memory that this process may use.
         gpu: Which kind of GPU it needs; ``none`` needs none and does not mind one.
         min_gpu_memory_mb: The GPU's own memory; 0 where it shares the machine's.
+        min_compute_capability: CUDA's generation of the GPU: 7.5 is Turing, 8.0 Ampere; 0 takes any.
         on_request: Ranked after every other profile that fits: chosen only by a person who names it.
     """
 
@@ -67,7 +75,16 @@ class Match(_Schema):
     min_memory_mb: int = Field(ge=0)
     gpu: GpuKind = "none"
     min_gpu_memory_mb: int = Field(default=0, ge=0)
+    min_compute_capability: float = Field(default=0.0, ge=0)
     on_request: bool = False
+
+    @field_validator("isa")
+    @classmethod
+    def _isa_has_known_names(cls, isa: tuple[str, ...]) -> tuple[str, ...]:
+        for name in isa:  # a misspelt one would fit no machine, and nobody would see why
+            if name not in ISA_NAMES:
+                raise ValueError(f"{name!r} is no instruction set that the kit knows{_did_you_mean(name, ISA_NAMES)}")
+        return isa
 
 
 class Serve(_Schema):
@@ -157,7 +174,7 @@ class Profile(_Schema):
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
-    """Load a profile by the name of one of the kit's own, or by the path of a ``.toml`` file.
+    """Load a profile by its name, or by the path of a ``.toml`` file.
 
     Raises:
         ProfileError: There is no such profile (the message lists those that there are), the file cannot be read,
@@ -174,24 +191,43 @@ def profile_path(name_or_path: str | Path) -> Path:
     """
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return Path(name_or_path)
-    names = _names()
-    if name_or_path not in names:
-        near = difflib.get_close_matches(name_or_path, names, n=1)
+    files = profile_files()
+    if name_or_path not in files:
         raise ProfileError(
-            f"There is no device profile {name_or_path!r}.",
-            remedy=(f"Did you mean {near[0]!r}? " if near else "")
-            + f"The profiles are {', '.join(names)}; your own is named by the path of its .toml file.",
+            f"There is no device profile {name_or_path!r}{_did_you_mean(name_or_path, files)}.",
+            remedy=f"The profiles are {', '.join(files)}; your own is named by the path of its .toml file.",
         )
-    return PROFILES_DIR / f"{name_or_path}.toml"
+    return files[name_or_path]
 
 
-def known_profiles() -> tuple[Profile, ...]:
-    """The kit's own profiles, by name."""
-    return tuple(_read(PROFILES_DIR / f"{name}.toml") for name in _names())
+def profile_files(own: Path | None = None) -> dict[str, Path]:
+    """The file of every profile by the profile's name, sorted.
+
+    Args:
+        own: A bank's directory, whose profiles are added to the kit's and take the place of those of the same name;
+            by default the one that ``EDGEKIT_PROFILES_DIR`` names.
+
+    Raises:
+        ProfileError: That directory is not there.
+    """
+    if own is None and (named := os.environ.get(OWN_PROFILES_VARIABLE)):
+        own = Path(named)
+    if own is not None and not own.is_dir():
+        raise ProfileError(
+            f"The directory of your own profiles, {own}, is not there.",
+            remedy=f"Correct {OWN_PROFILES_VARIABLE} or --profiles, or remove it.",
+        )
+    files = {path.stem: path for folder in (PROFILES_DIR, own) if folder for path in folder.glob("*.toml")}
+    return dict(sorted(files.items()))
 
 
-def _names() -> list[str]:
-    return sorted(path.stem for path in PROFILES_DIR.glob("*.toml"))
+def known_profiles(own: Path | None = None) -> tuple[Profile, ...]:
+    """The profiles of ``profile_files``, by name.
+
+    Raises:
+        ProfileError: One of them is malformed: a device is not to be matched while a profile has a typo.
+    """
+    return tuple(_read(path) for path in profile_files(own).values())
 
 
 def parse_profile(data: bytes, origin: str) -> Profile:
@@ -200,16 +236,17 @@ def parse_profile(data: bytes, origin: str) -> Profile:
     Raises:
         ProfileError: They are no TOML, or a key is unknown, missing or has a value of the wrong kind.
     """
-    remedy = "Correct the profile; the ones that come with the kit show every key."
+    remedy = "Correct the profile; docs/profiles.md lists every key, and the kit's own show them in use."
     try:
         return Profile.model_validate(tomllib.loads(data.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(f"The device profile {origin} is not TOML: {error}.", remedy=remedy) from error
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key is one unknown and often one missing key too: the unknown one says what to do
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join(map(str, first["loc"]))
         raise ProfileError(
-            f"The device profile {origin} is wrong at {key}: {_reason(first['type'], first['msg'])}.", remedy=remedy
+            f"The device profile {origin} is wrong at {key}: {_reason(first)}.", remedy=remedy
         ) from error
 
 
@@ -229,9 +266,23 @@ def _read(path: Path) -> Profile:
     return profile
 
 
-def _reason(kind: str, message: str) -> str:
+def _reason(error: Any) -> str:
+    """What one of pydantic's errors says, as the end of a sentence."""
+    kind, message = error["type"], error["msg"]
     if kind == "extra_forbidden":
-        return "there is no such key"
+        schema: Any = Profile
+        for step in error["loc"][:-1]:
+            schema = schema.model_fields[step].annotation
+        return f"there is no such key{_did_you_mean(str(error['loc'][-1]), schema.model_fields)}"
     if kind == "missing":
         return "the key is missing"
-    return message[:1].lower() + message[1:]
+    if kind == "literal_error":
+        allowed = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        return f"{error['input']!r} is not one of {', '.join(allowed)}{_did_you_mean(str(error['input']), allowed)}"
+    message = message.removeprefix("Value error, ")
+    return str(message[:1].lower() + message[1:])
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
