@@ -8,6 +8,7 @@ lock() {  # SET.lock IN_FILE ...: each set holds the one before it, at the same 
         --generate-hashes --no-header --no-annotate --quiet --output-file "$out"
 }
 lock serve.lock serve.in
+lock install.lock install.in
 lock compress.lock serve.in compress.in --constraint serve.lock
 lock dev.lock serve.in compress.in repo.in dev.in --constraint compress.lock
 lock bench.lock bench.in --constraint compress.lock

@@ -14,21 +14,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from devices.errors import EnvironmentFailedError
 
 PYTHON_VERSION = "3.11"
 # of unpacked wheels: compiled bytecode took 8 % of the serving set; blocks of the file system the rest
 _ROOM_FACTOR = 1.12
-
-
-def environment_sha256(wheels: Mapping[str, str]) -> str:
-    """One number for an environment: the hash over its wheels, given as SHA-256 by file name."""
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(wheels.items()))
-    return sha256(lines.encode()).hexdigest()
 
 
 def unpacked_bytes(wheels: Iterable[Path]) -> int:
@@ -57,97 +52,99 @@ def python_of(environment: Path) -> Path:
     return environment / "bin" / "python"
 
 
-def build_environment(
-    target: Path, wheels: Sequence[Path], *, pip: Path, interpreter: Path = Path(sys.executable)
-) -> None:
+def box_python() -> Path:
+    """The machine's own Python, even where this process runs in an environment."""
+    return Path(sys.base_prefix) / "bin" / f"python{PYTHON_VERSION}"
+
+
+def build_environment(target: Path, wheels: Sequence[Path], *, pip: Path, interpreter: Path) -> None:
     """Make an environment with exactly ``wheels``.
 
     Args:
-        target: A directory that is not there yet; half of one is removed by the caller, who knows what it was.
+        target: Where it shall be. It appears there by one rename, whole; a part of an earlier try is removed.
         wheels: Verified files, named as wheels are.
         pip: Pip's own wheel; it is not installed.
-        interpreter: The Python that the environment is made with and runs on.
+        interpreter: The Python that the environment runs on.
 
     Raises:
         EnvironmentFailedError: pip refused; the message carries its last line.
     """
-    _new_environment(target, interpreter)
-    _pip(target, pip, "install", "--no-deps", "--no-compile", *map(str, wheels))
-    _finish(target)
+    with _appearing(target, interpreter) as draft:
+        venv = [str(interpreter), "-I", "-m", "venv", "--without-pip", "--symlinks", str(draft)]
+        _run(venv, f"{interpreter} could not make an environment")
+        _pip(draft, pip, "install", wheels)
+        _compile(draft)
 
 
-def copy_environment(source: Path, target: Path) -> None:
-    """Make ``target`` the same as ``source``, byte for byte, except for the two places that name a directory."""
-    shutil.copytree(source, target, symlinks=True)
-    _write_home(target, _home(source), source)
+def copy_environment(source: Path, target: Path, *, interpreter: Path) -> None:
+    """Make ``target`` the same as ``source``, byte for byte but for the path of a Python that lies in the slot."""
+    with _appearing(target, interpreter) as draft:
+        shutil.copytree(source, draft, symlinks=True)
 
 
-def change_environment(source: Path, target: Path, *, remove: Iterable[str], wheels: Sequence[Path], pip: Path) -> None:
+def change_environment(
+    source: Path, target: Path, *, remove: Iterable[str], wheels: Sequence[Path], pip: Path, interpreter: Path
+) -> None:
     """Make ``target`` from ``source`` with some wheels replaced, so that the others need not travel again.
 
     Args:
         source: The environment that serves.
-        target: A directory that is not there yet.
+        target: Where the new one shall be; it appears whole.
         remove: Distributions that go, spelt as ``distribution_of`` spells them.
         wheels: Files that come, of new distributions or new versions.
         pip: Pip's own wheel.
+        interpreter: The Python that the environment runs on.
 
     Raises:
         EnvironmentFailedError: pip refused; the message carries its last line.
     """
-    copy_environment(source, target)
-    going = sorted({*remove, *(distribution_of(wheel.name) for wheel in wheels)})
-    if going:
-        _pip(target, pip, "uninstall", "--yes", *going)
-    if wheels:
-        _pip(target, pip, "install", "--no-deps", "--no-compile", *map(str, wheels))
-    _finish(target)
+    with _appearing(target, interpreter) as draft:
+        shutil.copytree(source, draft, symlinks=True)
+        _bind(draft, interpreter)
+        if going := sorted({*remove, *(distribution_of(wheel.name) for wheel in wheels)}):
+            _pip(draft, pip, "uninstall", going)
+        if wheels:
+            _pip(draft, pip, "install", wheels)
+        _compile(draft)
 
 
-def _new_environment(target: Path, interpreter: Path) -> None:
-    command = [str(interpreter), "-I", "-m", "venv", "--without-pip", "--symlinks", str(target)]
-    _run(command, f"{interpreter} could not make an environment")
+@contextmanager
+def _appearing(target: Path, interpreter: Path) -> Iterator[Path]:
+    draft = target.with_name(f"{target.name}.part")
+    for leftover in (draft, target):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    yield draft
+    _bind(draft, interpreter)
+    draft.rename(target)
 
 
-def _finish(environment: Path) -> None:
-    """Remove what names a path, and compile what will be imported."""
+def _bind(environment: Path, interpreter: Path) -> None:
+    """Say which Python an environment runs on, and nothing else that names a path."""
     scripts = environment / "bin"
     for script in scripts.iterdir():
-        if not script.name.startswith("python"):
-            script.unlink()
-    library = environment / "lib"
+        script.unlink()
+    for name in ("python", "python3", f"python{PYTHON_VERSION}"):
+        (scripts / name).symlink_to(interpreter)
+    lines = (f"home = {interpreter.parent}", "include-system-site-packages = false", f"version = {PYTHON_VERSION}")
+    (environment / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _compile(environment: Path) -> None:
     # unchecked: a slot is verified by its own hashes, and a time stamp would differ from slot to slot
-    compiling = ["-m", "compileall", "-q", "-f", "-j", "2", "--invalidation-mode", "unchecked-hash"]
+    how = ["-q", "-f", "-j", "2", "--invalidation-mode", "unchecked-hash", "-s", str(environment), "-p", "environment"]
+    command = [str(python_of(environment)), "-I", "-m", "compileall", *how, str(environment / "lib")]
     # a file of a wheel that does not compile, a template or one for another Python, is not an error: it is not imported
-    command = [str(python_of(environment)), "-I", *compiling, "-s", str(environment.parent), str(library)]
     subprocess.run(command, env=_clean(), capture_output=True, check=False)
 
 
-def _home(environment: Path) -> str:
-    for line in (environment / "pyvenv.cfg").read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition("=")
-        if key.strip() == "home":
-            return value.strip()
-    raise EnvironmentFailedError(f"{environment / 'pyvenv.cfg'} does not say which Python it belongs to.")
-
-
-def _write_home(environment: Path, home: str, source: Path) -> None:
-    """A copy of an environment that carries its own Python is to run on that copy, not on the one in the other slot."""
-    if not Path(home).is_relative_to(source):
-        return
-    new_home = environment / Path(home).relative_to(source)
-    text = (environment / "pyvenv.cfg").read_text(encoding="utf-8").replace(str(source), str(environment))
-    (environment / "pyvenv.cfg").write_text(text, encoding="utf-8")
-    for link in (environment / "bin").iterdir():
-        if link.is_symlink() and (points := link.readlink()).is_relative_to(home):
-            link.unlink()
-            link.symlink_to(new_home / points.relative_to(home))
-
-
-def _pip(environment: Path, pip: Path, verb: str, *arguments: str) -> None:
-    quiet = ["--isolated", "--quiet", "--no-input", "--disable-pip-version-check", "--root-user-action", "ignore"]
-    offline = ["--no-index", "--no-cache-dir", "--no-warn-script-location"] if verb == "install" else []
-    command = [str(python_of(environment)), "-I", str(pip / "pip"), verb, *quiet, *offline, *arguments]
+def _pip(environment: Path, pip: Path, verb: Literal["install", "uninstall"], what: Iterable[str | Path]) -> None:
+    options = ["--isolated", "--quiet", "--no-input", "--disable-pip-version-check", "--root-user-action", "ignore"]
+    if verb == "install":
+        options += ["--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--no-warn-script-location"]
+    else:
+        options += ["--yes"]
+    command = [str(python_of(environment)), "-I", str(pip / "pip"), verb, *options, *map(str, what)]
     _run(command, "pip could not make the environment")
 
 

@@ -1,0 +1,142 @@
+"""Every wheel that a device needs, for its platform, by the hashes of the kit's own lock: made on the workbench.
+
+``serve.lock`` (what a device runs) and ``install.lock`` (pip, which installs it) are part of the kit, so that an
+installed kit makes the same wheelhouse as a checkout. The kit's own wheel is built from the checkout, or given.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from devices.errors import PackError
+from devices.profile import Architecture
+from devices.provision.bootstrap import sha256_of
+from devices.provision.environment import PYTHON_VERSION, distribution_of
+
+GLIBC = "2.28"  # what requirements/lock.sh resolves for: Debian 10, RHEL 8 and later
+LOCK_NAME = "requirements.lock"
+KIT = "branch-edgekit"
+PIP = "pip"
+
+_HERE = Path(__file__).parent
+_CHECKOUT = _HERE.parent.parent
+_OLDEST_GLIBC = 5  # manylinux_2_5 is manylinux1, the first of them
+_WHEEL_EPOCH = "1577836800"  # 2020-01-01: two builds of one checkout are one file, and a device need not fetch it twice
+_BUILD_NEEDS = ("pyproject.toml", "README.md", "LICENSE", "requirements", "compress", "devices", "edge", "runtime")
+
+
+@dataclass(frozen=True)
+class Wheelhouse:
+    """A directory of wheels and the lock that names them all but pip.
+
+    Attributes:
+        directory: Holds the wheels and ``requirements.lock``.
+        wheels: Every wheel, the kit's own and pip's among them.
+        lock: ``requirements.lock``.
+    """
+
+    directory: Path
+    wheels: tuple[Path, ...]
+    lock: Path
+
+
+def make_wheelhouse(out: Path, arch: Architecture, *, kit: Path | None = None) -> Wheelhouse:
+    """Fetch the locked wheels for ``arch`` and add the kit's own; what is in ``out`` already is checked, not fetched.
+
+    Args:
+        out: A directory of wheels; wheels that do not belong are removed.
+        arch: The device's processor.
+        kit: The kit's own wheel; None builds it from this checkout.
+
+    Raises:
+        PackError: A wheel is not to be had, its hash is another one, or there is no checkout to build from.
+    """
+    if kit is None and not (_CHECKOUT / "pyproject.toml").is_file():
+        raise PackError(
+            "This kit was installed from a wheel, so there is no checkout to build its own wheel from.",
+            remedy="Name the kit's wheel with --kit FILE.whl.",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".fetching-") as folder:
+        fresh = Path(folder)
+        for lock in ("serve.lock", "install.lock"):
+            _download(_HERE / lock, arch, fresh, found_in=out)
+        if kit is None:
+            _build_kit(fresh)
+        else:
+            shutil.copy2(kit, fresh / kit.name)
+        names = {wheel.name for wheel in fresh.glob("*.whl")}
+        for old in out.glob("*.whl"):
+            if old.name not in names:
+                old.unlink()
+        for wheel in fresh.glob("*.whl"):
+            wheel.replace(out / wheel.name)
+    return read_wheelhouse(out)
+
+
+def read_wheelhouse(directory: Path) -> Wheelhouse:
+    """Look at a wheelhouse, and write its lock: one line a wheel, so that two are the same if their locks are.
+
+    Raises:
+        PackError: The kit's own wheel or pip's is missing.
+    """
+    wheels = tuple(sorted(directory.glob("*.whl")))
+    by_name = {distribution_of(wheel.name): wheel for wheel in wheels}
+    for needed in (KIT, PIP):
+        if needed not in by_name:
+            raise PackError(
+                f"{directory} holds no wheel of {needed}.",
+                remedy="Make the directory with 'edgekit provision wheels', which puts it there.",
+            )
+    lines = [
+        f"{name}=={wheel.name.split('-')[1]} --hash=sha256:{sha256_of(wheel)}\n"
+        for name, wheel in sorted(by_name.items())
+        if name != PIP
+    ]
+    lock = directory / LOCK_NAME
+    lock.write_text("".join(lines), encoding="utf-8")
+    return Wheelhouse(directory, wheels, lock)
+
+
+def platforms(arch: Architecture, glibc: str = GLIBC) -> tuple[str, ...]:
+    """The platform tags that run on ``arch`` with this glibc or a later one, newest first (PEP 600)."""
+    newest = int(glibc.split(".")[1])
+    tags = [f"manylinux_2_{minor}_{arch}" for minor in range(newest, _OLDEST_GLIBC - 1, -1)]
+    return (*tags, f"manylinux2014_{arch}", f"manylinux2010_{arch}", f"manylinux1_{arch}", f"linux_{arch}")
+
+
+def _download(lock: Path, arch: Architecture, out: Path, *, found_in: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--require-hashes", "--only-binary", ":all:", "--requirement", str(lock), "--dest", str(out)]
+    command += ["--find-links", str(found_in), "--implementation", "cp", "--python-version", PYTHON_VERSION]
+    command += [option for tag in platforms(arch) for option in ("--platform", tag)]
+    _run([*command, "--abi", f"cp{PYTHON_VERSION.replace('.', '')}", "--abi", "abi3", "--abi", "none"], f"{lock.name}")
+
+
+def _build_kit(out: Path) -> None:
+    # from a copy: setuptools would take what an earlier build left in build/, deleted modules too
+    with tempfile.TemporaryDirectory(prefix="edgekit-wheel-") as folder:
+        source = Path(folder) / "source"
+        source.mkdir()
+        for name in _BUILD_NEEDS:
+            path = _CHECKOUT / name
+            if path.is_dir():
+                shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(path, source / name)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+        _run([*command, "--wheel-dir", str(out), str(source)], "the kit's own wheel")
+
+
+def _run(command: list[str], what: str) -> None:
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": _WHEEL_EPOCH}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        raise PackError(f"pip could not get {what}: {said[0] if said else f'exit status {done.returncode}'}.")
