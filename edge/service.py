@@ -21,6 +21,7 @@ from devices.profile import Backend, Profile, Serve, parse_profile
 from devices.state import cache_dir
 from edge.application import from_parts
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
+from edge.bundle.parts import Part, bundle_file, parts_of
 from edge.bundle.verify import VerifiedBundle
 from edge.pipeline import Identity, Scorer
 from edge.policy import load_policy
@@ -28,14 +29,14 @@ from edge.receipt import Bundle as BundleReference
 from edge.receipt import Model as ModelReference
 from edge.receipt import Offline
 from runtime.app import Limits, Services, UploadedFile
-from runtime.artifact import ARTIFACT_NAME, Artifact, ModelEntry, OcrSettings, parse_artifact
+from runtime.artifact import ModelEntry, OcrSettings
 from runtime.behaviour import BehaviourModel
 from runtime.budget import Budget
-from runtime.choice import Choice, choose_backend, read_golden
+from runtime.choice import Choice, choose_backend
 from runtime.metrics import Metrics
 from runtime.ocr.models import parse_characters
 from runtime.ocr.pipeline import OcrPipeline, assemble
-from runtime.predictor import Predictor, RunOptions, ShapeRange, model_from_bytes
+from runtime.predictor import Predictor, RunOptions, ShapeRange
 from runtime.shapes import shape_ranges
 from runtime.text import TextClassifier
 from runtime.tokenizer import ErnieTokenizer
@@ -52,21 +53,6 @@ class Device:
     profile: Profile
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One artifact of the bundle: its files by path relative to it, and its parsed ``artifact.json``."""
-
-    folder: str
-    files: Mapping[str, bytes]
-    artifact: Artifact
-
-    def within(self, directory: str) -> dict[str, bytes]:
-        """The files directly in ``directory`` of the artifact, by name."""
-        prefix = "" if directory == "." else f"{directory}/"
-        inside = {path.removeprefix(prefix): data for path, data in self.files.items() if path.startswith(prefix)}
-        return {path: data for path, data in inside.items() if "/" not in path}
-
-
 def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> Device:
     """Load every model of ``bundle``, check each against its golden outputs, and warm it up.
 
@@ -79,8 +65,8 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         PolicyError: The policy is malformed, or does not know a label of the text model.
         BackendError: No backend serves one of the models.
     """
-    profile = parse_profile(_file(bundle, PROFILE_NAME), PROFILE_NAME)
-    parts = [_part(bundle, folder) for folder in bundle.manifest.artifacts]
+    profile = parse_profile(bundle_file(bundle, PROFILE_NAME), PROFILE_NAME)
+    parts = parts_of(bundle)
     order = (backend,) if backend else profile.serve.backends
     loader = _Loader(profile, order, models=sum(len(part.artifact.models) for part in parts))
     loader.load([(part, entry) for part in parts for entry in part.artifact.models])
@@ -91,7 +77,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
     text.warm_up()
     ocr.warm()
-    policy = load_policy(_file(bundle, POLICY_NAME))
+    policy = load_policy(bundle_file(bundle, POLICY_NAME))
     if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
         raise PolicyError(
             f"The text model gives the label {unknown[0]!r}, which {POLICY_NAME} of the bundle does not weigh.",
@@ -206,7 +192,7 @@ class _Loader:
         self.shapes: dict[str, Mapping[str, ShapeRange]] = {}
         self._passed_over: dict[str, list[str]] = {}
 
-    def load(self, entries: Sequence[tuple[_Part, ModelEntry]]) -> None:
+    def load(self, entries: Sequence[tuple[Part, ModelEntry]]) -> None:
         """Load all of them, one after another: two at once are no faster on two cores."""
         names = [entry.name for _, entry in entries]
         if twice := [name for name in names if names.count(name) > 1]:
@@ -218,17 +204,9 @@ class _Loader:
             for reason in choice.passed_over:
                 log.warning("%s: %s", name, reason)
 
-    def _choose(self, part: _Part, entry: ModelEntry) -> Choice:
-        files = model_from_bytes(
-            part.within(entry.directory), entry.name, origin=f"{part.folder} of the bundle", precision=entry.precision
-        )
-        golden, options = None, self._options
-        if entry.golden:
-            if entry.golden not in part.files:
-                raise BundleError(
-                    f"{part.folder} of the bundle lacks {entry.golden}, the golden outputs of {entry.name}."
-                )
-            golden = read_golden(part.files[entry.golden])
+    def _choose(self, part: Part, entry: ModelEntry) -> Choice:
+        files, golden, options = part.model(entry), part.golden(entry), self._options
+        if golden is not None:
             shapes = shape_ranges(part.artifact, entry.name, golden.inputs, text_batch=self._text_batch)
             options = replace(options, shapes=shapes)
             if part.artifact.kind != "model":  # of others only the golden shapes are known
@@ -240,15 +218,7 @@ class _Loader:
         return {name: list(reasons) for name, reasons in self._passed_over.items() if reasons}
 
 
-def _part(bundle: VerifiedBundle, folder: str) -> _Part:
-    prefix = f"{folder}/"
-    files = {path.removeprefix(prefix): data for path, data in bundle.files.items() if path.startswith(prefix)}
-    if ARTIFACT_NAME not in files:
-        raise BundleError(f"The bundle lists the artifact {folder}, but {folder}/{ARTIFACT_NAME} is not in it.")
-    return _Part(folder, files, parse_artifact(files[ARTIFACT_NAME], f"{folder}/{ARTIFACT_NAME}"))
-
-
-def _only(parts: Sequence[_Part], kind: str, bundle: VerifiedBundle) -> _Part:
+def _only(parts: Sequence[Part], kind: str, bundle: VerifiedBundle) -> Part:
     found = [part for part in parts if part.artifact.kind == kind]
     if len(found) != 1:
         raise BundleError(
@@ -259,13 +229,7 @@ def _only(parts: Sequence[_Part], kind: str, bundle: VerifiedBundle) -> _Part:
     return found[0]
 
 
-def _file(bundle: VerifiedBundle, path: str) -> bytes:
-    if path not in bundle.files:
-        raise BundleError(f"The bundle holds no {path}.", remedy="Build the bundle again with 'edgekit bundle build'.")
-    return bundle.files[path]
-
-
-def _ocr(part: _Part, predictors: Mapping[str, Predictor], serve: Serve) -> OcrPipeline:
+def _ocr(part: Part, predictors: Mapping[str, Predictor], serve: Serve) -> OcrPipeline:
     settings = part.artifact.ocr
     dictionary = part.within("rec").get("dict.txt")
     if settings is None or dictionary is None:
@@ -286,7 +250,7 @@ def within_profile(settings: OcrSettings, serve: Serve) -> OcrSettings:
     return settings.model_copy(update={"det_limit_side": side})
 
 
-def _text(part: _Part, predictors: Mapping[str, Predictor], serve: Serve, metrics: Metrics) -> TextClassifier:
+def _text(part: Part, predictors: Mapping[str, Predictor], serve: Serve, metrics: Metrics) -> TextClassifier:
     settings = part.artifact.text
     vocabulary = part.files.get("vocab.txt")
     if settings is None or vocabulary is None:
@@ -303,7 +267,7 @@ def _text(part: _Part, predictors: Mapping[str, Predictor], serve: Serve, metric
     )
 
 
-def _behaviour(part: _Part, predictors: Mapping[str, Predictor]) -> BehaviourModel:
+def _behaviour(part: Part, predictors: Mapping[str, Predictor]) -> BehaviourModel:
     if part.artifact.behaviour is None:
         raise BundleError(f"{part.folder} of the bundle lacks its behaviour settings.")
     return BehaviourModel(predictors[part.artifact.models[0].name], part.artifact.behaviour)
