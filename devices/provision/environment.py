@@ -17,7 +17,6 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from devices.errors import EnvironmentFailedError
 
@@ -72,7 +71,7 @@ def build_environment(target: Path, wheels: Sequence[Path], *, pip: Path, interp
     with _appearing(target, interpreter) as draft:
         venv = [str(interpreter), "-I", "-m", "venv", "--without-pip", "--symlinks", str(draft)]
         _run(venv, f"{interpreter} could not make an environment")
-        _pip(draft, pip, "install", wheels)
+        _pip_install(draft, pip, wheels)
         _compile(draft)
 
 
@@ -102,9 +101,9 @@ def change_environment(
         shutil.copytree(source, draft, symlinks=True)
         _bind(draft, interpreter)
         if going := sorted({*remove, *(distribution_of(wheel.name) for wheel in wheels)}):
-            _pip(draft, pip, "uninstall", going)
+            _pip(draft, pip, "uninstall", "--yes", *going)
         if wheels:
-            _pip(draft, pip, "install", wheels)
+            _pip_install(draft, pip, wheels)
         _compile(draft)
 
 
@@ -138,13 +137,17 @@ def _compile(environment: Path) -> None:
     subprocess.run(command, env=_clean(), capture_output=True, check=False)
 
 
-def _pip(environment: Path, pip: Path, verb: Literal["install", "uninstall"], what: Iterable[str | Path]) -> None:
-    options = ["--isolated", "--quiet", "--no-input", "--disable-pip-version-check", "--root-user-action", "ignore"]
-    if verb == "install":
-        options += ["--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--no-warn-script-location"]
-    else:
-        options += ["--yes"]
-    command = [str(python_of(environment)), "-I", str(pip / "pip"), verb, *options, *map(str, what)]
+def _pip_install(environment: Path, pip: Path, wheels: Sequence[Path]) -> None:
+    # by name, not by path: pip would write the path into the environment
+    places = [option for folder in sorted({wheel.parent for wheel in wheels}) for option in ("--find-links", folder)]
+    wanted = ["==".join(wheel.name.split("-")[:2]) for wheel in wheels]
+    offline = ["--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--no-warn-script-location"]
+    _pip(environment, pip, "install", *offline, *map(str, places), *wanted)
+
+
+def _pip(environment: Path, pip: Path, verb: str, *arguments: str) -> None:
+    quiet = ["--isolated", "--quiet", "--no-input", "--disable-pip-version-check", "--root-user-action", "ignore"]
+    command = [str(python_of(environment)), "-I", str(pip / "pip"), verb, *quiet, *arguments]
     _run(command, "pip could not make the environment")
 
 
@@ -154,7 +157,7 @@ def _run(command: Sequence[str], what: str) -> None:
     except OSError as error:
         raise EnvironmentFailedError(f"{what}: {error.strerror} ({command[0]}).") from error
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise EnvironmentFailedError(f"{what}: {said[-1] if said else f'exit status {done.returncode}'}.")
 
 

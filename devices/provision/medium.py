@@ -40,9 +40,27 @@ PYTHON_TAR = "python.tar"  # among a release's files: a Python for devices whose
 
 # what 'edgekit provision install' needs to judge a release, before there is an environment: a tenth of the serving set
 TOOLS = frozenset(
-    "annotated-types cffi click cryptography markdown-it-py mdurl psutil pycparser pydantic pydantic-core pygments "
-    "rich securesystemslib tuf typing-extensions typing-inspection urllib3".split()
-) | {KIT}
+    {
+        KIT,
+        "annotated-types",
+        "cffi",
+        "click",
+        "cryptography",
+        "markdown-it-py",
+        "mdurl",
+        "psutil",
+        "pycparser",
+        "pydantic",
+        "pydantic-core",
+        "pygments",
+        "rich",
+        "securesystemslib",
+        "tuf",
+        "typing-extensions",
+        "typing-inspection",
+        "urllib3",
+    }
+)
 
 
 class MediumDocument(BaseModel):
