@@ -147,9 +147,13 @@ class Clock:
     def saw(self, moment: datetime) -> None:
         """Remember a time out of metadata whose signature was verified: it has passed. Durable on return.
 
-        A failure to keep it is logged: this process remembers it anyway.
+        One that is implausibly far ahead is not believed: the clock of the machine that signed it was wrong. A failure
+        to keep it is logged; this process remembers it anyway.
         """
-        if moment > floor_from_mark(self._mark, *self._boot()):
+        reading = self.read()
+        if moment - reading.time > _PLAUSIBLE:
+            log.warning("The signed time %s is not believed: it is far after %s.", moment, reading.time)
+        elif moment > reading.floor:
             self._raise_to(moment, at_once=True)
 
     def _raise_to(self, moment: datetime, *, at_once: bool = False) -> None:
