@@ -18,9 +18,7 @@ class UpdateRollbackError(UpdateError):
     """Rollback attack: signed information that is older than what this device has seen already."""
 
     code = "UPDATE-002"
-    default_remedy = (
-        "Get the newest copy of the update; if this is the newest, report it with its code."
-    )
+    default_remedy = "Get the newest copy of the update; if this is the newest, report it with its code."
 
 
 class UpdateFreezeError(UpdateError):

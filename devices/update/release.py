@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from devices.errors import UpdateContentError
+from devices.update.layout import channel_path
 
 RELEASE_MAX_BYTES = 4 * 1024 * 1024
 CHANNEL_MAX_BYTES = 64 * 1024
@@ -161,17 +162,12 @@ class Channel(_Signed):
         return channel_path(self.region, self.device_class)
 
 
-def channel_path(region: str, device_class: str) -> str:
-    """Where the channel of a region's class of devices is in the repository."""
-    return f"channels/{region}/{device_class}.json"
-
-
-def blob_path(sha256: str) -> str:
-    """Where a file's contents are in the repository."""
-    return f"blobs/{sha256}"
-
-
 Document = TypeVar("Document", bound=_Signed)
+
+
+def release_sequence(path: str) -> int:
+    """The sequence number in a release's target path."""
+    return int(path.removesuffix(".json").rpartition("-")[2])
 
 
 def read_release(data: bytes, path: str) -> Release:

@@ -79,6 +79,11 @@ def test_signed_metadata_moves_the_floor_and_older_metadata_does_not(box: Box) -
     assert box.clock().now() == BUILD + 90 * DAY
 
 
+def test_a_signer_whose_clock_is_decades_ahead_does_not_spoil_the_devices(box: Box) -> None:
+    box.clock().saw(datetime(2099, 1, 1, tzinfo=UTC))
+    assert box.clock().now() == box.wall
+
+
 def test_a_clock_far_ahead_counts_but_is_forgotten_when_it_is_set_right(box: Box) -> None:
     right = box.wall
     box.clock().now()
