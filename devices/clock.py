@@ -144,6 +144,10 @@ class Clock:
         self._raise_to(floor if reading.state == "ahead" else reading.time)
         return reading
 
+    def peek(self) -> Reading:
+        """The same as ``read``, for who only looks: nothing is kept."""
+        return judge(self._wall(), floor_from_mark(self._mark, *self._boot()))
+
     def saw(self, moment: datetime) -> None:
         """Remember a time out of metadata whose signature was verified: it has passed. Durable on return.
 
