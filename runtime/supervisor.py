@@ -10,7 +10,9 @@ What leads to a change:
   requests wait in the kernel's queue or, in a longer pause, are answered 503;
 - the worker asks for it: its memory nears the limit, or a request hangs.
 
-SIGTERM and Ctrl-C end both processes within ten seconds. A worker dies with its supervisor (docs/adr/0012).
+SIGTERM and Ctrl-C end both processes within ten seconds. SIGUSR2 says that another server has taken over at the same
+sockets (docs/adr/0019): who is connected is answered, then both processes end. A worker dies with its supervisor
+(docs/adr/0012).
 """
 
 from __future__ import annotations
@@ -22,22 +24,24 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from devices.errors import EdgeKitError, ServeError
+from devices.listeners import answer_busy
 from runtime.child import fork, how_it_ended
 from runtime.front import Front
 from runtime.link import Link
-from runtime.listeners import answer_busy
+from runtime.signals import signals_as_bytes
 from runtime.worker import Work, WorkerSide, work
 
 log = logging.getLogger(__name__)
 
 _TURN_S = 1.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_HANDSHAKES_S = 2.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Supervisor:
         load: Callable[[WorkerSide], Work],
         *,
         on_ready: Callable[[], None],
+        on_turn: Callable[[], None] = lambda: None,
+        on_lost: Callable[[str], None] = lambda _: None,
         fronts: Sequence[Front] = (),
         limits: SupervisorLimits | None = None,
     ) -> None:
@@ -98,16 +104,21 @@ class Supervisor:
             listeners: Listening sockets; closed when the server stops.
             load: Loads what a worker serves; called in the worker.
             on_ready: Called once, when the first worker serves.
+            on_turn: Called about once a second, as long as this process works.
+            on_lost: Called with the reason when a worker that served is gone, before a new one is started.
             fronts: Started when the first worker serves, kept running, and ended with the workers.
             limits: Other than the usual ones.
         """
         self._listeners = list(listeners)
         self._load, self._on_ready, self._fronts = load, on_ready, fronts
+        self._on_turn, self._on_lost = on_turn, on_lost
         self._limits = limits or SupervisorLimits()
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._was_ready = False
         self._stop_by: float | None = None
+        self._leaving = False
+        self._leave_at: float | None = None
         self._start_at: float | None = None  # when a worker is to be started after a pause
         self._start_reason = "the command was started"
         self._losses = 0  # workers lost in a row
@@ -121,7 +132,7 @@ class Supervisor:
         Raises:
             EdgeKitError: The first worker could not load what it was to serve; as the worker raised it.
         """
-        with _signals() as waiting:
+        with signals_as_bytes(_SIGNALS) as waiting:
             self._selector.register(waiting, selectors.EVENT_READ)
             try:
                 self._start("the command was started")
@@ -150,6 +161,7 @@ class Supervisor:
             elif key.data in self._workers:
                 self._listen_to(key.data)
         self._check(time.monotonic())
+        self._on_turn()
 
     def _patience(self, now: float) -> float:
         return _TURN_S if self._start_at is None else max(0.0, min(_TURN_S, self._start_at - now))
@@ -161,22 +173,35 @@ class Supervisor:
             if self._stop_by is None:
                 self._swap()
             return
-        if number not in (signal.SIGTERM, signal.SIGINT):
-            return
-        if self._stop_by is not None:
-            self._stop_by = 0.0  # asked twice: now
-            return
-        self._stop_by = time.monotonic() + self._limits.stop_s
+        if number == signal.SIGUSR2:
+            if self._stop_by is None:
+                self._leaving = True
+                self._end("leave", self._limits.leave_s)
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            if self._stop_by is not None and not self._leaving:
+                self._stop_by = 0.0  # asked twice: now
+            else:
+                self._leaving = False
+                self._end("stop", self._limits.stop_s)
+
+    def _end(self, how: Literal["leave", "stop"], within_s: float) -> None:
+        """Take no new callers; workers leave or stop, and this process ends with the last of them."""
+        now = time.monotonic()
+        self._stop_by = now + within_s
         self._start_at = None
         self._refuse_in_pause(False)
-        self._close_listeners()
         for front in self._fronts:
             front.kill(signal.SIGTERM)
+        if how == "leave" and self._fronts and self._leave_at is None:
+            self._leave_at = now + _HANDSHAKES_S  # a TLS end may still bring those whom it has just accepted
+            return
+        self._leave_at = None
+        self._close_listeners()
         for worker in self._workers:
             if worker.state == "loading":
                 os.kill(worker.pid, signal.SIGKILL)
             else:
-                worker.link.send("stop")
+                worker.link.send(how)
 
     def _swap(self) -> None:
         if any(worker.state == "loading" for worker in self._workers):
@@ -270,6 +295,7 @@ class Supervisor:
         pause = 0.0 if self._losses == 1 else min(self._limits.pause_s, 2.0 ** (self._losses - 2))
         log.error("%s A new one starts %s.", what, f"in {pause:.0f} s" if pause else "at once")
         self._count_restart(what)
+        self._on_lost(what)
         if any(each.state == "loading" for each in self._workers):
             return  # a swap was under way; it takes over
         self._start_at, self._start_reason = time.monotonic() + pause, what
@@ -299,6 +325,8 @@ class Supervisor:
                 log.error("Process %d, %s, gives no sign of life or does not end: killed.", worker.pid, worker.state)
                 worker.since = worker.heard = now
                 os.kill(worker.pid, signal.SIGKILL)
+        if self._leave_at is not None and now >= self._leave_at:
+            self._end("leave", limits.leave_s)
         if self._stop_by is not None and now >= self._stop_by:
             self._kill_all()
 
@@ -346,24 +374,6 @@ class Supervisor:
                 self._selector.register(listener, selectors.EVENT_READ, None)
             elif not refuse and listener in known:
                 self._selector.unregister(listener)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """Signals as bytes to read, instead of interruptions anywhere in the code."""
-    waiting, written = socket.socketpair()
-    waiting.setblocking(False)
-    written.setblocking(False)
-    before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
-    previous = signal.set_wakeup_fd(written.fileno())
-    try:
-        yield waiting
-    finally:
-        signal.set_wakeup_fd(previous)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        waiting.close()
-        written.close()
 
 
 def _as_error(worker: _Worker, how: str) -> EdgeKitError:

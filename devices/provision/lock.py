@@ -1,22 +1,25 @@
-"""One installer at a time, and one change of the record at a time.
+"""One launcher, one installer at a time, and one change of the record at a time.
 
-Both are ``flock`` on a file of the device's root, which the kernel gives back when its holder dies, however it dies.
-The installer's lock is held for minutes; the record's for milliseconds, by the launcher too.
+All are ``flock`` on a file of the device's root, which the kernel gives back when its holder dies, however it dies.
+The launcher's lock is held for its life, the installer's for minutes, the record's for milliseconds.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from devices.errors import LockedError, ProvisionError
 
 INSTALLER = "lock"
 RECORD = "switch.lock"
+LAUNCHER = "launcher.lock"
 _MODE = 0o666  # root's commands and the launcher's own user both take them
 _RECORD_PATIENCE_S = 10.0
 _RETRY_S = 0.02
@@ -66,6 +69,56 @@ def record_lock(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def launcher_lock(root: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Be the launcher of ``root``; yields what tells others the facts that ``launcher_facts`` gives them.
+
+    Raises:
+        LockedError: There is one already.
+        ProvisionError: The root cannot be written.
+    """
+    descriptor = _open(root / LAUNCHER)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            facts = launcher_facts(root) or {}
+            raise LockedError(
+                f"The device in {root} is served already, by process {facts.get('pid', 'unknown')}.",
+                remedy="Stop that one first.",
+            ) from error
+
+        def tell(facts: Mapping[str, Any]) -> None:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(facts).encode(), 0)
+
+        tell({"pid": os.getpid()})
+        yield tell
+    finally:
+        os.close(descriptor)
+
+
+def launcher_facts(root: Path) -> dict[str, Any] | None:
+    """What the launcher of ``root`` told last; None where none runs.
+
+    ``pid``, and once a server is ready ``slot``, ``release`` and ``server``, that one's process.
+    """
+    try:
+        descriptor = os.open(root / LAUNCHER, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        try:
+            return dict(json.loads(os.pread(descriptor, 4096, 0)))
+        except ValueError:  # it is being written
+            return {}
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _open(path: Path) -> int:

@@ -183,8 +183,10 @@ def begin_slot(root: Path, release: str, sequence: int) -> SlotName:
     slot = before.slots[name]
     if (slot.state, slot.release, slot.sequence) == ("building", release, sequence):
         return name
-    change(root, lambda switch: moves.begin(switch, release, sequence))
+    # three steps: a power cut must not leave a record that calls a half cleared slot anything but empty
+    change(root, moves.vacate)
     clear_slot(root, name)
+    change(root, lambda switch: moves.begin(switch, release, sequence))
     return name
 
 

@@ -160,8 +160,8 @@ def inactive(switch: Switch) -> SlotName:
     return "a" if switch.active is None else other(switch.active)
 
 
-def begin(switch: Switch, release: str, sequence: int) -> Switch:
-    """The inactive slot is to be built: what it held is given up. Beginning again with the same release is allowed.
+def vacate(switch: Switch) -> Switch:
+    """What the inactive slot holds is given up: nothing goes back to it from now on.
 
     Raises:
         SwitchError: The active slot is in trial and may have to go back to the other one.
@@ -173,10 +173,19 @@ def begin(switch: Switch, release: str, sequence: int) -> Switch:
             "device would go back to.",
             remedy="Wait until 'edgekit provision status' calls the new release good, then run the command again.",
         )
-    if switch.watch is not None:
-        switch = settle(switch, "the next release is being installed")
-    slot = Slot(state="building", release=release, sequence=sequence)
-    return _with(switch, name, slot, "building")
+    return _replaced(settle(switch, "the next release is being installed"), name, Slot())
+
+
+def begin(switch: Switch, release: str, sequence: int) -> Switch:
+    """The inactive slot, vacated and cleared, is being built from now on.
+
+    Raises:
+        SwitchError: It is not empty.
+    """
+    name = inactive(switch)
+    if switch.slots[name].state != "empty":
+        raise SwitchError(f"Slot {name} is {switch.slots[name].state}, not empty.")
+    return _with(switch, name, Slot("building", release, sequence), "building")
 
 
 def complete(switch: Switch) -> Switch:
@@ -281,6 +290,22 @@ def roll_back(switch: Switch, why: str) -> Switch:
     failed = cast(SlotName, switch.active)
     bad = replace(switch.serving, state="bad", attempts=0, why=why)
     return _with(replace(switch, active=back, watch=None), failed, bad, "rolled back", why)
+
+
+def give_up_damaged(switch: Switch, why: str) -> Switch:
+    """The active slot is damaged: the other one is tried, though it may have been given up before.
+
+    Raises:
+        SwitchError: There is nothing in the other one.
+    """
+    damaged, back = cast(SlotName, switch.active), inactive(switch)
+    bad = replace(switch.serving, state="bad", attempts=0, why=why)
+    return activate(_with(replace(switch, watch=None), damaged, bad, "damaged", why), back)
+
+
+def found_damaged(switch: Switch, name: SlotName, why: str) -> Switch:
+    """The slot that does not serve was found damaged: nothing goes back to it."""
+    return _with(switch, name, replace(switch.slots[name], state="bad", why=why), "damaged", why)
 
 
 def salvaged(whole: Mapping[SlotName, tuple[str, int]], why: str) -> Switch:

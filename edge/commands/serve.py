@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from devices.listeners import open_listeners, open_private_listener
 from edge.commands.result import DIRECTORY, FILE, backend_option
-from runtime.listeners import open_listeners, open_private_listener
 from runtime.logs import log_as_json
 from runtime.supervisor import Supervisor
 from runtime.worker import Work, WorkerSide
@@ -90,6 +90,7 @@ def _load(bundle: Path, backend: Backend | None, access: Access, side: WorkerSid
     from edge.service import open_device
     from runtime.app import create_app
     from runtime.memory import MemoryWatch, release_memory
+    from runtime.rehearsal import rehearse
 
     device = open_device(verify_bundle(bundle, trusted_keys()), backend=backend)
     limits = device.profile.serve
@@ -127,4 +128,5 @@ def _load(bundle: Path, backend: Backend | None, access: Access, side: WorkerSid
         threads=services.limits.threads,
         memory=memory,
         url_scheme=access.scheme,
+        rehearse=partial(rehearse, services),
     )

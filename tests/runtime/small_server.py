@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.errors import BundleError, EdgeKitError
-from runtime.listeners import open_listeners
+from devices.listeners import open_listeners
 from runtime.logs import log_as_json
 from runtime.supervisor import Supervisor, SupervisorLimits
 from runtime.worker import Work, WorkerSide

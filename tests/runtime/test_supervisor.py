@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from devices.errors import ServeError
-from runtime.listeners import open_listeners
+from devices.listeners import open_listeners
 
 SCRIPT = Path(__file__).with_name("small_server.py")
 ROOT = Path(__file__).parents[2]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import socket
 from pathlib import Path
 
 from devices.errors import ServeError
 
 _BACKLOG = 1024
+_FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:
@@ -40,6 +42,20 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
         port = listener.getsockname()[1]  # the next address gets the same
         listener.setblocking(False)
         listeners.append(listener)
+    return listeners
+
+
+def inherited_listeners() -> list[socket.socket]:
+    """The sockets that whoever started this process opened for it, by systemd's protocol (sd_listen_fds(3)).
+
+    Empty where there are none. They are meant for this process alone: its children are not told of them.
+    """
+    meant = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
+    count = int(os.environ.pop("LISTEN_FDS", "0"))
+    listeners = [socket.socket(fileno=_FIRST_INHERITED + index) for index in range(count)] if meant else []
+    for listener in listeners:
+        listener.set_inheritable(False)
+        listener.setblocking(False)
     return listeners
 
 
