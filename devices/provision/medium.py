@@ -30,7 +30,7 @@ from devices.profile import Architecture, Profile
 from devices.provision import bootstrap
 from devices.provision.bootstrap import MEDIUM_JSON, Refusal, check_machine, find_damage, sha256_of, write_sums
 from devices.provision.environment import distribution_of
-from devices.provision.wheelhouse import GLIBC, KIT
+from devices.provision.wheelhouse import GLIBC, KIT, PIP
 from devices.update.release import Release
 
 REPO = "repo"
@@ -150,7 +150,7 @@ def seal_medium(
             remedy="Publish it with 'edgekit repo publish --wheels DIR'.",
         )
     wheels = {distribution_of(name): blob for name, blob in release.environment.wheels.items()}
-    if missing := sorted(TOOLS - set(wheels)):
+    if missing := sorted((TOOLS | {PIP}) - set(wheels)):
         raise PackError(
             f"The release has no wheel of {missing[0]}, which the installation itself needs.",
             remedy="Make the wheels with 'edgekit provision wheels' and publish the release again.",

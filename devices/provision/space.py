@@ -1,0 +1,58 @@
+"""Room on the disk: what a new slot and its download take, and a refusal before anything is touched.
+
+There are never more than two slots and one download. What the inactive slot holds is given up first, so it counts as
+room; the active one is never touched for room.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from devices.errors import SpaceError
+
+RESERVE_BYTES = 96 * 1024 * 1024  # journal, compiled models, the launcher: what must go on while the disk is this full
+_UNPACKED = 3.7  # times the wheels' size: the serving set measured 3.3, bytecode included
+
+
+def taken_bytes(folder: Path) -> int:
+    """What ``folder`` takes on its disk; nothing if it is not there."""
+    total = 0
+    for directory, _, files in os.walk(folder):
+        for name in files:
+            total += os.lstat(Path(directory, name)).st_blocks * 512
+    return total
+
+
+def environment_bytes(wheels: Iterable[int]) -> int:
+    """A guess at an environment before its wheels of these sizes are here to be looked into."""
+    return int(sum(wheels) * _UNPACKED)
+
+
+def check_space(root: Path, parts: Mapping[str, int], *, freed: int = 0) -> None:
+    """Refuse if the disk under ``root`` cannot take ``parts``.
+
+    Args:
+        root: Of the device.
+        parts: Bytes by what they are for, for the message.
+        freed: Bytes that will be given up first: the inactive slot's.
+
+    Raises:
+        SpaceError: It is too small; the message says what is needed and what is free.
+    """
+    free = shutil.disk_usage(root).free
+    needed = sum(parts.values()) + RESERVE_BYTES
+    if free + freed < needed:
+        listed = ", ".join(f"{what} {_mb(size)}" for what, size in parts.items())
+        raise SpaceError(
+            f"The disk under {root} has {_mb(free)} free, and {_mb(freed)} more will be given up; {_mb(needed)} are "
+            f"needed ({listed}, reserve {_mb(RESERVE_BYTES)}).",
+            remedy=f"Free {_mb(needed - free - freed)} on that disk, or have a larger one put in, and run the command "
+            "again.",
+        )
+
+
+def _mb(size: int) -> str:
+    return f"{max(0, size) / 1e6:,.0f} MB"
