@@ -18,6 +18,7 @@ from devices.durable import write_durably
 from devices.errors import RepositoryError
 from devices.update.files import blob_of, blob_of_file, copy_durably
 from devices.update.layout import ROOT_NAME, blob_path, channel_path, target_file
+from devices.update.metadata import latest_metadata, read_metadata
 from devices.update.release import (
     Blob,
     BundlePart,
@@ -28,7 +29,7 @@ from devices.update.release import (
     read_release,
     release_sequence,
 )
-from devices.update.roles import Roles, latest_metadata, read_metadata
+from devices.update.roles import Roles
 
 
 @dataclass(frozen=True)

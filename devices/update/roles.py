@@ -39,6 +39,7 @@ from devices.durable import write_durably
 from devices.errors import RepositoryError, SigningError
 from devices.update.files import blob_of
 from devices.update.layout import ROOT_NAME, SIGNED_AT
+from devices.update.metadata import latest_metadata, read_metadata
 from devices.update.signers import Keyring
 
 _LIFETIME_DAYS = {"root": 730, "targets": 365, "snapshot": 90, "timestamp": 30}
@@ -131,6 +132,10 @@ class Roles:
         """Regions with a key of their own."""
         delegations = self.targets("targets").delegations
         return tuple(sorted((delegations and delegations.roles) or ()))
+
+    def expiries(self) -> dict[str, datetime]:
+        """Until when the metadata of each role is valid."""
+        return {role: metadata.signed.expires for role, metadata in self._metadata.items()}
 
     def targets(self, role: str) -> Targets:
         """What ``targets`` or a region signs, to be changed inside ``changing``."""
@@ -339,44 +344,6 @@ class Roles:
                 f"{role} has {len(metadata.signatures)} of {keys.threshold} signatures; its keys are "
                 f"{_named(keyid[:16] for keyid in keys.keyids)}."
             )
-
-
-def latest_metadata(directory: Path) -> dict[str, Path]:
-    """The metadata file of every role that counts now; empty where there is no repository.
-
-    That is the newest root, and what ``timestamp.json`` leads to: a version that a power cut kept from being announced
-    does not count.
-
-    Raises:
-        RepositoryError: A file is missing or damaged.
-    """
-    metadata = directory / "metadata"
-    timestamp = metadata / "timestamp.json"
-    roots = {int(path.name.split(".")[0]): path for path in metadata.glob(f"*.{ROOT_NAME}")}
-    if not timestamp.is_file() or not roots:
-        return {}
-    snapshot = metadata / f"{read_metadata(timestamp).signed.snapshot_meta.version}.snapshot.json"
-    others = read_metadata(snapshot).signed.meta.items()
-    return {
-        "root": roots[max(roots)],
-        "timestamp": timestamp,
-        "snapshot": snapshot,
-        **{name.removesuffix(".json"): metadata / f"{meta.version}.{name}" for name, meta in others},
-    }
-
-
-def read_metadata(path: Path) -> Metadata[Any]:
-    """The metadata in the file ``path``, not verified.
-
-    Raises:
-        RepositoryError: It cannot be read or is no metadata.
-    """
-    try:
-        return Metadata.from_bytes(path.read_bytes())
-    except OSError as error:
-        raise RepositoryError(f"{path} cannot be read: {error.strerror}.") from error
-    except TufError as error:
-        raise RepositoryError(f"{path} is damaged: it is no TUF metadata.") from error
 
 
 def _new_keys(keyring: Keyring, role: str, count: int, hsm: Sequence[str]) -> list[Signer]:
