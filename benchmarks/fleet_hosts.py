@@ -29,6 +29,7 @@ UseDNS no
 StrictModes no
 PidFile none
 MaxStartups 100
+Subsystem sftp internal-sftp
 """
 
 KIT = "/var/lib/edgekit"  # where a box has it

@@ -55,11 +55,13 @@ elif command == "update":
         sys.exit(14)
     if (ROOT / "cut").exists():
         subprocess.run(["/usr/sbin/ip", "link", "set", "eth0", "down"], check=True)
-        time.sleep(60)
+        sys.exit(1)
     release = (Path(rest[0]) / "release").read_text(encoding="utf-8").strip()
     slot = moves.inactive(switch)
     shutil.copytree(ROOT / "slots" / str(switch.active), ROOT / "slots" / slot, dirs_exist_ok=True)
-    switch = moves.activate(moves.complete(moves.begin(switch, release, int(release.rpartition("-")[2]))), slot)
+    switch = moves.activate(
+        moves.complete(moves.begin(moves.vacate(switch), release, int(release.rpartition("-")[2]))), slot
+    )
     write(switch)
     trial()
 elif command == "rollback":
