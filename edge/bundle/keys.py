@@ -65,8 +65,13 @@ def trust(key: Ed25519PublicKey) -> Path:
     """Trust ``key`` on this device from now on; returns where it is kept."""
     path = ensure_state_dir("keys", "trusted") / f"{key_id(key)}.pem"
     if not path.exists():
-        path.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        path.write_text(public_pem(key), encoding="ascii")
     return path
+
+
+def public_pem(key: Ed25519PublicKey) -> str:
+    """A public key as text, in PEM form."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
@@ -76,13 +81,26 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
         BundleSignatureError: It is not an Ed25519 public key.
     """
     try:
-        key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleSignatureError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse_public_key(data, str(path))
+
+
+def parse_public_key(pem: bytes, origin: str) -> Ed25519PublicKey:
+    """One public key from its PEM form; ``origin`` names it in messages.
+
+    Raises:
+        BundleSignatureError: It is not an Ed25519 public key.
+    """
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise BundleSignatureError(
-            f"{path} is not a public key in PEM form.", remedy="Copy the key file again from the bank's key holder."
+            f"{origin} is not a public key in PEM form.", remedy="Copy the key file again from the bank's key holder."
         ) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise BundleSignatureError(f"{path} is not an Ed25519 key.", remedy="Ask the key holder for the Ed25519 key.")
+        raise BundleSignatureError(f"{origin} is not an Ed25519 key.", remedy="Ask the key holder for the Ed25519 key.")
     return key
 
 
