@@ -69,7 +69,7 @@ class Order:
         region: Whose channel.
         device_class: Of this device in that region.
         grace: How long expired metadata may be used.
-        crashes: Failed starts after which a trial is given up.
+        crashes: From a bundle's directory, how many failed starts of a trial its policy allows.
         by: The account that gives the order.
         action: For the record.
         ca_file: For HTTPS.
@@ -80,7 +80,7 @@ class Order:
     region: str
     device_class: str
     grace: timedelta
-    crashes: int
+    crashes: Callable[[Path], int]
     by: str
     action: Literal["install", "update"]
     ca_file: Path | None = None
@@ -183,7 +183,7 @@ class _Installation:
                 )
             if state not in ("ready", "good"):
                 how = self._build(client, release, name)
-            activate_slot(self.root, slot, crashes=self.order.crashes)
+            activate_slot(self.root, slot, crashes=self.order.crashes(self.layout.bundle(slot)))
         elif before.slots[slot].state == "good":
             return self._outcome(offer, slot, before, how)
         return self._try(offer, slot, before, how)
