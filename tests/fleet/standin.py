@@ -33,7 +33,7 @@ def trial() -> None:
     os.setsid()
     for stream in (0, 1, 2):
         os.dup2(os.open("/dev/null", os.O_RDWR), stream)
-    time.sleep(1)
+    time.sleep(0.5)
     switch = moves.read_record(RECORD.read_bytes())
     if (ROOT / "fail").exists():
         write(moves.roll_back(switch, "The golden outputs of text-risk differ."))

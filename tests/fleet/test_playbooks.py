@@ -91,7 +91,7 @@ def headquarters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Headquart
             {"north": BOXES[:5], "south": BOXES[5:]},
             edgekit_root=KIT,
             edgekit_source="/media/edgekit",
-            edgekit_health_timeout_s=4,
+            edgekit_health_timeout_s=3,
             edgekit_poll_s=1,
         )
         (folder / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
