@@ -195,6 +195,8 @@ class UpdateClient:
         blob = blob_of_file(part)
         if (blob.sha256, blob.size) != (sha256, size):
             part.unlink()
+            if offset:  # what an earlier try left was wrong, as after a power cut
+                return self._download(sha256, size, into)
             raise UpdateContentError(f"{file_name} is damaged: its bytes are not the signed ones.")
         part.replace(into / sha256)
         sync_directory(into)

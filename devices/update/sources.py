@@ -154,6 +154,8 @@ class HttpsSource(Source):
             got = answer.get(timeout=self._limits.silence_s)
         except queue.Empty:
             raise SlowRetrievalError(f"no answer in {self._limits.silence_s:g} s") from None
+        if isinstance(got, urllib3.exceptions.NewConnectionError):  # which urllib3 counts among the timeouts
+            raise DownloadError(str(got).partition("): ")[2] or str(got)) from got
         if isinstance(got, urllib3.exceptions.TimeoutError):
             raise SlowRetrievalError(f"no answer in {self._limits.silence_s:g} s") from got
         if isinstance(got, Exception):
