@@ -146,6 +146,23 @@ class ReasonTexts(_Schema):
     missing_parts: ReasonText
 
 
+class UpdatePolicy(_Schema):
+    """What a device may do by itself about releases. Every key has a default: older bundles have no such section.
+
+    Attributes:
+        grace_days: So long metadata of the update repository that has expired is still used by a device that was cut
+            off; 0 allows none.
+        crashes: Failed starts of a release in trial, or crashes in its first time, after which the one before serves.
+        drift_applications: So many scores of a new release are compared with as many of the one before.
+        drift_points: Further apart than this the two means may not be, in points of the score.
+    """
+
+    grace_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    crashes: Annotated[int, Field(ge=1, le=100)] = 3
+    drift_applications: Annotated[int, Field(ge=1, le=10_000)] = 20
+    drift_points: Annotated[float, Field(gt=0, le=100)] = 15.0
+
+
 class Policy(_Schema):
     """The whole file."""
 
@@ -157,6 +174,7 @@ class Policy(_Schema):
     capacity: CapacityPolicy
     missing: MissingPolicy
     reasons: ReasonTexts
+    update: UpdatePolicy = UpdatePolicy()
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -187,3 +205,24 @@ def load_policy(source: bytes | Path) -> Policy:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise PolicyError(f"{name} is malformed at {where}: {first['msg']}.") from error
+
+
+def load_update_policy(bundle: Path) -> UpdatePolicy:
+    """Only the section ``[update]`` of a bundle's policy, which the kit that installs it may be too old to know whole.
+
+    Keys of a newer kit are passed over; the kit in the release itself knows them.
+
+    Raises:
+        PolicyError: The policy cannot be read, or a known key has a wrong value.
+    """
+    path = bundle / "policy.toml"
+    try:
+        section = tomllib.loads(path.read_text(encoding="utf-8")).get("update", {})
+        return UpdatePolicy(**{key: section[key] for key in UpdatePolicy.model_fields if key in section})
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PolicyError(f"{path} is not TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PolicyError(f"{path} is malformed at update.{first['loc'][0]}: {first['msg']}.") from error

@@ -1,4 +1,7 @@
-"""``edgekit serve``: the runtime with one bundle, on loopback unless told otherwise.
+"""``edgekit serve``: the runtime with one bundle, or with a provisioned device's active slot; on loopback by default.
+
+With ``--root`` alone this process is the device's launcher (``devices.provision.launcher``), which runs this command
+again with ``--slot`` in the slot's own environment, and hands it the listening sockets.
 
 What is imported at the top is all that the supervisor process ever holds; a worker imports the rest.
 """
@@ -8,13 +11,18 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from devices.listeners import open_listeners, open_private_listener
+from devices.errors import EdgeKitError, ServeError
+from devices.listeners import inherited_listeners, open_listeners, open_private_listener
+from devices.provision.notify import CRASHED, FAILED, Notifier
+from devices.provision.slots import Layout
+from devices.state import VARIABLE
 from edge.commands.result import DIRECTORY, FILE, backend_option
 from runtime.logs import log_as_json
 from runtime.supervisor import Supervisor
@@ -22,11 +30,14 @@ from runtime.worker import Work, WorkerSide
 
 if TYPE_CHECKING:
     from devices.profile import Backend
+    from devices.provision.switch import SlotName
     from runtime.access import Access
 
 
 @click.command()
-@click.option("--bundle", required=True, type=DIRECTORY, help="The bundle to verify and serve.")
+@click.option("--bundle", type=DIRECTORY, help="The bundle to verify and serve.")
+@click.option("--root", type=DIRECTORY, help="Instead of a bundle: the provisioned device whose active slot to serve.")
+@click.option("--slot", type=click.Choice(["a", "b"]), help="With --root: this slot, as the launcher asks for it.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8808, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--tls-cert", "certificate", type=FILE, help="Serve HTTPS with this certificate chain (PEM).")
@@ -34,7 +45,9 @@ if TYPE_CHECKING:
 @backend_option
 @click.option("--json", "as_json", is_flag=True, help="Say on stdout, as one JSON document, when ready and where.")
 def serve(
-    bundle: Path,
+    bundle: Path | None,
+    root: Path | None,
+    slot: SlotName | None,
     host: str,
     port: int,
     certificate: Path | None,
@@ -44,33 +57,84 @@ def serve(
 ) -> None:
     """Verify a bundle, load it, and answer requests until SIGTERM or Ctrl-C.
 
-    SIGHUP verifies and loads the bundle again and switches to it without losing a request.
+    SIGHUP verifies and loads the bundle again and switches to it without losing a request. With --root the device's
+    active slot is served, and another slot as soon as it is activated.
     """
-    from runtime.access import check_exposure
-    from runtime.tokens import TokenFile
-
+    if (bundle is None) == (root is None) or (slot and not root):
+        raise click.UsageError("Give either --bundle DIR or --root DIR; --slot belongs to --root.")
     if (certificate is None) != (key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together.")
     log_as_json()
+    if root is not None:
+        os.environ[VARIABLE] = str(Layout(root.absolute()).state)
+    if root is not None and slot is None:
+        from devices.provision.start import launch
+
+        given = {"--tls-cert": certificate, "--tls-key": key, "--backend": backend}
+        more = [part for name, value in given.items() if value for part in (name, _as_argument(value))]
+        launch(root, host, port, more, as_json=as_json)
+        return
+    source = _Source(bundle, None) if root is None or slot is None else _Source(None, (root.absolute(), slot))
+    notifier = Notifier.from_environment()
+    try:
+        _run(source, host, port, certificate, key, backend, as_json, notifier)
+    except EdgeKitError as error:
+        if error.code != ServeError.code:  # what ended without a word may do better next time
+            notifier.send(**{FAILED: f"{error.problem} ({error.code})"})
+        raise
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is served: a bundle's directory, or a slot of a device."""
+
+    bundle: Path | None
+    slot: tuple[Path, SlotName] | None
+
+
+def _as_argument(value: Path | str) -> str:
+    return str(value.absolute()) if isinstance(value, Path) else value  # a server runs in the root's directory
+
+
+def _run(
+    source: _Source,
+    host: str,
+    port: int,
+    certificate: Path | None,
+    key: Path | None,
+    backend: Backend | None,
+    as_json: bool,
+    notifier: Notifier,
+) -> None:
+    from runtime.access import check_exposure
+    from runtime.tokens import TokenFile
+
     loaded = None
     if certificate and key:
         from runtime.tls import load_certificate
 
         loaded = load_certificate(certificate, key)
     access = check_exposure(host, TokenFile(), loaded)
-    listeners = open_listeners(host, port)
+    listeners = inherited_listeners() or open_listeners(host, port)
     bound, bound_port = listeners[0].getsockname()[:2]
     url = f"{access.scheme}://{f'[{bound}]' if ':' in bound else bound}:{bound_port}"
 
     def announce() -> None:
+        notifier.send(READY="1")
         if as_json:
             click.echo(json.dumps({"url": url, "ready": True}))
-        else:
+        elif source.slot is None:
             click.echo(f"Ready: {url}  (stop with Ctrl-C)", err=True)
 
-    load = partial(_load, bundle, backend, access)
+    supervised = partial(
+        Supervisor,
+        load=partial(_load, source, backend, access),
+        on_ready=announce,
+        on_turn=notifier.alive,
+        on_lost=lambda reason: notifier.send(**{CRASHED: reason}),
+    )
     if loaded is None:
-        Supervisor(listeners, load, on_ready=announce).run()
+        supervised(listeners).run()
         return
     from runtime.front import Front
     from runtime.tls import serve_tls
@@ -78,21 +142,24 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:  # of this user alone
         path = Path(folder) / "worker"
         fronts = [Front(partial(serve_tls, listener, path, loaded)) for listener in listeners]
-        Supervisor([open_private_listener(path)], load, on_ready=announce, fronts=fronts).run()
+        supervised([open_private_listener(path)], fronts=fronts).run()
 
 
-def _load(bundle: Path, backend: Backend | None, access: Access, side: WorkerSide) -> Work:
+def _load(source: _Source, backend: Backend | None, access: Access, side: WorkerSide) -> Work:
     """In a worker: from the bundle's directory to an app that is loaded, checked and warm."""
-    from dataclasses import replace
-
     from edge.bundle.keys import trusted_keys
     from edge.bundle.verify import verify_bundle
     from edge.service import open_device
+    from edge.slot import ServedSlot
     from runtime.app import create_app
     from runtime.memory import MemoryWatch, release_memory
     from runtime.rehearsal import rehearse
 
-    device = open_device(verify_bundle(bundle, trusted_keys()), backend=backend)
+    slot = ServedSlot(*source.slot) if source.slot else None
+    bundle = slot.bundle() if slot else verify_bundle(cast(Path, source.bundle), trusted_keys())
+    device = open_device(bundle, backend=backend)
+    if slot:
+        device = slot.watched(device, bundle)
     limits = device.profile.serve
     predictors = device.services.predictors
 
