@@ -56,7 +56,30 @@ lint() {
     "$VENV/bin/mypy"
 }
 
+# system: Debian packages that some tests need (requirements/system.txt); only root can, and only what is missing
+system() {
+    local package missing=()
+    command -v dpkg-query > /dev/null || return 0
+    while read -r package _; do
+        case "$package" in '' | '#'*) continue ;; esac
+        dpkg-query --show --showformat='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || missing+=("$package")
+    done < requirements/system.txt
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        echo "Tests that need these Debian packages will skip; root can install them: ${missing[*]}" >&2
+        return 0
+    fi
+    echo "Installing Debian packages: ${missing[*]}" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    # RUNLEVEL=1: no service is started, in particular no SSH server
+    if ! { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq -o DPkg::Lock::Timeout=120 \
+        --no-install-recommends "${missing[@]}"; } >&2; then
+        echo "They could not be installed. Tests that need them will skip." >&2
+    fi
+}
+
 check() {
+    system
     lint
     test_
 }
@@ -84,7 +107,8 @@ help() {
 ./build.sh demo      compress, bundle, serve, score the sample application; results in demo-out/
 ./build.sh test      all tests; arguments go to pytest
 ./build.sh lint      format, lint, types
-./build.sh check     lint and test: what CI runs
+./build.sh system    Debian packages that some tests need, when run as root; tests skip without them
+./build.sh check     system, lint and test: what CI runs
 ./build.sh serve     the runtime on loopback with the demo's bundle
 ./build.sh bench     benchmarks, all or those named: tables, benchmarks/results/, docs/benchmarks.md
 ./build.sh lock      write the lock files anew from requirements/*.in (needs uv)
@@ -94,7 +118,7 @@ TEXT
 verb=${1:-help}
 [ $# -gt 0 ] && shift
 case "$verb" in
-    setup | demo | lint | check | serve | bench | lock | help) "$verb" "$@" ;;
+    setup | demo | lint | system | check | serve | bench | lock | help) "$verb" "$@" ;;
     test) test_ "$@" ;;
     *)
         echo "There is no verb '$verb'." >&2
