@@ -7,7 +7,7 @@ bundle, and the order in which a person reads them.
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from devices.errors import EdgeKitError
 from devices.match import best
 from devices.probe import Facts, full_int8, probe
 from devices.profile import Profile, known_profiles, load_profile, parse_profile
+from devices.provision.environment import PYTHON_VERSION
 from devices.provision.slots import Layout
 from devices.state import state_dir
 from edge.bundle.keys import trusted_keys
@@ -41,6 +42,7 @@ from edge.bundle.manifest import PROFILE_NAME
 from edge.bundle.parts import Part, bundle_file, parts_of
 from edge.bundle.verify import VerifiedBundle, verify_bundle
 from edge.golden import GoldenRun, run_golden_set
+from edge.slot import ServedSlot
 
 _ENVIRONMENT_MB = 450  # of the serving set, where none is there to be measured
 _BUNDLE_MB = 50  # where none is there to be measured
@@ -88,7 +90,6 @@ class _Opened:
     """A bundle as far as it could be read."""
 
     check: Check | None = None
-    bundle: VerifiedBundle | None = None
     profile: Profile | None = None
     parts: Sequence[Part] = ()
 
@@ -106,8 +107,8 @@ def diagnose(
     Args:
         root: Of a provisioned device, or where one shall be installed.
         bundle: To be served; by default the one in the root's active slot.
-        profile: Name or path, to be judged instead of the bundle's own; by default the root's ``profile.toml``, where
-            the bank put one there.
+        profile: Name or path, to be judged instead of the bundle's own, or of the root's ``profile.toml`` where the
+            bank put one there.
         host: Where it shall listen.
         port: Where it shall listen.
 
@@ -119,17 +120,16 @@ def diagnose(
     state = layout.state if layout else state_dir()
     place = root or state
     slot = active_slot(root) if root is not None else None
-    if bundle is None and layout and slot:
-        bundle = layout.bundle(slot)
     facts, known = probe(place), known_profiles()
-    opened = _open(bundle) if bundle else _Opened()
-    if profile is None and layout and layout.profile.is_file():
-        profile = str(layout.profile)
-    chosen = _profile(profile) if profile else opened.profile or best(facts, known)
+    opened, site = _Opened(), Path(sysconfig.get_path("purelib"))
     if layout and slot:
-        site = layout.environment(slot) / "lib" / "python3.11" / "site-packages"
-    else:
-        site = Path(sysconfig.get_path("purelib"))
+        site = layout.environment(slot) / "lib" / f"python{PYTHON_VERSION}" / "site-packages"
+    if bundle is not None:
+        given = bundle
+        opened = _open(lambda: verify_bundle(given, trusted_keys()))
+    elif layout and slot:
+        bundle, opened = layout.bundle(slot), _open(ServedSlot(layout.root, slot).bundle)
+    chosen = load_profile(profile) if profile else opened.profile or best(facts, known)
     processes = running()
     checks = [
         check_machine(facts),
@@ -195,10 +195,10 @@ def golden_checks(runs: Sequence[GoldenRun]) -> list[Check]:
     return checks
 
 
-def _open(bundle: Path) -> _Opened:
+def _open(verify: Callable[[], VerifiedBundle]) -> _Opened:
     """Verify a bundle and read what serving it would need."""
     try:
-        verified = verify_bundle(bundle, trusted_keys())
+        verified = verify()
         profile = parse_profile(bundle_file(verified, PROFILE_NAME), PROFILE_NAME)
         parts = parts_of(verified)
         for part in parts:
@@ -211,14 +211,7 @@ def _open(bundle: Path) -> _Opened:
     sentence = (
         f"Bundle {manifest.name} {manifest.version}: {len(manifest.files)} files are what key {verified.key_id} signed."
     )
-    return _Opened(Check("DOCTOR-018", "ok", sentence), verified, profile, parts)
-
-
-def _profile(name_or_path: str) -> Profile:
-    path = Path(name_or_path)
-    if path.name == PROFILE_NAME and path.is_file():
-        return parse_profile(path.read_bytes(), name_or_path)  # a device's own is called so whatever its name is
-    return load_profile(name_or_path)
+    return _Opened(Check("DOCTOR-018", "ok", sentence), profile, parts)
 
 
 def _full_range(parts: Sequence[Part]) -> list[str]:

@@ -107,8 +107,8 @@ def check_leftovers(processes: Sequence[Running], root: Path | None) -> Check:
 
 
 def _names(process: Running, root: Path) -> bool:
-    mine = str(root.resolve())
-    return any(part == mine or part.startswith(f"{mine}/") for part in process.command)
+    mine = {str(root.absolute()), str(root.resolve())}
+    return any(part in mine or part.startswith(tuple(f"{each}/" for each in mine)) for part in process.command)
 
 
 def _listening() -> list[Any]:

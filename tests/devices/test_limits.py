@@ -53,6 +53,7 @@ def test_limits_of_the_own_group_and_of_every_group_above_it_count(
     (own / "cpu.max").write_text("max 100000")
     (own.parent / "cpu.max").write_text("100000 100000")
     (own / "memory.max").write_text(str(64 * 1024 * 1024))
+    (own.parent / "memory.max").write_text(str(80 * 1024 * 1024))
     (tmp_path / "cgroup.controllers").touch()
     texts = {"/proc/self/cgroup": "0::/branch/kit\n", "/proc/meminfo": "MemTotal: 4000000 kB\n"}
     monkeypatch.setattr(devices.limits, "_CGROUPS", tmp_path)

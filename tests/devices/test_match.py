@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.cpu import parse_cpuinfo
 from devices.errors import DeviceError
 from devices.match import best, match
 from devices.probe import Facts, Gpu
@@ -52,6 +54,25 @@ CASES = (
     Case("N100 with two cores allowed", replace(N100, cores=2), "cpu-avx2"),
     Case("T600", replace(machine(isa=VNNI), gpus=(T600,)), "cpu-avx512-vnni-4core"),
 )
+
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+@pytest.mark.parametrize(
+    ("name", "arch", "profile"),
+    [
+        ("xeon-e5-2680-v3", "x86_64", "cpu-avx2-4core"),
+        ("xeon-platinum-8260m", "x86_64", "cpu-avx512-vnni-4core"),
+        ("core-ultra-9-285", "x86_64", "cpu-avx-vnni"),
+        ("xeon-platinum-8480", "x86_64", "cpu-amx"),
+        ("ryzen-9950x", "x86_64", "cpu-avx512-vnni-4core"),
+        ("graviton1", "aarch64", "cpu-generic"),
+    ],
+)
+def test_recorded_processors_get_their_profile(name: str, arch: str, profile: str) -> None:
+    cpu = parse_cpuinfo((RECORDED / f"cpuinfo-{name}.txt").read_text(encoding="utf-8"))
+    assert best(machine(arch, cpu.isa)).name == profile
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -147,11 +168,13 @@ TIED = (
 )
 
 
+@settings(deadline=None)
 @given(FACTS, st.permutations(TIED))
 def test_matching_is_deterministic_and_ignores_the_order_of_profiles(facts: Facts, shuffled: list[Profile]) -> None:
     assert match(facts, shuffled) == match(facts, TIED) == match(facts, TIED)
 
 
+@settings(deadline=None)
 @given(FACTS)
 def test_some_profile_fits_every_x86_64_and_aarch64_and_the_chosen_one_is_never_on_request(facts: Facts) -> None:
     verdicts = match(facts, PROFILES)
@@ -159,6 +182,7 @@ def test_some_profile_fits_every_x86_64_and_aarch64_and_the_chosen_one_is_never_
     assert not best(facts).match.on_request
 
 
+@settings(deadline=None)
 @given(FACTS)
 def test_fitting_profiles_come_first(facts: Facts) -> None:
     fits = [verdict.fits for verdict in match(facts, PROFILES)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import TensorProto, helper
 
 import edge.doctor
@@ -166,15 +167,17 @@ def test_of_a_provisioned_device_the_active_slot_s_bundle_is_run(
     root = tmp_path / "kit"
     create_root(root)
     name = begin_slot(root, "loans-1", 1)
-    monkeypatch.setenv("EDGEKIT_STATE_DIR", str(Layout(root).state))
     bundle(Layout(root).bundle(name))
     site = Layout(root).environment(name) / "lib" / "python3.11" / "site-packages" / "click-8.dist-info"
     site.mkdir(parents=True)
     (site / "WHEEL").write_text("Tag: cp311-cp311-manylinux_2_17_s390x\n")
-    Layout(root).release(name).write_text(json.dumps({"name": "loans", "sequence": 1}))
+    public = signing_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    release = {"name": "loans", "sequence": 1, "bundle": {"keys": [public]}}
+    Layout(root).release(name).write_text(json.dumps(release))
     seal_slot(root, name)
     complete_slot(root, name)
     activate_slot(root, name)
+    monkeypatch.setenv("EDGEKIT_STATE_DIR", str(Layout(root).state))  # where no key is trusted: the release names it
     found = diagnose(root=root, port=port)
     assert len(found.golden) == 2
     assert states(found) == {"python": "attention", "wheels": "stop"} | (
