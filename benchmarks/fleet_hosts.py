@@ -32,7 +32,7 @@ MaxStartups 100
 Subsystem sftp internal-sftp
 """
 
-KIT = "/var/lib/edgekit"  # where a box has it
+KIT = "/opt/edgekit"  # where a box has it
 
 # In the box's own mount and process namespaces. $1: its directory; $2: what it shall not see; $3: what it shall start;
 # $4: what all boxes have below KIT; $5: the stick; $6: its name
@@ -74,7 +74,7 @@ class Fleet:
     Args:
         folder: For keys and what boxes write; on a file system that can be the upper layer of an overlay.
         names: Of the boxes.
-        kit: A directory that every box sees as ``/var/lib/edgekit``, with its own changes over it: twenty boxes with an
+        kit: A directory that every box sees as ``/opt/edgekit``, with its own changes over it: twenty boxes with an
             environment each would fill the disk.
         stick: A directory that every box sees as ``/media/edgekit``.
         program: Shell line that a box runs beside sshd.

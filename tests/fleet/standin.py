@@ -5,14 +5,13 @@ Called as ``python -m edge.cli provision COMMAND --root ROOT [SOURCE] --json``. 
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import NoReturn
 
-sys.path.insert(0, "/var/lib/edgekit/standin")
+sys.path.insert(0, "/opt/edgekit/standin")
 from devices.provision import switch as moves  # noqa: E402
 
 command, _, root, *rest = sys.argv[sys.argv.index("provision") + 1 :]
@@ -26,33 +25,39 @@ def write(switch: moves.Switch) -> None:
     RECORD.with_suffix(".new").replace(RECORD)
 
 
-def trial() -> None:
-    """What the launcher does: decide a second later, without the caller."""
-    if os.fork():
-        return
-    os.setsid()
-    for stream in (0, 1, 2):
-        os.dup2(os.open("/dev/null", os.O_RDWR), stream)
-    time.sleep(0.5)
-    switch = moves.read_record(RECORD.read_bytes())
+def trial(switch: moves.Switch) -> moves.Switch:
+    """What the launcher would decide, and the command would wait for."""
+    problem = ""
     if (ROOT / "fail").exists():
-        write(moves.roll_back(switch, "The golden outputs of text-risk differ."))
-    elif not (ROOT / "hang").exists():
-        write(moves.mark_good(switch))
-    os._exit(0)
+        problem = "The golden outputs of text-risk differ."
+        switch = moves.roll_back(switch, problem)
+    elif (ROOT / "hang").exists():
+        problem = "The release is still in trial after 900 s."
+    else:
+        switch = moves.mark_good(switch)
+    write(switch)
+    if problem:
+        fail("PROVISION-005", problem)
+    return switch
+
+
+def fail(code: str, problem: str) -> NoReturn:
+    """As the kit does."""
+    error = {"code": code, "problem": problem, "state": "What served serves on.", "remedy": "Tell headquarters."}
+    print(json.dumps({"error": error}))  # noqa: T201
+    sys.exit(14)
 
 
 switch = moves.read_record(RECORD.read_bytes()) if command != "install" else moves.Switch()
 with (ROOT / "calls").open("a", encoding="utf-8") as log:
     log.write(command + "\n")
 if command == "install":
-    write(moves.activate(moves.complete(moves.begin(switch, "branch-loans-2", 2)), "a"))
-    trial()
+    switch = moves.activate(moves.complete(moves.begin(switch, "branch-loans-2", 2)), "a")
+    write(switch)
+    switch = trial(switch)
 elif command == "update":
     if (ROOT / "refuse").exists():
-        error = {"code": "PROVISION-012", "problem": "The disk is full.", "state": "Nothing.", "remedy": "Make room."}
-        print(json.dumps({"error": error}))  # noqa: T201
-        sys.exit(14)
+        fail("PROVISION-013", "The disk is full.")
     if (ROOT / "cut").exists():
         subprocess.run(["/usr/sbin/ip", "link", "set", "eth0", "down"], check=True)
         sys.exit(1)
@@ -63,7 +68,7 @@ elif command == "update":
         moves.complete(moves.begin(moves.vacate(switch), release, int(release.rpartition("-")[2]))), slot
     )
     write(switch)
-    trial()
+    switch = trial(switch)
 elif command == "rollback":
     switch = moves.roll_back(switch, "A person asked for it.")
     write(switch)

@@ -91,8 +91,6 @@ def headquarters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Headquart
             {"north": BOXES[:5], "south": BOXES[5:]},
             edgekit_root=KIT,
             edgekit_source="/media/edgekit",
-            edgekit_health_timeout_s=3,
-            edgekit_poll_s=1,
         )
         (folder / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
         yield Headquarters(boxes, folder)
@@ -124,7 +122,7 @@ def test_every_way_to_fail_has_its_own_word_a_second_rollout_goes_on_and_boxes_g
     assert report["failed"] == ["n2", "n3", "n4"]
     assert headquarters.calls("n2") == ["update", "rollback"]
     assert headquarters.serving("n2") == ("branch-loans-1", "good")
-    assert report["boxes"]["n3"]["why"] == "The disk is full. Nothing. Make room. [PROVISION-012]"
+    assert report["boxes"]["n3"]["why"] == "The disk is full. What served serves on. Tell headquarters. [PROVISION-013]"
 
     for box in ("n4", "n5"):
         headquarters.fleet.plug(box)

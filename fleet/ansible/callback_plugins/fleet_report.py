@@ -1,4 +1,4 @@
-"""The report of a rollout or rollback: what became of every box, for a person and for the auditor.
+"""The report of a playbook: what became of every box, for a person and for the auditor.
 
 Written anew at every verdict, so one that is interrupted leaves what it knows.
 """
@@ -27,7 +27,8 @@ DOCUMENTATION = """
 """
 
 FACT = "fleet_verdict"
-FINE = ("updated", "current", "unreachable")
+FINE = {"rollout": ("updated", "current", "unreachable"), "rollback": ("rolled back", "unreachable")}
+COLLECTED = ("collected", "unreachable")
 
 
 class CallbackModule(CallbackBase):
@@ -77,9 +78,12 @@ class CallbackModule(CallbackBase):
         self._display.banner("FLEET")
         self._display.display(", ".join(f"{number} {verdict}" for verdict, number in counts.items()))
         for name, box in self._boxes.items():
-            if box["verdict"] not in FINE and not (self._playbook == "rollback" and box["verdict"] == "rolled back"):
+            if self._failed(box):
                 self._display.display(f"{name}: {box['verdict']}: {box['why']}", color="red")
         self._display.display(f"Report: {path}")
+
+    def _failed(self, box: dict[str, Any]) -> bool:
+        return box["verdict"] not in FINE.get(self._playbook, COLLECTED)
 
     def _counts(self) -> dict[str, int]:
         verdicts = [box["verdict"] for box in self._boxes.values()]
@@ -96,7 +100,7 @@ class CallbackModule(CallbackBase):
             "started": self._started,
             "ended": _now() if complete else None,
             "counts": self._counts(),
-            "failed": sorted(name for name, box in self._boxes.items() if box["verdict"] not in FINE),
+            "failed": sorted(name for name, box in self._boxes.items() if self._failed(box)),
             "not_begun": [name for name in self._all if name not in self._boxes],
             "boxes": self._boxes,
         }
