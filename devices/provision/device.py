@@ -5,12 +5,20 @@
     ROOT/trust/root.json        pinned at the first installation, never changed
     ROOT/channel.json           region and class of this device, from its first medium; where updates came from last
     ROOT/state/inventory.json   the signed report after the latest deployment
+    ROOT/units                  what systemd is given
+
+Everything under a root belongs to whoever owns the root: root's commands hand over what they made.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,15 +26,19 @@ from devices.durable import write_durably
 from devices.errors import EdgeKitError, MediumMismatchError, ProvisionError
 from devices.match import match
 from devices.probe import probe
-from devices.profile import parse_profile
+from devices.profile import Profile, parse_profile
+from devices.provision.environment import box_python
 from devices.provision.install import prepare_root, writing
 from devices.provision.inventory import make_inventory
 from devices.provision.medium import PROFILE, ROOT_JSON, MediumDocument
-from devices.provision.slots import Layout
+from devices.provision.slots import Layout, read_switch
+from devices.provision.units import UNIT_NAME, USER, write_units
 from devices.update.trust import pin_root
 
 log = logging.getLogger(__name__)
 
+_SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
+_UNITS = Path("/etc/systemd/system")
 CHANNEL_NAME = "channel.json"
 INVENTORY_NAME = "inventory.json"
 
@@ -75,6 +87,8 @@ def enrol(root: Path, medium: Path, document: MediumDocument, root_sha256: str |
     prepare_root(root)
     with writing(root):
         pin_root(Layout(root).trust, (medium / ROOT_JSON).read_bytes(), sha256=root_sha256)
+        if document.own_profile:
+            write_durably(Layout(root).profile, (medium / PROFILE).read_bytes())
         _write_channel(root, Channel(document.region, document.device_class))
     return True
 
@@ -128,6 +142,73 @@ def write_inventory(root: Path) -> None:
         write_durably(Layout(root).state / INVENTORY_NAME, text.encode() + b"\n")
     except (EdgeKitError, OSError) as error:
         log.warning("The inventory report could not be written: %s", error)
+
+
+@contextmanager
+def hand_over(root: Path) -> Iterator[None]:
+    """Give what is made meanwhile to the owner of ``root``, however it ends; files are readable for the service."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+        if os.geteuid() == 0 and root.exists():
+            owner = root.stat()
+            for folder, names, files in os.walk(root):
+                for path in (folder, *(os.path.join(folder, name) for name in (*names, *files))):  # noqa: PTH118
+                    with suppress(FileNotFoundError):  # a draft of the launcher's
+                        if (status := os.lstat(path)).st_uid != owner.st_uid or status.st_gid != owner.st_gid:
+                            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def start_at_boot(root: Path) -> str:
+    """Write the units, and let systemd start the device, now and at every boot, where it may; returns what was done.
+
+    Raises:
+        ProvisionError: systemd refuses; the release is installed nevertheless.
+    """
+    profile = _profile_of(root)
+    python = _python_of(root)
+    units = write_units(root / "units", root, profile, python=python)
+    by_hand = f"Start it with '{python} -I {Layout(root).launcher} {root}'"
+    if not _SYSTEMD.is_dir():
+        return f"This machine has no systemd. {by_hand}, at every boot."
+    if os.geteuid() != 0:
+        return f"{by_hand}; for systemd, root copies {units[0]} to {_UNITS} and enables it."
+    _run("systemd-sysusers", str(root / "units" / f"{USER}.conf"))
+    owner = pwd.getpwnam(USER)
+    os.chown(root, owner.pw_uid, owner.pw_gid)
+    write_durably(_UNITS / UNIT_NAME, units[0].read_bytes())
+    with hand_over(root):
+        _run("systemctl", "daemon-reload")
+        _run("systemctl", "enable", UNIT_NAME)
+    _run("systemctl", "restart", UNIT_NAME)
+    return f"systemd runs it as {UNIT_NAME}, now and at every boot."
+
+
+def _run(*command: str) -> None:
+    try:
+        subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        raise ProvisionError(
+            f"'{' '.join(command)}' failed: {said.strip()[-300:]}",
+            state="The release is installed and good, but does not start by itself yet.",
+            remedy="Correct what systemd complains about, and run the same command again.",
+        ) from error
+
+
+def _profile_of(root: Path) -> Profile:
+    """The profile that the device serves with: the bank's own, or the bundle's."""
+    layout, active = Layout(root), read_switch(root).active
+    path = layout.profile if layout.profile.exists() or active is None else layout.bundle(active) / PROFILE
+    return parse_profile(path.read_bytes(), str(path))
+
+
+def _python_of(root: Path) -> str:
+    """What runs the launcher: the Python that the active slot's environment stands on."""
+    active = read_switch(root).active
+    return str(Layout(root).python(active).readlink() if active else box_python())
 
 
 def _write_channel(root: Path, channel: Channel) -> None:

@@ -123,7 +123,12 @@ def make_inventory(root: Path) -> dict[str, Any]:
         "time": reading.time.isoformat(timespec="seconds"),
         "clock": {"state": reading.state, "sentence": reading.sentence},
         "root": str(root),
-        "hardware_and_system": probe(layout.state).as_dict(),
+        "hardware_and_system": {
+            # what is installed where this command runs is not what serves: each slot says that itself
+            fact: value
+            for fact, value in probe(layout.state).as_dict().items()
+            if fact != "backends"
+        },
         "active": switch.active,
         "slots": {name: _slot(root, name) | asdict(switch.slots[name]) for name in SLOT_NAMES},
         "deployments": _read_deployments(root),

@@ -78,6 +78,7 @@ class MediumDocument(BaseModel):
         root_sha256: Of ``root.json``; what a bank gives by another way with ``--root-sha256``.
         tools: Wheels that the bootstrap unpacks, by their place on the medium.
         interpreter: A Python that the medium carries, by its place; None where the device's own is used.
+        own_profile: Whether ``profile.toml`` is the bank's own, to be used in place of the bundle's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -94,6 +95,7 @@ class MediumDocument(BaseModel):
     root_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     tools: tuple[str, ...]
     interpreter: str | None = None
+    own_profile: bool = False
 
 
 def read_medium(medium: Path) -> MediumDocument:
@@ -171,6 +173,7 @@ def seal_medium(
         root_sha256=sha256_of(medium / ROOT_JSON),
         tools=tuple(_place(wheels[name].sha256) for name in sorted(TOOLS)),
         interpreter=_place(python.sha256) if python else None,
+        own_profile=sha256_of(medium / PROFILE) != release.bundle.files[PROFILE].sha256,
     )
     text = json.dumps(document.model_dump(mode="json"), ensure_ascii=False, indent=1)
     (medium / MEDIUM_JSON).write_text(text + "\n", encoding="utf-8")

@@ -35,6 +35,10 @@ def provision() -> None:
     """Install releases into a device's two slots, switch between them, and say what runs where."""
 
 
+for _command in MEDIUM_COMMANDS:
+    provision.add_command(_command)
+
+
 @provision.command()
 @root_option
 @click.option("--slot", type=click.Choice(SLOT_NAMES), help="Which one.  [default: the one that is not active]")

@@ -52,7 +52,9 @@ def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
     """Make a medium: one directory that provisions and updates devices of a class without a network."""
     from devices.clock import Clock
     from devices.profile import load_profile, profile_path
+    from devices.provision.bootstrap import DEFAULT_ROOT
     from devices.provision.medium import REPO, ROOT_JSON, seal_medium
+    from devices.provision.units import write_units
     from devices.update.client import UpdateClient
     from devices.update.repository import export_repository
     from devices.update.trust import pin_root
@@ -68,6 +70,7 @@ def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
         pin_root(Path(folder), (out / REPO / ROOT_JSON).read_bytes())
         client = UpdateClient(Path(folder), out / REPO, clock=Clock(None), grace=timedelta())
         offer = client.check(region, device_class)
+    write_units(out / "units", Path(DEFAULT_ROOT), known)
     document = seal_medium(
         out,
         profile=known,
@@ -93,13 +96,18 @@ def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
 @json_option
 def install(medium: Path, root: Path, root_sha256: str | None, by: str | None) -> Result:
     """Provision the device in --root from MEDIUM, with no network; again, it updates, or finds nothing to do."""
-    from devices.provision.device import enrol
+    from devices.provision.device import enrol, hand_over, start_at_boot
     from devices.provision.medium import REPO, read_medium
 
     root = root.absolute()
     document = read_medium(medium)
-    enrol(root, medium, document, root_sha256)
-    return _carry_out(root, medium / REPO, str(medium), by, action="install")
+    first = enrol(root, medium, document, root_sha256)
+    result = _carry_out(root, medium / REPO, str(medium), by, action="install")
+    if not first and (root / "units").exists():
+        return result
+    with hand_over(root):
+        said = start_at_boot(root)
+    return Result(result.document, f"{result.rendering}\n{said}")
 
 
 @click.command()
@@ -180,7 +188,7 @@ MEDIUM_COMMANDS = (wheels, pack, install, update, inventory, verify_inventory_co
 def _carry_out(
     root: Path, source: str | Path, named: str, by: str | None, *, action: Any, ca_file: Path | None = None
 ) -> Result:
-    from devices.provision.device import read_channel_of, write_inventory
+    from devices.provision.device import hand_over, read_channel_of, write_inventory
     from devices.provision.install import Order, carry_out
     from devices.provision.inventory import who
     from devices.provision.slots import Layout, read_switch
@@ -200,7 +208,7 @@ def _carry_out(
         action=action,
         ca_file=ca_file,
     )
-    with _steps() as progress:
+    with hand_over(root), _steps() as progress:
         try:
             outcome = carry_out(root, order, progress)
         finally:
