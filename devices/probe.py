@@ -7,14 +7,13 @@ tests feed with texts from other machines. Limits set by a container count.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from devices.clock import CLOCK_NAME, Clock, ClockState
 from devices.cpu import VNNI, parse_cpuinfo
 from devices.errors import DeviceError
 from devices.gpu import Gpu as Gpu  # facts and GPUs are asked for together
@@ -22,6 +21,7 @@ from devices.gpu import gpus
 from devices.gpu import nvidia_gpu as nvidia_gpu
 from devices.kernel import kernel_text
 from devices.limits import Limits, limits, usable_cores, usable_memory_mb
+from devices.state import state_dir as default_state_dir
 from devices.storage import FileSystem, disk_free_mb, file_system_of
 from devices.system import TimeZone, libc, time_zone, tpm_version
 
@@ -54,7 +54,8 @@ class Facts:
         limits: What control groups allow this process.
         file_system: What the state directory lies on or will lie on.
         tpm: Version of the security chip, ``2.0`` or ``1.2``; empty without one.
-        time: The clock of this machine, ISO 8601 in UTC. It may be wrong: ``devices.clock`` judges it.
+        time: What the clock of this machine says, ISO 8601 in UTC.
+        clock: Whether that can be: ``behind`` what has passed already, ``ahead`` implausibly, or ``ok``.
         time_zone: How it turns UTC into local time.
     """
 
@@ -74,6 +75,7 @@ class Facts:
     file_system: FileSystem = FileSystem()
     tpm: str = ""
     time: str = ""
+    clock: ClockState = "ok"
     time_zone: TimeZone = TimeZone()
 
     def as_dict(self) -> dict[str, object]:
@@ -85,28 +87,28 @@ def probe(state_dir: Path | None = None) -> Facts:
     """Examine this machine.
 
     Args:
-        state_dir: Whose file system counts, whether the directory exists yet or not; by default
-            ``EDGEKIT_STATE_DIR`` or else the home directory.
+        state_dir: Whose file system and clock file count, whether the directory exists yet or not; by default
+            ``devices.state``'s. Nothing is written there.
 
     Raises:
         DeviceError: ``/proc`` cannot be read: this is not Linux, or it is not mounted.
     """
     cpu = parse_cpuinfo(kernel_text("/proc/cpuinfo"))
-    state_dir = state_dir or Path(os.environ.get("EDGEKIT_STATE_DIR") or Path.home())
+    place = state_dir or default_state_dir()
     found: tuple[Gpu, ...] = ()
     problems: tuple[str, ...] = ()
     try:
         found = gpus()
     except DeviceError as error:
         problems = (error.problem,)
-    allowed = limits()
+    allowed, reading = limits(), Clock(place / CLOCK_NAME).peek()
     return Facts(
         arch=_MACHINES.get(platform.machine().lower(), platform.machine().lower()),
         cpu_model=cpu.model,
         cores=usable_cores(allowed),
         isa=cpu.isa,
         memory_mb=usable_memory_mb(allowed),
-        disk_free_mb=disk_free_mb(state_dir),
+        disk_free_mb=disk_free_mb(place),
         gpus=found,
         backends=_backends(),
         kernel=platform.release(),
@@ -114,9 +116,10 @@ def probe(state_dir: Path | None = None) -> Facts:
         python=platform.python_version(),
         problems=problems,
         limits=allowed,
-        file_system=file_system_of(state_dir),
+        file_system=file_system_of(place),
         tpm=tpm_version(),
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        time=reading.wall.isoformat(timespec="seconds"),
+        clock=reading.state,
         time_zone=time_zone(),
     )
 

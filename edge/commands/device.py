@@ -29,9 +29,18 @@ def probe() -> Result:
     document = probe_machine().as_dict()
     table = Table(show_header=False, box=None)
     for key, value in document.items():
-        shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
-        table.add_row(key, escape(shown))
+        table.add_row(key, escape(_shown(value)))
     return Result(document, table)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(each)}" for key, each in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value in (None, "") else str(value)
 
 
 @device.command()
