@@ -5,7 +5,8 @@ signs its channels; **snapshot** and **timestamp** sign the list of all that, of
 
 A change is signed in memory first: where a key is missing, nothing is written. Then files go to the disk in the order
 in which clients need them, ``timestamp.json`` last and by one rename, so that a client or a power cut in between sees
-the state before. One writer at a time holds a lock on the directory.
+the state before. Only a new root counts at once: a client that comes between it and the timestamp by a new key refuses
+and comes again. One writer at a time holds a lock on the directory.
 """
 
 from __future__ import annotations
