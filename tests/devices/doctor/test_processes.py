@@ -33,6 +33,7 @@ def test_the_device_s_own_launcher_and_its_children_are_not_left_over() -> None:
     assert "process 100" in check.finding
     assert check_leftovers(OTHERS, ROOT).finding == "Servers of the kit that run: none."
     assert check_leftovers([DEMO], None).state == "ok"
+    assert check_leftovers([LAUNCHER, SERVER, WORKER], None).state == "ok"
 
 
 @pytest.mark.parametrize(
