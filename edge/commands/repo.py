@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from devices.errors import UsageError
+from devices.state import state_dir
 from devices.update.repository import ReleaseParts, Repository, export_repository
 from devices.update.roles import Roles
 from devices.update.signers import PIN_VARIABLE, Keyring
@@ -20,7 +21,11 @@ from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Command, Result, jso
 
 def _keys_option(command: Command) -> Command:
     return click.option(
-        "--keys", "keys", required=True, multiple=True, type=NEW_PATH, help="A directory of keys; may be given again."
+        "--keys",
+        multiple=True,
+        type=NEW_PATH,
+        default=lambda: (state_dir() / "keys" / "repository",),
+        help="A directory of keys; may be given again.  [default: keys/repository in the state directory]",
     )(command)
 
 
