@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,18 @@ def running() -> tuple[Running, ...]:
     return tuple(found)
 
 
-def check_port(processes: Iterable[Running], host: str, port: int) -> Check:
-    """DOCTOR-013: is the port free, or held by the kit itself?"""
+def check_port(processes: Sequence[Running], host: str, port: int) -> Check:
+    """DOCTOR-013: is the port free, or held by the kit itself?
+
+    Whose a port is, only its owner and root can see. So for anybody else a taken port on a machine where the kit serves
+    is the kit's.
+    """
     holders = [process for process in processes if port in process.ports]
-    own = next((process for process in holders if process.is_server), None)
-    if own is not None:
-        return Check("DOCTOR-013", "ok", f"Port {port} is served by the kit, {own}.")
-    if holders or not _can_bind(host, port):
+    servers = [process for process in (holders or processes) if process.is_server]
+    taken = bool(holders) or not _can_bind(host, port)
+    if taken and servers:
+        return Check("DOCTOR-013", "ok", f"Port {port} of {host} is served by the kit, {servers[0]}.")
+    if taken:
         who = str(holders[0]) if holders else "a process of another user or container"
         return Check(
             "DOCTOR-013",

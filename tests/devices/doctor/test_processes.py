@@ -63,6 +63,8 @@ def test_a_port_is_free_the_kit_s_or_somebody_else_s() -> None:
         unseen = check_port([], "127.0.0.1", port)
         assert unseen.state == "stop"
         assert "another user" in unseen.finding
+        assert check_port([*OTHERS, SERVER], "127.0.0.1", port).state == "ok"  # asked by another user than the kit's
+        assert check_port([SERVER, Running(5, 1, ("nginx",), (port,))], "127.0.0.1", port).state == "stop"
         assert check_port([Running(102, 101, SERVER.command, (port,))], "127.0.0.1", port).state == "ok"
     assert check_port(running(), "127.0.0.1", port).state == "ok"
 
