@@ -132,6 +132,14 @@ def seal_medium(
 ) -> MediumDocument:
     """Make a medium of a directory that holds ``repo``, the export of a repository that was verified, and ``units``.
 
+    Args:
+        medium: The directory.
+        profile: Of its devices.
+        profile_toml: The profile's file; used in place of the bundle's if it is another one.
+        release: What the channel points at.
+        region: Whose channel.
+        device_class: Of the devices.
+
     Raises:
         PackError: The release is not for the profile's devices, or lacks what the bootstrap needs.
     """

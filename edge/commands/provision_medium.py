@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from devices.errors import InputError, InventoryError, PackError, UsageError
 from devices.provision.switch import SlotName
 from edge.commands.progress import progress_bar
 from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Result, json_option
+
+if TYPE_CHECKING:
+    from devices.update.release import Release
 
 _root_option = click.option("--root", required=True, type=NEW_PATH, help="The device's directory.")
 _by_option = click.option("--by", help="For the record: who asks for it.  [default: the account]")
@@ -51,7 +54,7 @@ def wheels(profile: str, out: Path, kit: Path | None) -> Result:
 def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
     """Make a medium: one directory that provisions and updates devices of a class without a network."""
     from devices.clock import Clock
-    from devices.profile import load_profile, profile_path
+    from devices.profile import load_profile
     from devices.provision.bootstrap import DEFAULT_ROOT
     from devices.provision.medium import REPO, ROOT_JSON, seal_medium
     from devices.provision.units import write_units
@@ -74,7 +77,7 @@ def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
     document = seal_medium(
         out,
         profile=known,
-        profile_toml=profile_path(profile).read_bytes(),
+        profile_toml=_profile_toml(profile, known.name, out / REPO, offer.release),
         release=offer.release,
         region=region,
         device_class=device_class,
@@ -233,6 +236,22 @@ def _carry_out(
         f"Release {release} is good, in slot {outcome.slot}; {outcome.fetched_bytes / 1e6:.1f} MB travelled. "
         f"{outcome.freshness}",
     )
+
+
+def _profile_toml(named: str, name: str, export: Path, release: Release) -> bytes:
+    """The profile's file: the bundle's where one of the kit's was named and the bundle was built for that one.
+
+    The kit may have changed its own since; a bank that names a file of its own means that file.
+    """
+    from devices.profile import parse_profile, profile_path
+    from devices.provision.medium import PROFILE
+    from devices.update.layout import blob_path, target_file
+
+    sha256 = release.bundle.files[PROFILE].sha256
+    bundled = (export / target_file(blob_path(sha256), sha256)).read_bytes()
+    if not named.endswith(".toml") and parse_profile(bundled, PROFILE).name == name:
+        return bundled
+    return profile_path(named).read_bytes()
 
 
 @contextmanager

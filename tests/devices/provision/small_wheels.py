@@ -9,11 +9,11 @@ from hashlib import sha256
 from pathlib import Path
 
 
-def make_wheel(folder: Path, name: str, version: str = "1.0", *, script: bool = False) -> Path:
-    """A wheel with the module ``NAME``, whose ``VERSION`` says which one it is."""
+def make_wheel(folder: Path, name: str, version: str = "1.0", *, script: bool = False, module: str = "") -> Path:
+    """A wheel with one module, of the distribution's name or another, whose ``VERSION`` says which one it is."""
     info = f"{name}-{version}.dist-info"
     files = {
-        f"{name}.py": f"VERSION = {version!r}\n\n\ndef main():\n    print(VERSION)\n",
+        f"{module or name}.py": f"VERSION = {version!r}\n\n\ndef main():\n    print(VERSION)\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

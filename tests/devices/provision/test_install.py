@@ -1,0 +1,257 @@
+"""From a medium to a device that serves, and from one release to the next: either the new state or the old one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from devices.errors import InventoryError
+from devices.provision.bootstrap import write_sums
+from devices.provision.inventory import verify_inventory
+from devices.provision.lock import installer_lock
+from devices.provision.slots import Layout, read_switch, verify_slot
+from tests.devices.provision.small_bank import Bank, answer, contents
+from tests.devices.provision.small_release import Launched
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    """A bank whose channel points at its first release; a test that publishes takes a copy."""
+    made = Bank(tmp_path_factory.mktemp("bank"))
+    made.publish()
+    made.pack()
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(bank: Bank, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A device on which the first release is good; a test takes a copy of it."""
+    root = tmp_path_factory.mktemp("installed") / "root"
+    command = [sys.executable, "-m", "edge.cli", "provision", "install", bank.place / "medium", "--root", root]
+    subprocess.run(command, check=True, capture_output=True)
+    return root
+
+
+@pytest.fixture
+def root(installed: Path, tmp_path: Path) -> Path:
+    """That device, for this test alone."""
+    shutil.copytree(installed, tmp_path / "root", symlinks=True)
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def own_bank(bank: Bank, tmp_path: Path) -> Bank:
+    """The same bank, which may publish."""
+    shutil.copytree(bank.place, tmp_path / "bank")
+    copy = object.__new__(Bank)
+    copy.place, copy.released = tmp_path / "bank", list(bank.released)
+    return copy
+
+
+def error_of(capsys: Any, *arguments: str | Path) -> dict[str, str]:
+    status, document = answer(capsys, "provision", *arguments)
+    assert status not in (0, 2)
+    return document["error"]
+
+
+def test_a_bare_directory_becomes_a_device_that_serves(installed: Path, tmp_path: Path) -> None:
+    switch = read_switch(installed)
+    assert (switch.active, switch.serving.state, switch.serving.release) == ("a", "good", "small-1")
+    verify_slot(installed, "a")
+    assert not (installed / "download").exists()
+    launched = Launched(installed, log=tmp_path / "log")
+    try:
+        assert launched.release() == 1
+    finally:
+        launched.stop()
+
+
+def test_installing_again_finds_nothing_to_do(bank: Bank, root: Path, capsys: Any) -> None:
+    before = contents(root / "slots")
+    status, document = answer(capsys, "provision", "install", bank.place / "medium", "--root", root)
+    assert (status, document["changed"], document["fetched_bytes"]) == (0, False, 0)
+    assert contents(root / "slots") == before
+
+
+def test_an_update_of_the_thresholds_fetches_only_them_and_copies_the_rest(
+    own_bank: Bank, root: Path, capsys: Any
+) -> None:
+    before = contents(root / "slots" / "a")
+    own_bank.publish()
+    status, document = answer(capsys, "provision", "update", "--root", root, own_bank.repo)
+    assert status == 0, document
+    assert (document["release"], document["slot"], document["environment"]) == ("small-2", "b", "copied")
+    assert document["fetched_bytes"] < 100  # of a manifest
+    assert contents(root / "slots" / "a") == before
+    assert read_switch(root).serving.state == "good"
+
+
+def test_a_new_kit_travels_alone_and_the_other_wheels_stay(own_bank: Bank, root: Path, capsys: Any) -> None:
+    own_bank.publish(kit="2.0")
+    status, document = answer(capsys, "provision", "update", "--root", root, own_bank.pack("second"))
+    assert status == 0, document
+    assert document["environment"] == "changed"
+    library = root / "slots" / "b" / "environment" / "lib" / "python3.11" / "site-packages"
+    assert sorted(path.name for path in library.glob("branch_edgekit-*")) == ["branch_edgekit-2.0.dist-info"]
+
+
+def test_a_release_that_cannot_serve_is_given_up_and_the_old_one_stays(own_bank: Bank, root: Path, capsys: Any) -> None:
+    own_bank.publish("broken")
+    error = error_of(capsys, "update", "--root", root, own_bank.repo)
+    assert error["code"] == "PROVISION-005"
+    assert "golden outputs are missed" in error["problem"]
+    assert "small-1 serves" in error["state"]
+    switch = read_switch(root)
+    assert (switch.active, switch.slots["b"].state) == ("a", "bad")
+    again = error_of(capsys, "update", "--root", root, own_bank.repo)
+    assert "tried on this device before and given up" in again["problem"]
+    deployments = json.loads((root / "state" / "deployments.json").read_text())
+    assert [each["result"] for each in deployments] == ["good", "bad"]
+
+
+def test_an_older_release_needs_a_signed_permission(own_bank: Bank, root: Path, capsys: Any) -> None:
+    first = own_bank.released[0]
+    own_bank.publish()
+    assert answer(capsys, "provision", "update", "--root", root, own_bank.repo)[0] == 0
+    own_bank.point(first)
+    error = error_of(capsys, "update", "--root", root, own_bank.repo)
+    assert error["code"] == "UPDATE-002"
+    assert "no permission to go back is signed" in error["problem"]
+    assert read_switch(root).serving.release == "small-2"
+    own_bank.point(first, allow_downgrade=True)
+    status, document = answer(capsys, "provision", "update", "--root", root, own_bank.repo)
+    assert (status, document["release"], document["fetched_bytes"]) == (0, "small-1", 0)
+
+
+def test_a_flipped_byte_of_the_medium_is_refused_before_anything_is_written(
+    bank: Bank, root: Path, tmp_path: Path, capsys: Any
+) -> None:
+    medium = shutil.copytree(bank.place / "medium", tmp_path / "medium")
+    blob = max((medium / "repo" / "targets" / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(blob.read_bytes())
+    data[len(data) // 2] ^= 4
+    blob.write_bytes(data)
+    error = error_of(capsys, "install", medium, "--root", tmp_path / "new")
+    assert (error["code"], blob.name in error["problem"]) == ("PROVISION-011", True)
+    assert not (tmp_path / "new").exists()
+    before = contents(root / "slots")
+    assert error_of(capsys, "update", "--root", root, medium)["code"] == "PROVISION-011"
+    assert contents(root / "slots") == before
+
+
+def test_a_medium_of_another_bank_is_refused(root: Path, tmp_path: Path, capsys: Any) -> None:
+    stranger = Bank(tmp_path / "stranger")
+    stranger.publish()
+    error = error_of(capsys, "install", stranger.pack(), "--root", root)
+    assert error["code"] == "UPDATE-005"
+    assert read_switch(root).serving.release == "small-1"
+
+
+def test_a_trust_root_other_than_the_one_that_was_told_is_refused(bank: Bank, tmp_path: Path, capsys: Any) -> None:
+    error = error_of(capsys, "install", bank.place / "medium", "--root", tmp_path / "root", "--root-sha256", "0" * 64)
+    assert error["code"] == "UPDATE-010"
+    assert not (tmp_path / "root" / "trust" / "root.json").exists()
+
+
+def test_a_medium_for_another_channel_is_refused(bank: Bank, root: Path, capsys: Any) -> None:
+    (root / "channel.json").write_text('{"region": "west", "device_class": "kiosk"}')
+    error = error_of(capsys, "install", bank.place / "medium", "--root", root)
+    assert (error["code"], "follows channel west/kiosk" in error["problem"]) == ("PROVISION-012", True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ('arch = ["x86_64", "aarch64"]', 'arch = ["aarch64"]', "PROVISION-012", "aarch64"),
+        ("min_memory_mb = ", "min_memory_mb = 99999999", "PROVISION-012", "too few"),
+        ("threads = ", "thraeds = ", "DEVICE-002", "thraeds"),
+    ],
+    ids=["another architecture", "another machine", "a typo"],
+)
+def test_a_profile_that_does_not_fit_or_is_misspelt_stops_the_installation(
+    bank: Bank, tmp_path: Path, capsys: Any, old: str, new: str, code: str, words: str
+) -> None:
+    medium = shutil.copytree(bank.place / "medium", tmp_path / "medium")
+    text = (medium / "profile.toml").read_text()
+    assert old in text
+    (medium / "profile.toml").write_text(text.replace(old, new, 1))
+    write_sums(medium)
+    error = error_of(capsys, "install", medium, "--root", tmp_path / "root")
+    assert (error["code"], words in error["problem"]) == (code, True), error
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_full_disk_is_refused_before_the_inactive_slot_is_touched(
+    own_bank: Bank, root: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_bank.publish()
+    before = contents(root / "slots")
+    monkeypatch.setattr("devices.provision.space.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 1))  # type: ignore[attr-defined]
+    error = error_of(capsys, "update", "--root", root, own_bank.repo)
+    assert (error["code"], "are needed" in error["problem"]) == ("PROVISION-013", True)
+    assert contents(root / "slots") == before
+
+
+def test_a_directory_that_cannot_be_written_is_refused(bank: Bank, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "taken").write_text("a letter")
+    error = error_of(capsys, "install", bank.place / "medium", "--root", tmp_path / "taken" / "root")
+    assert error["code"] == "PROVISION-014"
+
+
+def test_two_installers_at_once_are_one_too_many(own_bank: Bank, root: Path, capsys: Any) -> None:
+    own_bank.publish()
+    with installer_lock(root):
+        error = error_of(capsys, "update", "--root", root, own_bank.repo)
+    assert (error["code"], "process" in error["problem"]) == ("PROVISION-004", True)
+
+
+def test_a_clock_at_1970_does_not_stop_an_update(own_bank: Bank, root: Path) -> None:
+    own_bank.publish()
+    code = (
+        "import datetime, sys, devices.clock as c; "
+        "c.Clock.__init__.__kwdefaults__['wall'] = lambda: datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC); "
+        "from edge.cli import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", code, "provision", "update", "--root", root, own_bank.repo]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((root / "state" / "inventory.json").read_text())["report"]
+    assert report["clock"]["state"] == "behind"
+    assert not report["time"].startswith("1970")
+
+
+def test_the_inventory_says_who_installed_what_when_and_what_was_checked(root: Path) -> None:
+    document = json.loads((root / "state" / "inventory.json").read_text())
+    report = verify_inventory(document)
+    (deployment,) = report["deployments"]
+    assert (deployment["release"], deployment["result"], deployment["action"]) == ("small-1", "good", "install")
+    assert deployment["by"]
+    assert [check["name"] for check in deployment["checks"]] == ["signed", "fresh", "files", "health"]
+    assert report["slots"]["a"]["verified"] is True
+    assert "branch-edgekit==1.0" in report["slots"]["a"]["software"]
+    assert report["hardware_and_system"]["cpu_model"]
+
+
+def test_a_changed_inventory_and_one_of_another_device_are_refused(root: Path, installed: Path) -> None:
+    document = json.loads((root / "state" / "inventory.json").read_text())
+    changed = {**document, "report": {**document["report"], "device_id": "another"}}
+    with pytest.raises(InventoryError, match="changed after it was signed"):
+        verify_inventory(changed)
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+    with pytest.raises(InventoryError, match="not by the key of this device"):
+        verify_inventory(document, other)
+
+
+def test_an_active_slot_that_was_damaged_is_not_copied_from(own_bank: Bank, root: Path, capsys: Any) -> None:
+    (Layout(root).bundle("a") / "model.bin").write_bytes(b"worn flash")
+    own_bank.publish()
+    status, document = answer(capsys, "provision", "update", "--root", root, own_bank.repo)
+    assert (status, document["environment"]) == (0, "built")
+    verify_slot(root, "b")
