@@ -232,6 +232,8 @@ def seal_slot(root: Path, name: SlotName) -> None:
         SlotError: There is something that is neither file, directory nor link.
     """
     folder = Layout(root).slot(name)
+    for left in (folder / SLOT_FILE, _draft_of(folder / SLOT_FILE)):  # by an installer that was killed here
+        left.unlink(missing_ok=True)
     files: dict[str, dict[str, Any]] = {}
     links: dict[str, str] = {}
     for path in _contents(folder):
@@ -240,7 +242,7 @@ def seal_slot(root: Path, name: SlotName) -> None:
             links[relative] = str(path.readlink())
         elif path.is_dir():
             sync_directory(path)
-        elif relative != SLOT_FILE:
+        else:
             with path.open("rb") as file:
                 files[relative] = {"sha256": _sha256(path), "size": os.fstat(file.fileno()).st_size}
                 os.fsync(file.fileno())
@@ -302,7 +304,7 @@ def salvage(root: Path, why: str) -> Switch:
 
 def replace_durably(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``: the old contents or the new ones after a power cut, the new ones on return."""
-    draft = path.with_name(path.name + ".new")
+    draft = _draft_of(path)
     draft.unlink(missing_ok=True)  # of a process that was killed here
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
         file.write(data)
@@ -310,6 +312,10 @@ def replace_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     sync_directory(path.parent)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def sync_directory(path: Path) -> None:

@@ -145,6 +145,8 @@ def read_record(data: bytes) -> Switch:
             raise ValueError(f"slot {switch.active} is active, but {switch.slots[switch.active].state}")
         if any(slot.state not in get_args(State) for slot in switch.slots.values()):
             raise ValueError("a slot is in no known state")
+        if switch.watch is not None and switch.watch.slot not in SLOT_NAMES:
+            raise ValueError("no such slot is watched")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SwitchError(f"The record of the slots, switch.json, is damaged: {error}.") from error
     return switch

@@ -9,15 +9,15 @@ A release's behaviour stands in ``bundle/behaviour``:
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ def app(environ, start_response):
         time.sleep(float(rest[0]))
     if what == "crash":
         os.kill(server, signal.SIGKILL)
+        time.sleep(60)  # this process dies with it
     words = {"lost": "X_EDGEKIT_CRASHED", "drift": "X_EDGEKIT_DRIFTED", "settle": "X_EDGEKIT_SETTLED"}
     if what in words:
         notifier.send(**{words[what]: f"It is {what}."})
@@ -108,31 +109,50 @@ def install(root: Path, sequence: int, behaviour: str = "good") -> SlotName:
     return name
 
 
-def device(root: Path, *, good: int = 1) -> Path:
-    """A device on which release ``good`` serves and is good."""
+def device(root: Path, behaviour: str = "good") -> Path:
+    """A device on which release 1 serves and is good."""
     create_root(root)
-    activate_slot(root, install(root, good))
+    activate_slot(root, install(root, 1, behaviour))
     change(root, mark_good)
     return root
+
+
+_LAUNCH = """
+import json, logging, sys
+from pathlib import Path
+from devices.errors import EdgeKitError
+from devices.listeners import open_listeners
+from devices.provision.launcher import Launcher, LauncherLimits
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+listeners = open_listeners("127.0.0.1", int(sys.argv[2]))
+url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}"
+limits = LauncherLimits(**json.loads(sys.argv[3]))
+try:
+    Launcher(Path(sys.argv[1]), listeners, on_ready=lambda: print(url, flush=True), limits=limits).run()
+except EdgeKitError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
 
 
 class Launched:
     """The launcher as a process."""
 
-    def __init__(self, root: Path, *, port: int = 0, log: Path) -> None:
+    def __init__(self, root: Path, log: Path, *, port: int = 0, command: Sequence[str] = (), **limits: float) -> None:
         self.root, self.log = root, log
+        usual = [sys.executable, "-c", _LAUNCH, str(root), str(port), json.dumps(limits)]
         with log.open("a") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "devices.provision.start", str(root), "--port", str(port), "--json"],
-                cwd=REPOSITORY,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
+                command or usual, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors, text=True
             )
+
+    @cached_property
+    def url(self) -> str:
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, log.read_text()
-        self.url: str = json.loads(line)["url"]
+        line = self.process.stdout.readline().strip()
+        assert line, self.log.read_text()
+        return str(json.loads(line)["url"]) if line.startswith("{") else line
 
     def get(self, path: str) -> dict[str, Any]:
         answer: dict[str, Any] = requests.get(self.url + path, timeout=30).json()
@@ -141,7 +161,7 @@ class Launched:
     def release(self) -> int:
         return int(self.get("/version")["release"])
 
-    def until(self, holds: Callable[[], Any], seconds: float = 30) -> Any:
+    def until(self, holds: Callable[[], Any], seconds: float = 60) -> Any:
         """Wait for it; the launcher's log is shown when it never comes."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -187,8 +207,3 @@ def clients(url: str, path: str = "/version", number: int = 4) -> Iterator[Count
         stop.set()
         for thread in threads:
             thread.join()
-
-
-if __name__ == "__main__":
-    made = device(Path(sys.argv[1]))
-    os.write(1, f"{made}\n".encode())
