@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devices.errors import PolicyError
-from edge.policy import load_policy
+from edge.policy import UpdatePolicy, load_policy, load_update_policy
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "policy.toml"
 
@@ -44,3 +44,18 @@ def test_a_missing_file_and_wrong_bytes_are_refused(tmp_path: Path) -> None:
         load_policy(tmp_path / "none.toml")
     with pytest.raises(PolicyError, match="is not TOML"):
         load_policy(b"\xff")
+
+
+def test_a_policy_without_the_section_on_updates_has_its_defaults() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    older = load_policy(text[: text.index("[update]")].encode())
+    assert older.update == UpdatePolicy(grace_days=30, crashes=3, drift_applications=20, drift_points=15.0)
+    assert load_policy(EXAMPLE).update == older.update  # the example explains the defaults
+
+
+def test_an_older_kit_reads_what_it_knows_of_a_newer_policy(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text('[update]\ncrashes = 7\nnewer_key = 1\n[other]\nkey = "value"\n')
+    assert load_update_policy(tmp_path) == UpdatePolicy(crashes=7)
+    (tmp_path / "policy.toml").write_text("[update]\ncrashes = 0\n")
+    with pytest.raises(PolicyError, match=r"policy\.toml is malformed at update\.crashes"):
+        load_update_policy(tmp_path)
