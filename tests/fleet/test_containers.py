@@ -47,7 +47,7 @@ def test_the_pod_may_use_what_its_profile_says_and_room_for_a_second_worker() ->
     asked, allowed = server()["resources"]["requests"], server()["resources"]["limits"]
     assert asked.keys() == allowed.keys() == {"cpu", "memory", "ephemeral-storage"}
     assert int(asked["memory"].removesuffix("Mi")) == limit_mb
-    assert int(allowed["memory"].removesuffix("Mi")) >= 2 * limit_mb
+    assert int(allowed["memory"].removesuffix("Mi")) == 2 * limit_mb + 256
 
 
 def test_the_pod_listens_on_loopback_and_can_change_nothing_but_its_state() -> None:
