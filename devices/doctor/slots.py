@@ -58,5 +58,5 @@ def check_interpreter(root: Path, name: SlotName) -> Check | None:
         "DOCTOR-002",
         "attention",
         f"This doctor runs in {sys.prefix}, the active slot in {environment}; the golden set is run by the former.",
-        f"Run: {Layout(root).python(name)} -m edge.cli device doctor --root {root}",
+        f"Run: {Layout(root).python(name)} -I -m edge.cli device doctor --root {root}",
     )

@@ -88,6 +88,6 @@ def test_a_doctor_of_another_environment_says_how_to_run_the_slot_s_own(
 ) -> None:
     check = check_interpreter(root, "a")
     assert check is not None
-    assert check.remedy == f"Run: {root}/slots/a/environment/bin/python -m edge.cli device doctor --root {root}"
+    assert check.remedy == f"Run: {root}/slots/a/environment/bin/python -I -m edge.cli device doctor --root {root}"
     monkeypatch.setattr(sys, "prefix", str(Layout(root).environment("a")))
     assert check_interpreter(root, "a") is None
