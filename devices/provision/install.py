@@ -183,6 +183,9 @@ class _Installation:
                 )
             if state not in ("ready", "good"):
                 how = self._build(client, release, name)
+            # here and not at the end of building: a slot may be complete already, by a command that was killed
+            install_launcher(self.root, str(self._interpreter(release)))
+            shutil.rmtree(self.download, ignore_errors=True)
             activate_slot(self.root, slot, crashes=self.order.crashes(self.layout.bundle(slot)))
         elif before.slots[slot].state == "good":
             return self._outcome(offer, slot, before, how)
@@ -226,8 +229,6 @@ class _Installation:
         os.sync()  # at once, so that sealing does not wait for each of some thousand files
         seal_slot(self.root, slot)
         complete_slot(self.root, slot)
-        shutil.rmtree(self.download)
-        install_launcher(self.root, str(self._interpreter(release)))
         return plan.environment
 
     def _running(self, switch: Switch) -> Release | None:
