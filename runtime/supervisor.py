@@ -363,8 +363,8 @@ class Supervisor:
             front.kill(signal.SIGKILL)
 
     def _close_listeners(self) -> None:
-        for listener in self._listeners:
-            listener.close()
+        while self._listeners:
+            self._listeners.pop().close()
 
     def _refuse_in_pause(self, refuse: bool) -> None:
         """Answer callers in a long pause; in a short one they wait in the kernel's queue."""

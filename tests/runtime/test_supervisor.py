@@ -204,6 +204,34 @@ def test_sigterm_finishes_what_runs_and_refuses_what_is_new(small: Callable[...,
     assert results[0]["http"] == 200
 
 
+def test_a_server_that_another_one_replaces_answers_who_is_connected_and_ends(small: Callable[..., Small]) -> None:
+    server = small("1")
+    running, kept = server.connect(), server.connect()
+    server.get("/version", kept)
+    running.request("GET", "/sleep/1")
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGUSR2)
+    time.sleep(0.3)
+    last = server.get("/version", kept)
+    assert last["http"] == 200
+    assert last["headers"]["Connection"] == "close"
+    assert running.getresponse().status == 200
+    with pytest.raises(ConnectionRefusedError):
+        server.get("/version")
+    end_of(server.process)
+
+
+def test_sigterm_ends_a_server_that_is_leaving_in_time(small: Callable[..., Small]) -> None:
+    server = small("1")
+    hung = server.connect()
+    hung.request("GET", "/sleep/60")
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGUSR2)
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    assert end_of(server.process) < 12
+
+
 def test_a_request_that_never_ends_does_not_keep_the_server_from_stopping(small: Callable[..., Small]) -> None:
     server = small("1", stop_s=1.0)
     endless = server.connect()
