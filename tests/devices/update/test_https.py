@@ -54,10 +54,17 @@ class Server:
 
     def __init__(self, directory: Path, certificate: Path, key: Path) -> None:
         self.asked: list[tuple[str, str | None]] = []
+        self.connections = 0
         self.hostile: dict[str, Any] = {}
         server = self
 
         class Handler(SimpleHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                server.connections += 1
+                super().setup()
+
             def do_GET(self) -> None:
                 server.asked.append((self.path, self.headers.get("Range")))
                 for part, attack in server.hostile.items():
@@ -183,6 +190,7 @@ def test_a_device_updates_from_a_static_file_server(
     model = next(path for path in branch.downloads.iterdir() if path.stat().st_size == 3000)
     assert model.read_bytes() == b"one" * 1000
     assert all(asked is None for _, asked in server.asked)
+    assert server.connections <= 2  # a handshake for each file would take longer than the files
 
 
 def test_a_server_with_an_unknown_certificate_is_not_read(branch: Branch, server: Server) -> None:
