@@ -224,6 +224,17 @@ def test_endless_data_in_metadata_is_cut_off(bank: Bank, branch: Branch, name: s
     attack(branch, forged, UpdateEndlessError, f"metadata/{name} is larger than what was signed")
 
 
+def test_endless_data_a_document_that_an_insider_made_huge_is_not_read(bank: Bank, branch: Branch) -> None:
+    roles = bank.roles
+    path = "channels/north/kiosk.json"
+    with roles.changing("north"):
+        document = Repository(roles)._keep_document(path, b" " * 65_537)
+        roles.targets("north").targets[path] = document
+    with pytest.raises(UpdateContentError, match="has 65537 bytes; such a document has 65536 at most"):
+        branch.update(bank.repo)
+    assert serves(branch) == b"the model that serves"
+
+
 def test_endless_data_in_a_blob_is_cut_off_and_not_kept(bank: Bank, branch: Branch) -> None:
     release = bank.release(model_onnx=b"two")
     sha256 = release.bundle.files["model.onnx"].sha256
