@@ -42,7 +42,9 @@ url = json.loads(server.stdout.readline())["url"]
 say("ready")
 mark = uuid.uuid4().hex
 body = b""
-for path in sorted(Path("/application").iterdir()):
+application = Path("/application/application.json")
+named = [each["file"] for each in json.loads(application.read_bytes())["documents"]]
+for path in (application, *(application.with_name(name) for name in named)):
     part = "application" if path.name == "application.json" else "file"
     head = f'--{mark}\r\nContent-Disposition: form-data; name="{part}"; filename="{path.name}"\r\n\r\n'
     body += head.encode() + path.read_bytes() + b"\r\n"
@@ -118,6 +120,14 @@ def other_thresholds(bundle: Path, out: Path) -> Path:
     (out / MANIFEST_NAME).write_bytes(text)
     (out / SIGNATURE_NAME).write_bytes(signature_bytes(key_id(key.public_key()), key.sign(text)))
     return out
+
+
+def sample_form() -> list[tuple[str, tuple[str, bytes]]]:
+    """The sample application as the parts of a form."""
+    application = APPLICATION / "application.json"
+    names = [each["file"] for each in json.loads(application.read_bytes())["documents"]]
+    files = [("file", (name, (APPLICATION / name).read_bytes())) for name in names]
+    return [("application", (application.name, application.read_bytes())), *files]
 
 
 def missing_for_bare() -> str:

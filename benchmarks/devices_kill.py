@@ -108,7 +108,8 @@ def _one(phase: Phase, scratch: Path, where: str, kill: Callable[[], object]) ->
         problem = _served(root, {phase.before, phase.after}, scratch)
     if not problem and not _done(root, phase):
         again = _victim(phase, root, scratch / "steps", 0)
-        problem = "" if again == 0 else f"the same command again ends with status {again}"
+        said = (scratch / "said").read_text(errors="replace")
+        problem = "" if again == 0 else f"the same command again ends with status {again}: {said[-500:]}"
     return Killed(f"{phase.name}, {where}", problem or _served(root, {phase.after}, scratch))
 
 
@@ -147,9 +148,8 @@ def _served(root: Path, releases: set[int], scratch: Path) -> str:
 def _victim(phase: Phase, root: Path, count_file: Path, step: int, delay_s: float | None = None) -> int:
     arguments = [str(root) if each == "ROOT" else each for each in ("provision", *phase.arguments)]
     command = [sys.executable, "-m", "benchmarks.devices_victim", str(step), str(count_file), *arguments]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    with count_file.with_name("said").open("w") as said:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
     try:
         return process.wait(timeout=_TIMEOUT_S if delay_s is None else delay_s)
     except subprocess.TimeoutExpired:

@@ -33,7 +33,7 @@ from devices.errors import (
 from devices.provision import bootstrap
 from devices.provision.environment import box_python, build_environment, change_environment, copy_environment
 from devices.provision.environment import unpacked_bytes as unpacked
-from devices.provision.inventory import Check, Deployment, record_deployment
+from devices.provision.inventory import Check, Deployment, in_trial, record_deployment
 from devices.provision.lock import installer_lock
 from devices.provision.medium import PYTHON_TAR
 from devices.provision.package import install_launcher
@@ -186,8 +186,11 @@ class _Installation:
             # here and not at the end of building: a slot may be complete already, by a command that was killed
             install_launcher(self.root, str(self._interpreter(release)))
             shutil.rmtree(self.download, ignore_errors=True)
+            self._record(release, slot, before, "trial")  # who and when is kept even if the power fails from here on
             activate_slot(self.root, slot, crashes=self.order.crashes(self.layout.bundle(slot)))
         elif before.slots[slot].state == "good":
+            if in_trial(self.root, name):
+                self._record(release, slot, before, "good")
             return self._outcome(offer, slot, before, how)
         return self._try(offer, slot, before, how)
 

@@ -96,10 +96,18 @@ def who() -> str:
 
 
 def record_deployment(root: Path, deployment: Deployment) -> None:
-    """Keep ``deployment``; durable on return."""
-    kept = [*_read_deployments(root), asdict(deployment)][-_KEPT:]
-    data = json.dumps(kept, ensure_ascii=False, indent=1).encode() + b"\n"
+    """Keep ``deployment``; durable on return. The verdict on the trial that was kept last takes that one's place."""
+    kept = _read_deployments(root)
+    if in_trial(root, deployment.release):
+        kept.pop()
+    kept.append(asdict(deployment))
+    data = json.dumps(kept[-_KEPT:], ensure_ascii=False, indent=1).encode() + b"\n"
     write_durably(Layout(root).state / DEPLOYMENTS_NAME, data, mode=0o600)
+
+
+def in_trial(root: Path, release: str) -> bool:
+    """Whether the latest deployment is one of ``release`` whose verdict was not kept: its command was killed."""
+    return any((each["release"], each["result"]) == (release, "trial") for each in _read_deployments(root)[-1:])
 
 
 def make_inventory(root: Path) -> dict[str, Any]:
