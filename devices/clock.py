@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from devices.durable import write_durably
+from devices.durable import locked, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -170,16 +170,21 @@ class Clock:
     def _keep(self) -> None:
         if self._path is None:
             return
-        other = self._load()  # another process may have seen more
-        if other is not None and floor_from_mark(other, *self._boot()) > self._mark.time:
-            self._mark = Mark(floor_from_mark(other, *self._boot()), *self._boot())
-        document = {"time": self._mark.time.isoformat(), "boot_id": self._mark.boot_id, "boot_s": self._mark.boot_s}
         self._kept = self._mark  # also when it cannot be written: the next try is in an hour, not at the next request
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_durably(self._path, json.dumps(document).encode() + b"\n")
+            with locked(self._path.parent):
+                self._take_over(self._load())
+                document = {**vars(self._mark), "time": self._mark.time.isoformat()}
+                write_durably(self._path, json.dumps(document).encode() + b"\n")
         except OSError as error:
             log.warning("The time cannot be kept in %s: %s.", self._path, error.strerror)
+
+    def _take_over(self, other: Mark | None) -> None:
+        """Another process may have seen more."""
+        boot_id, boot_s = self._boot()
+        if other is not None and (floor := floor_from_mark(other, boot_id, boot_s)) > self._mark.time:
+            self._mark = self._kept = Mark(floor, boot_id, boot_s)
 
     def _load(self) -> Mark | None:
         if self._path is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.clock import BUILT, Clock, since_boot
@@ -127,6 +128,20 @@ def test_two_processes_remember_the_later_time(box: Box) -> None:
     assert box.clock().now() == box.wall + 51 * DAY
 
 
+def test_processes_that_write_at_once_leave_the_latest_time_whole(box: Box) -> None:
+    box.clock().now()
+    box.boot_id = "another start"  # so that every clock writes at its first reading
+    box.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    clocks = [box.clock() for _ in range(8)]
+    moments = [BUILD + (40 + number) * DAY for number in range(8)]
+    threads = [threading.Thread(target=clock.saw, args=[when]) for clock, when in zip(clocks, moments, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert box.clock().now() == moments[-1]
+
+
 def test_the_file_is_not_written_at_every_reading(box: Box) -> None:
     assert box.path is not None
     clock = box.clock()
@@ -155,6 +170,7 @@ def test_where_nothing_can_be_kept_time_still_does_not_go_back(
     assert "cannot be kept" in caplog.text
 
 
+@settings(deadline=None, max_examples=60)
 @given(steps=st.lists(st.tuples(st.floats(-900, 300), st.floats(0, 30), st.booleans()), max_size=12))
 def test_whatever_happens_to_the_wall_clock_time_never_falls_unless_it_was_implausible(
     steps: list[tuple[float, float, bool]], tmp_path_factory: pytest.TempPathFactory

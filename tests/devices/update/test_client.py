@@ -186,6 +186,15 @@ def test_a_device_whose_clock_says_1970_learns_the_time_from_what_headquarters_s
     assert branch.clock.now() == START
 
 
+def test_a_device_whose_clock_is_decades_ahead_says_so_and_recovers(bank: Bank, branch: Branch) -> None:
+    branch.update(bank.repo)
+    branch.wall = datetime(2099, 1, 1, tzinfo=UTC)
+    with pytest.raises(UpdateFreezeError, match=r"clock says 2099-01-01 .* If that is wrong, set the clock"):
+        branch.client(bank.repo, GRACE).check(REGION, CLASS)
+    branch.wall = START + DAY
+    assert branch.update(bank.repo).sequence == 1
+
+
 def test_metadata_that_nobody_signed_does_not_move_the_clock(bank: Bank, branch: Branch) -> None:
     branch.wall = START
     timestamp = bank.repo / "metadata" / "timestamp.json"

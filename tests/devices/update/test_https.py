@@ -23,7 +23,7 @@ from devices.errors import UpdateEndlessError, UpdateError, UpdateSlowError
 from devices.update.sources import Limits
 from tests.devices.update.bank import CLASS, REGION, Bank, Branch
 
-IMPATIENT = Limits(silence_s=1.0, patience_s=1.0, min_bytes_per_s=200)
+IMPATIENT = Limits(silence_s=1.5, patience_s=1.5, min_bytes_per_s=200)
 
 
 def write_certificate(directory: Path) -> tuple[Path, Path]:
