@@ -7,7 +7,8 @@
     ROOT/state/inventory.json   the signed report after the latest deployment
     ROOT/units                  what systemd is given
 
-Everything under a root belongs to whoever owns the root: root's commands hand over what they made.
+What root's commands make is handed over: below ``state``, ``slots`` and ``trust`` to the owner of that directory, so that
+a service owns its state and not its slots, and beside them to the owner of the root.
 """
 
 from __future__ import annotations
@@ -146,19 +147,25 @@ def write_inventory(root: Path) -> None:
 
 @contextmanager
 def hand_over(root: Path) -> Iterator[None]:
-    """Give what is made meanwhile to the owner of ``root``, however it ends; files are readable for the service."""
+    """Give what is made meanwhile to whom it belongs, however it ends; files are readable for the service."""
     before = os.umask(0o022)
     try:
         yield
     finally:
         os.umask(before)
         if os.geteuid() == 0 and root.exists():
-            owner = root.stat()
-            for folder, names, files in os.walk(root):
-                for path in (folder, *(os.path.join(folder, name) for name in (*names, *files))):  # noqa: PTH118
-                    with suppress(FileNotFoundError):  # a draft of the launcher's
-                        if (status := os.lstat(path)).st_uid != owner.st_uid or status.st_gid != owner.st_gid:
-                            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            for path in root.iterdir():
+                _own(path, (path if path.is_dir() else root).stat())
+
+
+def _own(path: Path, owner: os.stat_result) -> None:
+    """Give ``path`` and all below it to ``owner``."""
+    below = (os.path.join(folder, name) for folder, names, files in os.walk(path) for name in (*names, *files))  # noqa: PTH118
+    for each in (path, *below):
+        with suppress(FileNotFoundError):  # a draft of the launcher's
+            status = os.lstat(each)
+            if (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
+                os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def start_at_boot(root: Path) -> str:
@@ -177,7 +184,8 @@ def start_at_boot(root: Path) -> str:
         return f"{by_hand}; for systemd, root copies {units[0]} to {_UNITS} and enables it."
     _run("systemd-sysusers", str(root / "units" / f"{USER}.conf"))
     owner = pwd.getpwnam(USER)
-    os.chown(root, owner.pw_uid, owner.pw_gid)
+    for folder in (root, Layout(root).state):  # the slots and the trust stay root's: the service cannot change them
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
     write_durably(_UNITS / UNIT_NAME, units[0].read_bytes())
     with hand_over(root):
         _run("systemctl", "daemon-reload")
