@@ -76,7 +76,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     text = _text(_only(parts, "text", bundle), loader.predictors, profile.serve, metrics)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
     text.warm_up()
-    ocr.warm()
+    ocr.warm_up()
     policy = load_policy(bundle_file(bundle, POLICY_NAME))
     if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
         raise PolicyError(
@@ -205,7 +205,8 @@ class _Loader:
                 log.warning("%s: %s", name, reason)
 
     def _choose(self, part: Part, entry: ModelEntry) -> Choice:
-        files, golden, options = part.model(entry), part.golden(entry), self._options
+        files, golden = part.model(entry), part.golden(entry)
+        options = replace(self._options, few_shapes=entry.decides != "regions")  # regions: OCR's det
         if golden is not None:
             shapes = shape_ranges(part.artifact, entry.name, golden.inputs, text_batch=self._text_batch)
             options = replace(options, shapes=shapes)

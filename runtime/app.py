@@ -112,9 +112,9 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
     app.config["MAX_FORM_PARTS"] = _MAX_FORM_PARTS
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # receipts are read by people
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    register_request_log(app)
+    register_request_log(app, services.metrics.request)
     register_problem_handlers(app)
-    _register_metrics(app, services.metrics)
+    _register_headers(app)
     _register_access(app, access)
     limits = services.limits
     door = _Door("main", Admission(limits.requests, limits.queue), limits, services.metrics)
@@ -160,6 +160,10 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
     @app.get("/v1/status")
     def status() -> Response:
         return jsonify(services.status())
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(services.metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/openapi.json")
     def openapi() -> Response:
@@ -266,22 +270,11 @@ def _line(line: Line) -> dict[str, Any]:
     return {"text": line.text, "confidence": round(line.confidence, 4), "box": box}
 
 
-def _register_metrics(app: Flask, metrics: Metrics) -> None:
-    @app.before_request
-    def start() -> None:
-        g.started = time.perf_counter()
-
+def _register_headers(app: Flask) -> None:
     @app.after_request
-    def finish(response: Response) -> Response:
-        # the rule, not the path: a path may hold anything and would make a metric per request
-        route = request.url_rule.rule if request.url_rule else "unmatched"
-        metrics.request(route, response.status_code, time.perf_counter() - g.started)
+    def add(response: Response) -> Response:
         if "retry_after_s" in g:
             response.headers["Retry-After"] = str(g.retry_after_s)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
         return response
-
-    @app.get("/metrics")
-    def exposition() -> Response:
-        return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -46,10 +47,11 @@ def request_id() -> str | None:
     return _current.get()
 
 
-def register_request_log(app: Flask) -> None:
+def register_request_log(app: Flask, measure: Callable[[str, int, float], None] = lambda *_: None) -> None:
     """Give every request of ``app`` an id, say it in the response, and write one line when it is answered.
 
     The id is the caller's ``X-Request-Id`` where that is up to 64 letters, digits, dots, hyphens and underscores.
+    ``measure`` is told the route, the status and the seconds of every request.
     """
     from flask import g, request
 
@@ -62,12 +64,16 @@ def register_request_log(app: Flask) -> None:
     @app.after_request
     def answer(response: Response) -> Response:
         response.headers[REQUEST_ID_HEADER] = request_id() or ""
+        # the rule, not the path: a path may hold anything, personal data too, and would make a metric of its own
+        route = request.url_rule.rule if request.url_rule else "unmatched"
+        seconds = time.perf_counter() - g.received
+        measure(route, response.status_code, seconds)
         line = {
             "method": request.method if request.method in _METHODS else "OTHER",
-            "route": request.url_rule.rule if request.url_rule else "unmatched",
+            "route": route,
             "status": response.status_code,
             "code": g.get("problem_code"),
-            "duration_ms": round((time.perf_counter() - g.received) * 1000, 2),
+            "duration_ms": round(seconds * 1000, 2),
             "bytes_in": request.content_length or 0,
             "bytes_out": response.calculate_content_length(),
         }

@@ -4,6 +4,9 @@ The rules, for the process's RSS and for the GPU's memory alike, each against it
  1. From 85 % on, caches are dropped, at most every half minute.
  2. At 95 % and still so after dropping, for three seconds, the worker asks its supervisor for a replacement.
  3. Without a limit it is measured all the same.
+ 4. Twice a minute caches are dropped in any case. A model's working memory only grows, to the largest that each part
+    of it ever took, and requests of ever other sizes leave holes in the heap: 5 % in 10,000 requests. The next page
+    pays for it with some 35 ms.
 
 glibc's allocator is set first thing in a worker (``bound_allocator``): by default it makes up to eight arenas a core,
 and raises the size from which it gives memory straight back to the system to 32 MB as soon as such blocks are freed;
@@ -27,6 +30,7 @@ log = logging.getLogger(__name__)
 DROP_SHARE = 0.85
 REPLACE_SHARE = 0.95
 _DROP_EVERY_S = 30.0
+_TIDY_EVERY_S = 30.0
 _HIGH_READINGS = 3  # a single large document may touch the ceiling for a moment
 _INTERVAL_S = 1.0
 
@@ -71,13 +75,16 @@ class MemoryWatch:
         drop_caches: Callable[[], None],
         ask_replacement: Callable[[str], None],
         measure: Callable[[], MemoryReading] | None = None,
+        tidy: Callable[[], None] | None = None,
     ) -> None:
         self.rss_limit_bytes = rss_limit_mb * 1024 * 1024 if rss_limit_mb else None
         self.gpu_limit_bytes = gpu_limit_mb * 1024 * 1024 if gpu_limit_mb else None
         self.drops = 0
         self._drop_caches, self._ask_replacement = drop_caches, ask_replacement
         self._measure = measure or Meter().read
+        self._tidy = tidy or drop_caches
         self._next_drop = 0.0
+        self._next_tidy: float | None = None  # the first comes half a minute after the start
         self._high = 0
         self.reading = self._measure()
 
@@ -87,6 +94,10 @@ class MemoryWatch:
 
     def step(self, now: float) -> None:
         """One measurement and what follows from it; ``now`` in seconds on any clock that only goes forward."""
+        if self._next_tidy is None or now >= self._next_tidy:
+            if self._next_tidy is not None:
+                self._tidy()
+            self._next_tidy = now + _TIDY_EVERY_S
         self.reading = self._measure()
         if self._share() >= DROP_SHARE and now >= self._next_drop:
             self._next_drop = now + _DROP_EVERY_S

@@ -164,6 +164,8 @@ class RunOptions:
         gpu_memory_limit_mb: What all models of this process together may take of the GPU's memory; None is no limit.
         gpu_models: How many models share that memory.
         shapes: By input, what TensorRT builds an engine for.
+        few_shapes: Whether the model meets few shapes, all of them while it warms up, so that what a backend prepares
+            for each is worth keeping. OCR's det meets as many as there are sizes of pages.
     """
 
     threads: int = 2
@@ -173,6 +175,7 @@ class RunOptions:
     gpu_memory_limit_mb: int | None = None
     gpu_models: int = 1
     shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
+    few_shapes: bool = True
 
 
 def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | None = None) -> Predictor:

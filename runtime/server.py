@@ -32,8 +32,6 @@ from runtime.problems import problem_response
 
 log = logging.getLogger(__name__)
 
-# waitress logs a warning for each request beyond its threads, and a traceback for each client that goes away
-logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 _RETRY_AFTER_S = 2
 _LINGER_S = 2.0

@@ -32,6 +32,7 @@ class Work:
         memory: Started by the worker once it serves.
         url_scheme: By which callers reach it.
         stuck_s: A request that is worked on for longer shows that a model hangs, and the worker is replaced.
+        rehearse: Called last, when the memory that loading took has been handed back.
     """
 
     app: Callable[..., Any]
@@ -39,6 +40,7 @@ class Work:
     memory: MemoryWatch | None = None
     url_scheme: str = "http"
     stuck_s: float = 300.0
+    rehearse: Callable[[], None] = lambda: None
 
 
 class WorkerSide:
@@ -113,6 +115,7 @@ def _serve(link: Link, listeners: Sequence[socket.socket], loaded: Work, side: W
     signal.signal(signal.SIGTERM, lambda _number, _frame: server.stop())
     server.watch(link.socket, obey)
     release_memory()
+    loaded.rehearse()
     gc.freeze()  # what is loaded stays: later collections need not look at it
     gc.enable()
     if loaded.memory is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import queue
 import threading
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from devices.profile import on_cpu
 from runtime.backends.kept import kept_dir
 from runtime.predictor import Backend, ModelFiles, RunOptions, TensorSpec, check_feeds
 
+# oneDNN keeps the last 1,024 operators of all models once more, beside what is kept below, and takes them for good
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
 try:
     import openvino
 except ImportError as error:
@@ -27,8 +30,9 @@ except ImportError as error:
 
 log = logging.getLogger(__name__)
 
-# Compiled operators kept for shapes met before, of each model: some 25 shapes of PP-OCR. Each takes memory for good.
-_CACHED_OPERATORS = 600
+# Compiled operators kept for shapes met before, of each model. All 13 shapes of rec need 600; 200 are four sizes of
+# page for det, and with more a worker goes on growing for thousands of requests.
+_CACHED_OPERATORS = {"few shapes": 600, "any shape": 200}
 
 
 class OpenVinoPredictor:
@@ -148,7 +152,7 @@ def device_config(backend: Backend, options: RunOptions, precision: str = "fp32"
         config: dict[str, object] = {
             # at least two: a stream of one thread swallows errors and then stays broken (see run)
             "INFERENCE_NUM_THREADS": max(2, options.threads * options.parallel),
-            "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_OPERATORS,
+            "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_OPERATORS["few shapes" if options.few_shapes else "any shape"],
         }
     else:
         hint = "f16" if options.fp16 else "f32"

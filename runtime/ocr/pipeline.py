@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -148,7 +148,7 @@ class OcrPipeline:
                 results[member] = text.strip(), confidence  # INT8 sees spaces in the empty room behind a line
         return results
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Run every shape of rec and cls, and det at the sizes of a scan and of photos.
 
         The first run of a shape is slow: backends prepare themselves for each.
@@ -192,7 +192,9 @@ def load_ocr(models: OcrModels, backend: Backend, options: RunOptions | None = N
         ModelError: The dictionary does not fit rec.
         BackendError: The backend is not installed, or cannot read or run a model.
     """
-    det, rec = (load_predictor(files, backend, options) for files in (models.det, models.rec))
+    options = options or RunOptions()
+    det = load_predictor(models.det, backend, replace(options, few_shapes=False))
+    rec = load_predictor(models.rec, backend, options)
     cls = load_predictor(models.cls, backend, options) if models.cls else None
     return assemble(det, rec, cls, models.characters, models.settings)
 

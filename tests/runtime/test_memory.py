@@ -22,6 +22,7 @@ class Machine:
         self.did: list[str] = []
         self.used_mb = 0
         self.now = 0.0
+        self.tidied_at: list[float] = []
         self._gpu, self._frees_mb = gpu, dropping_frees_mb
         limits = (None, 1000) if gpu else (1000, None)
         self.watch = MemoryWatch(
@@ -30,6 +31,7 @@ class Machine:
             drop_caches=self._drop,
             ask_replacement=lambda reason: self.did.append(f"replace: {reason}"),
             measure=self._measure,
+            tidy=self._tidy,
         )
 
     def seconds(self, *used_mb: int) -> list[str]:
@@ -42,9 +44,18 @@ class Machine:
     def _measure(self) -> MemoryReading:
         return MemoryReading(50 * MB, self.used_mb * MB) if self._gpu else MemoryReading(self.used_mb * MB)
 
+    def _tidy(self) -> None:
+        self.tidied_at.append(self.now)
+
     def _drop(self) -> None:
         self.did.append("drop")
         self.used_mb -= self._frees_mb
+
+
+def test_caches_are_dropped_twice_a_minute_in_any_case() -> None:
+    machine = Machine()
+    machine.seconds(*[100] * 70)
+    assert machine.tidied_at == [31, 61]
 
 
 @pytest.mark.parametrize("gpu", [False, True])

@@ -164,7 +164,7 @@ def test_after_warming_up_no_scan_brings_a_new_shape():
     asked: list[int] = []
     pipeline = knowing(asked)
     pipeline = replace(pipeline, det=noted(pipeline.det), rec=noted(pipeline.rec), cls=noted(pipeline.cls))
-    pipeline.warm()
+    pipeline.warm_up()
     warm = met.copy()
     page = np.full((2105, 1488, 3), 255, np.uint8)
     for number in range(30):
