@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Metadata, MetaFile, TargetFile
+from tuf.api.metadata import Metadata, MetaFile
 
 from devices.errors import (
     UpdateContentError,
@@ -29,7 +29,7 @@ from devices.errors import (
 from devices.update.release import Channel
 from devices.update.repository import Repository
 from devices.update.trust import pin_root
-from tests.devices.update.bank import CLASS, DAY, START, Bank, Branch, copy_of, keyids, resign
+from tests.devices.update.bank import DAY, START, Bank, Branch, copy_of, keyids, resign
 
 
 @pytest.fixture
@@ -166,13 +166,22 @@ def test_wrong_keys_a_root_that_someone_else_signed_is_refused(bank: Bank, branc
 
 def test_wrong_keys_a_region_cannot_choose_for_another(bank: Bank, branch: Branch) -> None:
     bank.roles.delegate("south")
-    roles = bank.roles
+    roles, genuine = bank.roles, bank.releases[0]
+    repository = Repository(roles)
     with roles.changing("south"):
-        for path in ("channels/north/kiosk.json", "channels/north/deeper/kiosk.json"):
-            roles.targets("south").targets[path] = TargetFile.from_data(path, b"south's choice for north", ["sha256"])
-    assert branch.update(bank.repo).sequence == 1
-    with pytest.raises(UpdateError, match="has no channels/north/deeper/kiosk.json"):
-        branch.client(bank.repo).check("north/deeper", CLASS)
+        for device_class in ("kiosk", "counter"):  # one that the north has assigned, one that it has not
+            choice = Channel(
+                region="north",
+                device_class=device_class,
+                release=genuine.path,
+                release_sha256=hashlib.sha256(genuine.to_bytes()).hexdigest(),
+                allow_downgrade=True,
+            )
+            document = repository._keep_document(choice.path, choice.to_bytes())
+            roles.targets("south").targets[choice.path] = document
+    assert not branch.client(bank.repo).check("north", "kiosk").channel.allow_downgrade
+    with pytest.raises(UpdateError, match="has no channels/north/counter.json"):
+        branch.client(bank.repo).check("north", "counter")
 
 
 def test_wrong_keys_a_region_can_bring_in_no_content_of_its_own(bank: Bank, branch: Branch) -> None:
