@@ -7,8 +7,8 @@
     ROOT/state/inventory.json   the signed report after the latest deployment
     ROOT/units                  what systemd is given
 
-What root's commands make is handed over: below ``state``, ``slots`` and ``trust`` to the owner of that directory, so that
-a service owns its state and not its slots, and beside them to the owner of the root.
+What root's commands make is handed over: below ``state``, ``slots`` and ``trust`` to the owner of that directory, so
+that a service owns its state and not its slots, and beside them to the owner of the root.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def hand_over(root: Path) -> Iterator[None]:
 
 def _own(path: Path, owner: os.stat_result) -> None:
     """Give ``path`` and all below it to ``owner``."""
-    below = (os.path.join(folder, name) for folder, names, files in os.walk(path) for name in (*names, *files))  # noqa: PTH118
+    below = [Path(folder, name) for folder, names, files in os.walk(path) for name in (*names, *files)]
     for each in (path, *below):
         with suppress(FileNotFoundError):  # a draft of the launcher's
             status = os.lstat(each)
