@@ -175,6 +175,8 @@ class Fleet:
             "ansible_python_interpreter": python(),
             "ansible_ssh_private_key_file": str(self.key),
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={known}",
+            # two fleets on one machine have the same addresses: a shared connection would reach the other one's box
+            "ansible_control_path_dir": str(self.folder / "cp"),
         }
         return {**groups, "all": {"vars": {**common, **variables}}}
 

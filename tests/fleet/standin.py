@@ -69,6 +69,9 @@ elif command == "update":
     )
     write(switch)
     switch = trial(switch)
+elif command == "inventory":
+    print((ROOT / "inventory.json").read_text(encoding="utf-8"))  # noqa: T201
+    sys.exit()
 elif command == "rollback":
     switch = moves.roll_back(switch, "A person asked for it.")
     write(switch)

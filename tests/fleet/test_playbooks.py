@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import sys
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.fleet_hosts import KIT, Fleet, missing, python
 from devices.provision import switch as moves
+from devices.provision.inventory import _canonical
 
 CHECKOUT = Path(__file__).parents[2]
 PLAYBOOKS = CHECKOUT / "fleet" / "ansible"
@@ -149,3 +153,28 @@ def test_a_bare_box_is_installed_from_the_archive_and_keeps_no_copy(headquarters
     assert headquarters.calls("s1") == ["install"]
     assert headquarters.serving("s1") == ("branch-loans-2", "good")
     assert headquarters.fleet.on("s1", "ls /var/tmp") == ""
+
+
+def signed(device: str, key: Ed25519PrivateKey) -> str:
+    """A report in little, as a box signs it."""
+    report = {"device_id": device, "key_id": "0", "time": "2026-01-01T00:00:00+00:00"}
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    signature = base64.b64encode(key.sign(_canonical(report))).decode()
+    return json.dumps({"report": report, "public_key": public, "signature": signature})
+
+
+def test_a_box_is_known_by_the_key_of_its_first_inventory(headquarters: Headquarters) -> None:
+    headquarters.prepare()
+    inventories = headquarters.folder / "inventories"
+    first, another = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    (inventories / "n2").mkdir(parents=True)
+    (inventories / "n2" / "key.pem").write_text(json.loads(signed("n2", first))["public_key"], encoding="ascii")
+    for box in ("n1", "n2"):
+        headquarters.fleet.on(box, f"cat >{KIT}/inventory.json <<'X'\n{signed(box, another)}\nX")
+    edgekit = str(Path(sys.executable).parent / "edgekit")
+    _, report = headquarters.play("collect.yml", boxes="n1:n2", edgekit=edgekit, fleet_inventories=str(inventories))
+    assert {box: said["verdict"] for box, said in report["boxes"].items()} == {"n1": "collected", "n2": "refused"}
+    assert "PROVISION-017" in report["boxes"]["n2"]["why"]
+    assert report["failed"] == ["n2"]
+    assert len(list((inventories / "n1").glob("*Z.json"))) == 1
+    assert not list((inventories / "n2").glob("*Z.json"))
