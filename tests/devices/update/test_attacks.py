@@ -5,6 +5,7 @@ The seventh, slow retrieval, and endless data over the network are in test_https
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator

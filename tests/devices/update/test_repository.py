@@ -116,6 +116,18 @@ def test_without_a_key_nothing_is_changed(bank: Bank, role: str) -> None:
     assert metadata_of(bank) == before
 
 
+def test_when_the_key_is_brought_back_the_same_command_goes_through(bank: Bank, tmp_path: Path) -> None:
+    parts = bank.parts(write_bundle(tmp_path / "bundle"))
+    (key,) = take_away(bank, "snapshot", tmp_path / "safe")
+    repository = Repository(bank.roles)
+    with pytest.raises(SigningError):
+        repository.publish(parts)
+    assert repository.releases == ()
+    (tmp_path / "safe" / key.name).replace(key)
+    assert repository.publish(parts).sequence == 1
+    assert sorted(path.name for path in (bank.repo / "metadata").glob("*.targets.json"))[-1] == "3.targets.json"
+
+
 def test_a_region_chooses_with_its_own_key_and_without_headquarters(bank: Bank) -> None:
     bank.release(assign=False)
     take_away(bank, "targets")
