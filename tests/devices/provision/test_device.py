@@ -1,0 +1,118 @@
+"""What root makes on a device belongs to whom it should, and systemd is given a unit where there is systemd."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from devices.errors import ProvisionError
+from devices.provision import device
+from devices.provision.device import (
+    Channel,
+    hand_over,
+    known_source,
+    read_channel_of,
+    remember_source,
+    start_at_boot,
+)
+from devices.provision.slots import Layout, create_root
+from tests.devices.provision.small_bank import PROFILE, REPOSITORY
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    create_root(tmp_path / "root")
+    (tmp_path / "root" / "channel.json").write_text('{"region": "east", "device_class": "kiosk", "url": ""}')
+    (tmp_path / "root" / "profile.toml").write_bytes(
+        (REPOSITORY / "devices" / "profiles" / f"{PROFILE}.toml").read_bytes()
+    )
+    return tmp_path / "root"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands anything over")
+def test_a_service_owns_what_root_made_in_its_state_and_not_what_root_made_in_the_slots(root: Path) -> None:
+    for folder in (root, root / "state"):
+        os.chown(folder, NOBODY, NOBODY)
+    with hand_over(root):
+        (root / "state" / "keys").mkdir()
+        (root / "state" / "keys" / "device.pem").touch()
+        (root / "switch.json").write_text("{}")
+        (root / "slots" / "a" / "release.json").touch()
+    owners = {path: (root / path).stat().st_uid for path in ("state/keys/device.pem", "switch.json")}
+    assert owners == {"state/keys/device.pem": NOBODY, "switch.json": NOBODY}
+    assert (root / "slots" / "a" / "release.json").stat().st_uid == 0
+
+
+def test_files_of_a_slot_are_readable_for_the_service_whatever_the_umask(root: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with hand_over(root):
+            (root / "slots" / "a" / "release.json").touch()
+    finally:
+        os.umask(before)
+    assert (root / "slots" / "a" / "release.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_without_systemd_the_command_says_how_to_start(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_SYSTEMD", root / "no systemd")
+    said = start_at_boot(root)
+    assert f"{Layout(root).launcher} {root}" in said
+    assert f"ReadOnlyPaths={root}/slots" in (root / "units" / "edgekit.service").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives systemd a unit")
+def test_with_systemd_root_makes_the_user_and_enables_the_service(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, units = tmp_path / "bin", tmp_path / "units"
+    programs.mkdir()
+    units.mkdir()
+    for name in ("systemctl", "systemd-sysusers"):
+        (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(device, "_SYSTEMD", programs)
+    monkeypatch.setattr(device, "_UNITS", units)
+    monkeypatch.setattr(device, "USER", "nobody")
+    assert "systemd runs it" in start_at_boot(root)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[0].startswith("systemd-sysusers")
+    assert calls[1:] == [
+        "systemctl daemon-reload",
+        "systemctl enable edgekit.service",
+        "systemctl restart edgekit.service",
+    ]
+    assert (units / "edgekit.service").read_bytes() == (root / "units" / "edgekit.service").read_bytes()
+    assert root.stat().st_uid == NOBODY
+    assert (root / "slots").stat().st_uid == 0
+
+
+def test_what_systemd_refuses_is_said_and_the_release_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise subprocess.CalledProcessError(1, "systemctl", stderr="Unit is masked.")
+
+    monkeypatch.setattr(device.subprocess, "run", refuse)
+    with pytest.raises(ProvisionError, match="Unit is masked") as refused:
+        device._run("systemctl", "enable", "edgekit.service")
+    assert "installed and good" in refused.value.state
+
+
+def test_the_url_of_last_time_is_asked_again(root: Path) -> None:
+    with pytest.raises(ProvisionError, match="does not know where updates come from"):
+        known_source(root)
+    remember_source(root, "https://updates.bank.example/")
+    assert known_source(root) == "https://updates.bank.example/"
+    assert read_channel_of(root) == Channel("east", "kiosk", "https://updates.bank.example/")
+
+
+def test_a_directory_that_is_no_device_and_a_damaged_channel_are_said(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError, match="not a provisioned device"):
+        read_channel_of(tmp_path)
+    (root / "channel.json").write_text('{"region": ')
+    with pytest.raises(ProvisionError, match="is damaged"):
+        read_channel_of(root)
