@@ -11,7 +11,7 @@ from typing import Literal
 from devices.errors import SwitchError
 from devices.provision.lock import launcher_facts
 from devices.provision.slots import Layout, activate_slot, change, read_switch, verify_slot
-from devices.provision.switch import COMPLETE, SlotName, Switch, inactive, mark_good, roll_back
+from devices.provision.switch import SlotName, Switch, activate, inactive, mark_good, roll_back
 from devices.provision.trial import await_verdict
 from edge.policy import load_update_policy
 
@@ -48,8 +48,7 @@ def activate_release(root: Path, name: SlotName | None = None, *, wait_s: float 
         HealthError: The release failed its trial; the device went back by itself.
     """
     name = name or inactive(read_switch(root))
-    if read_switch(root).slots[name].state not in COMPLETE:
-        activate_slot(root, name)  # raises what is wrong with that
+    activate(read_switch(root), name)  # an empty slot has no policy
     crashes = load_update_policy(Layout(root).bundle(name)).crashes
     switch = activate_slot(root, name, crashes=crashes)
     if not wait_s:

@@ -128,11 +128,11 @@ def check_health(device: Device, bundle: VerifiedBundle) -> None:
     Raises:
         HealthError: It does not.
     """
-    if (sample := _sample(bundle)) is not None:
-        try:
+    try:
+        if (sample := _sample(bundle)) is not None:
             device.scorer.score(sample)
-        except EdgeKitError as error:
-            raise HealthError(f"The sample application cannot be scored: {error.problem} ({error.code})") from error
+    except EdgeKitError as error:
+        raise HealthError(f"The sample application cannot be scored: {error.problem} ({error.code})") from error
     release_memory()  # what loading leaves behind is not what serving takes
     reading, limits = Meter().read(), device.profile.serve
     for what, used_bytes, limit_mb in (

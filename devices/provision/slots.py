@@ -208,6 +208,7 @@ def activate_slot(root: Path, name: SlotName, *, crashes: int = moves.DEFAULT_CR
         SlotError: It does not verify; the message names the file.
         SwitchError: It is not complete.
     """
+    moves.activate(read_switch(root), name)  # an empty slot is not a damaged one
     verify_slot(root, name)
     return change(root, lambda switch: moves.activate(switch, name, crashes=crashes))
 

@@ -103,6 +103,7 @@ def install(root: Path, sequence: int, behaviour: str = "good") -> SlotName:
     layout.release(name).write_text(json.dumps({"name": "small", "sequence": sequence}))
     layout.bundle(name).mkdir()
     (layout.bundle(name) / "behaviour").write_text(behaviour)
+    (layout.bundle(name) / "policy.toml").write_text("[update]\ncrashes = 2\n")
     write_environment(layout.environment(name))
     seal_slot(root, name)
     complete_slot(root, name)
