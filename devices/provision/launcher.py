@@ -199,11 +199,10 @@ class Launcher:
         if self._stop_by is not None or self._check is not None or active is None or now < self._start_at:
             return
         for server in self._servers:
-            if server.slot == active and server.state != "leaving":
-                return
-        for server in self._servers:
-            if server.state == "starting":
-                server.kill(signal.SIGKILL)  # nobody wants it any more
+            if server.slot != active and server.state == "starting":
+                server.kill(signal.SIGKILL)  # nobody wants it any more, and once ready it would take calls
+        if any(server.slot == active and server.state != "leaving" for server in self._servers):
+            return
         self._look_at(active, lambda problem: self._looked_at(active, problem))
 
     def _look_at(self, name: SlotName, then: Callable[[str], None]) -> None:

@@ -308,6 +308,7 @@ def replace_durably(path: Path, data: bytes) -> None:
     draft = _draft_of(path)
     draft.unlink(missing_ok=True)  # of a process that was killed here
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever the umask: root's commands and the launcher's user both read it
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

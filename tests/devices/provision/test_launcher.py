@@ -133,6 +133,19 @@ def test_a_release_that_settled_is_watched_no_longer(root: Path, launch: Callabl
     assert read_switch(root).active == "b"
 
 
+def test_a_release_that_a_person_takes_back_while_it_loads_never_takes_a_call(
+    root: Path, launch: Callable[..., Launched]
+) -> None:
+    launched = launch(root)
+    assert launched.release() == 1
+    activate_slot(root, install(root, 2, "slow"))
+    launched.until(lambda: "small-2 is started" in launched.log.read_text())
+    change(root, lambda switch: moves.roll_back(switch, "By a person."))
+    launched.until(lambda: len(psutil.Process(launched.process.pid).children()) == 1)
+    assert launched.release() == 1
+    assert "small-2 serves" not in launched.log.read_text()
+
+
 def test_a_server_without_a_sign_of_life_is_replaced(tmp_path: Path, launch: Callable[..., Launched]) -> None:
     root = device(tmp_path / "silent", "silent")
     launched = launch(root, silent_s=1.0)
