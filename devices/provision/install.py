@@ -35,7 +35,6 @@ from devices.provision.environment import box_python, build_environment, change_
 from devices.provision.environment import unpacked_bytes as unpacked
 from devices.provision.inventory import Check, Deployment, in_trial, record_deployment
 from devices.provision.lock import installer_lock
-from devices.provision.medium import PYTHON_TAR
 from devices.provision.package import install_launcher
 from devices.provision.plan import Plan, make_plan
 from devices.provision.slots import (
@@ -49,9 +48,10 @@ from devices.provision.slots import (
     verify_slot,
 )
 from devices.provision.space import check_space, taken_bytes
-from devices.provision.switch import SlotName, Switch, inactive
+from devices.provision.switch import SLOT_NAMES, SlotName, Switch, inactive
 from devices.provision.trial import await_verdict
-from devices.provision.wheelhouse import LOCK_NAME, PIP
+from devices.provision.units import UNIT_NAME
+from devices.provision.wheelhouse import LOCK_NAME, PIP, PYTHON_TAR
 from devices.update.client import Offer, UpdateClient
 from devices.update.release import Release
 
@@ -186,6 +186,7 @@ class _Installation:
             # here and not at the end of building: a slot may be complete already, by a command that was killed
             install_launcher(self.root, str(self._interpreter(release)))
             shutil.rmtree(self.download, ignore_errors=True)
+            self._forget_other_pythons()
             self._record(release, slot, before, "trial")  # who and when is kept even if the power fails from here on
             activate_slot(self.root, slot, crashes=self.order.crashes(self.layout.bundle(slot)))
         elif before.slots[slot].state == "good":
@@ -299,6 +300,16 @@ class _Installation:
         if carried is None:
             return box_python()
         return self.root / "python" / carried.sha256[:12] / "bin" / box_python().name
+
+    def _forget_other_pythons(self) -> None:
+        """Remove what came with releases that are gone; the service's own stays, whatever the slots run on."""
+        links = (self.layout.python(name) for name in SLOT_NAMES)
+        used = {str(link.readlink()) for link in links if link.is_symlink()}
+        unit = self.root / "units" / UNIT_NAME
+        text = unit.read_text(encoding="utf-8") if unit.exists() else ""
+        for python in (self.root / "python").glob("*"):
+            if not any(each.startswith(f"{python}/") for each in used) and f"{python}/" not in text:
+                shutil.rmtree(python)
 
     def _try(self, offer: Offer, slot: SlotName, before: Switch, how: str) -> Outcome:
         self.progress("trial", 0.8)

@@ -30,13 +30,12 @@ from devices.profile import Architecture, Profile
 from devices.provision import bootstrap
 from devices.provision.bootstrap import MEDIUM_JSON, Refusal, check_machine, find_damage, sha256_of, write_sums
 from devices.provision.environment import distribution_of
-from devices.provision.wheelhouse import GLIBC, KIT, PIP
+from devices.provision.wheelhouse import GLIBC, KIT, PIP, PYTHON_TAR
 from devices.update.release import Release
 
 REPO = "repo"
 ROOT_JSON = "root.json"
 PROFILE = "profile.toml"
-PYTHON_TAR = "python.tar"  # among a release's files: a Python for devices whose own is another one
 
 # what 'edgekit provision install' needs to judge a release, before there is an environment: a tenth of the serving set
 TOOLS = frozenset(

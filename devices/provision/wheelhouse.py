@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from devices.provision.environment import PYTHON_VERSION, distribution_of
 
 GLIBC = "2.28"  # what requirements/lock.sh resolves for: Debian 10, RHEL 8 and later
 LOCK_NAME = "requirements.lock"
+PYTHON_TAR = "python.tar"  # beside the wheels, and among a release's files: a Python for boxes whose own is another
 KIT = "branch-edgekit"
 PIP = "pip"
 
@@ -80,6 +82,33 @@ def make_wheelhouse(out: Path, arch: Architecture, *, kit: Path | None = None) -
     return read_wheelhouse(out)
 
 
+def pack_python(python: Path, out: Path) -> Path:
+    """Put a Python that runs wherever it is unpacked beside the wheels, as one file; the same bytes for the same files.
+
+    Args:
+        python: Its directory, with ``bin/python3.11`` in it: a relocatable build, or one made with ``--prefix``.
+        out: The wheelhouse.
+
+    Raises:
+        PackError: There is no such program in it, or it is none that runs.
+    """
+    program = python / "bin" / f"python{PYTHON_VERSION}"
+    _run([str(program), "-I", "-c", "import ssl, venv, zlib"], f"{program} to run")
+    target = out / PYTHON_TAR
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if "__pycache__" in Path(entry.name).parts:
+            return None
+        entry.mtime = entry.uid = entry.gid = 0
+        entry.uname = entry.gname = ""
+        return entry
+
+    with tarfile.open(target, "w") as archive:
+        for path in sorted(python.iterdir()):
+            archive.add(path, path.name, filter=plain)
+    return target
+
+
 def read_wheelhouse(directory: Path) -> Wheelhouse:
     """Look at a wheelhouse, and write its lock: one line a wheel, so that two are the same if their locks are.
 
@@ -136,7 +165,10 @@ def _build_kit(out: Path) -> None:
 
 def _run(command: list[str], what: str) -> None:
     environment = {**os.environ, "SOURCE_DATE_EPOCH": _WHEEL_EPOCH}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise PackError(f"{command[0]} cannot be started: {error.strerror}.") from error
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        raise PackError(f"pip could not get {what}: {said[0] if said else f'exit status {done.returncode}'}.")
+        raise PackError(f"The workbench could not get {what}: {said[0] if said else f'exit status {done.returncode}'}.")

@@ -28,14 +28,17 @@ _by_option = click.option("--by", help="For the record: who asks for it.  [defau
 @click.option("--profile", required=True, help="A profile's name, or the path of a .toml file.")
 @click.option("--out", required=True, type=NEW_PATH, help="The wheels' directory; what is there is used again.")
 @click.option("--kit", type=FILE, help="The kit's own wheel.  [default: built from this checkout]")
+@click.option("--python", type=DIRECTORY, help="A relocatable Python 3.11 for boxes whose own is another one.")
 @json_option
-def wheels(profile: str, out: Path, kit: Path | None) -> Result:
+def wheels(profile: str, out: Path, kit: Path | None, python: Path | None) -> Result:
     """Fetch every wheel that devices of a profile need, by the hashes of the kit's lock."""
     from devices.profile import load_profile
-    from devices.provision.wheelhouse import make_wheelhouse
+    from devices.provision.wheelhouse import make_wheelhouse, pack_python
 
     arch = load_profile(profile).match.arch[0]
     house = make_wheelhouse(out, arch, kit=kit)
+    if python:
+        pack_python(python, out)
     size = sum(wheel.stat().st_size for wheel in house.wheels)
     document = {"wheels": len(house.wheels), "size_bytes": size, "arch": arch, "lock": str(house.lock), "out": str(out)}
     return Result(

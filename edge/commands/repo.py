@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from devices.errors import UsageError
+from devices.provision.wheelhouse import PYTHON_TAR
 from devices.state import state_dir
 from devices.update.repository import ReleaseParts, Repository, export_repository
 from devices.update.roles import Roles
@@ -128,6 +129,7 @@ def publish(
             bundle_keys=[public_pem(trusted[verified.key_id])],
             lock=lock,
             wheels=sorted(wheels.glob("*.whl")) if wheels else (),
+            files={PYTHON_TAR: wheels / PYTHON_TAR} if wheels and (wheels / PYTHON_TAR).exists() else {},
         )
     )
     blobs = release.blobs()
