@@ -143,16 +143,16 @@ def test_every_way_to_fail_has_its_own_word_a_second_rollout_goes_on_and_boxes_g
     assert [headquarters.serving(box)[0][-1] for box in BOXES] == ["1", "1", "2", "2", "2", "1"]
 
 
-def test_a_bare_box_is_installed_from_the_archive_and_keeps_no_copy(headquarters: Headquarters) -> None:
-    headquarters.prepare()
+def test_a_bare_box_is_installed_from_the_archive_and_no_copy_stays_anywhere(headquarters: Headquarters) -> None:
+    headquarters.prepare(n1="fail")
     headquarters.fleet.on("s1", f"rm {KIT}/switch.json")
     archive = str(headquarters.folder / "medium.tar")
-    status, report = headquarters.roll_out(boxes="south", edgekit_source="", edgekit_archive=archive)
-    assert status == 0
-    assert report["counts"] == {"updated": 1}
+    _, report = headquarters.roll_out(boxes="n1:s1", fleet_waves=["100%"], edgekit_source="", edgekit_archive=archive)
+    assert report["counts"] == {"rolled back": 1, "updated": 1}
+    assert report["failed"] == ["n1"]
     assert headquarters.calls("s1") == ["install"]
     assert headquarters.serving("s1") == ("branch-loans-2", "good")
-    assert headquarters.fleet.on("s1", "ls /var/tmp") == ""
+    assert [headquarters.fleet.on(box, "ls /var/tmp") for box in ("n1", "s1")] == ["", ""]
 
 
 def signed(device: str, key: Ed25519PrivateKey) -> str:
