@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import devices.update.roles as roles_module
 from devices.errors import RepositoryError, SigningError
 from devices.update.release import Channel, Release
 from devices.update.repository import Repository, export_repository
@@ -218,12 +219,10 @@ def test_replaced_keys_sign_nothing_any_more(bank: Bank) -> None:
 def test_after_a_power_cut_at_any_write_the_command_is_given_again(
     bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
-    import devices.update.roles as module
-
     bank.release()
     branch = Branch(tmp_path / "branch", (bank.repo / "root.json").read_bytes())
     assert branch.update(bank.repo).sequence == 1
-    real = module.write_durably
+    real = roles_module.write_durably
     for cut in range(1, 7):
         left = cut
 
@@ -234,18 +233,39 @@ def test_after_a_power_cut_at_any_write_the_command_is_given_again(
                 raise KeyboardInterrupt
             real(path, data)
 
-        monkeypatch.setattr(module, "write_durably", write)
+        monkeypatch.setattr(roles_module, "write_durably", write)
         try:
             bank.roles.rotate(role)
         except KeyboardInterrupt:
-            monkeypatch.setattr(module, "write_durably", real)
+            monkeypatch.setattr(roles_module, "write_durably", real)
             if role == REGION:  # what was not announced does not count; new roots count at once
                 assert branch.update(bank.repo).sequence == 1
             bank.roles.rotate(role)
-        monkeypatch.setattr(module, "write_durably", real)
+        monkeypatch.setattr(roles_module, "write_durably", real)
         assert branch.update(bank.repo).sequence == 1
     bank.release()
     assert branch.update(bank.repo).sequence == 2
+
+
+def test_a_release_that_a_power_cut_kept_from_being_announced_does_not_count(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = bank.parts(write_bundle(tmp_path / "bundle"))
+    real = roles_module.write_durably
+
+    def write(path: Path, data: bytes) -> None:
+        if path.name == "timestamp.json":
+            raise KeyboardInterrupt
+        real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(roles_module, "write_durably", write)
+        with pytest.raises(KeyboardInterrupt):
+            Repository(bank.roles).publish(parts)
+    assert (bank.repo / "metadata" / "3.snapshot.json").exists()
+    assert Repository(bank.roles).releases == ()
+    assert Repository(bank.roles).publish(parts).sequence == 1
+    assert Repository(bank.roles).releases == ("releases/branch-loans-1.json",)
 
 
 def test_two_commands_at_once_do_not_lose_a_release(bank: Bank, tmp_path: Path) -> None:
