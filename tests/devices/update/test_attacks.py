@@ -166,23 +166,25 @@ def test_wrong_keys_a_root_that_someone_else_signed_is_refused(bank: Bank, branc
 
 
 def test_wrong_keys_a_region_cannot_choose_for_another(bank: Bank, branch: Branch) -> None:
-    bank.roles.delegate("south")
-    roles, genuine = bank.roles, bank.releases[0]
+    bank.roles.delegate("south")  # after the north, which is asked first
+    genuine = bank.releases[0]
+    Repository(bank.roles).assign(genuine.path, "south", "kiosk")
+    roles = bank.roles
     repository = Repository(roles)
-    with roles.changing("south"):
-        for device_class in ("kiosk", "counter"):  # one that the north has assigned, one that it has not
+    with roles.changing("north"):
+        for device_class in ("kiosk", "counter"):  # one that the south has assigned, one that it has not
             choice = Channel(
-                region="north",
+                region="south",
                 device_class=device_class,
                 release=genuine.path,
                 release_sha256=hashlib.sha256(genuine.to_bytes()).hexdigest(),
                 allow_downgrade=True,
             )
             document = repository._keep_document(choice.path, choice.to_bytes())
-            roles.targets("south").targets[choice.path] = document
-    assert not branch.client(bank.repo).check("north", "kiosk").channel.allow_downgrade
-    with pytest.raises(UpdateError, match="has no channels/north/counter.json"):
-        branch.client(bank.repo).check("north", "counter")
+            roles.targets("north").targets[choice.path] = document
+    assert not branch.client(bank.repo).check("south", "kiosk").channel.allow_downgrade
+    with pytest.raises(UpdateError, match="has no channels/south/counter.json"):
+        branch.client(bank.repo).check("south", "counter")
 
 
 def test_wrong_keys_a_region_can_bring_in_no_content_of_its_own(bank: Bank, branch: Branch) -> None:
