@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.probe import probe
 from devices.provision.medium import TOOLS
-from devices.provision.wheelhouse import KIT, read_wheelhouse
+from devices.provision.wheelhouse import KIT, PYTHON_TAR, read_wheelhouse
 from devices.update.release import Release
 from devices.update.repository import ReleaseParts, Repository
 from devices.update.roles import Roles
@@ -55,6 +55,7 @@ class Bank:
         kit: str = "1.0",
         extra: bytes = b"",
         arch: str = "",
+        python: Path | None = None,
         point: bool = True,
         allow_downgrade: bool = False,
     ) -> Release:
@@ -65,6 +66,7 @@ class Bank:
             kit: Version of the kit's wheel: another one is another environment.
             extra: Contents of the bundle's ``model.bin``.
             arch: Of the wheels.
+            python: A Python that the release brings, as ``pack_python`` makes it.
             point: Whether the channel points at it.
             allow_downgrade: Whether devices with a later release may go back to it.
         """
@@ -93,6 +95,7 @@ class Bank:
                 bundle_keys=[public_pem(Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key())],
                 lock=house.lock,
                 wheels=house.wheels,
+                files={PYTHON_TAR: python} if python else {},
             )
         )
         self.released.append(release)

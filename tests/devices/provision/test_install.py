@@ -17,6 +17,7 @@ from devices.provision.bootstrap import write_sums
 from devices.provision.inventory import verify_inventory
 from devices.provision.lock import installer_lock
 from devices.provision.slots import Layout, read_switch, verify_slot
+from devices.provision.wheelhouse import pack_python
 from tests.devices.provision.small_bank import Bank, answer, contents
 from tests.devices.provision.small_release import Launched
 
@@ -255,3 +256,46 @@ def test_an_active_slot_that_was_damaged_is_not_copied_from(own_bank: Bank, root
     status, document = answer(capsys, "provision", "update", "--root", root, own_bank.repo)
     assert (status, document["environment"]) == (0, "built")
     verify_slot(root, "b")
+
+
+def test_a_release_may_bring_its_own_python_and_it_goes_when_no_slot_needs_it(
+    own_bank: Bank, root: Path, tmp_path: Path, capsys: Any
+) -> None:
+    own_bank.publish(python=pack_python(_small_python(tmp_path / "python"), tmp_path))
+    medium = own_bank.pack("carrying")
+    assert json.loads((medium / "medium.json").read_text())["interpreter"].startswith("repo/targets/blobs/")
+    status, document = answer(capsys, "provision", "update", "--root", root, medium)
+    assert (status, document.get("environment")) == (0, "built"), document
+    python = Layout(root).python("b")
+    (carried,) = (root / "python").iterdir()
+    assert python.readlink() == carried / "bin" / "python3.11"
+    code = "import sys; print(sys.base_prefix)"
+    said = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == str(carried)
+    for _ in range(2):
+        own_bank.publish()
+        assert answer(capsys, "provision", "update", "--root", root, own_bank.repo)[0] == 0
+    assert list((root / "python").iterdir()) == []
+
+
+def _small_python(place: Path) -> Path:
+    """This machine's Python without what a server never needs."""
+    unneeded = (
+        "__pycache__",
+        "config-*",
+        "ensurepip",
+        "idlelib",
+        "lib2to3",
+        "site-packages",
+        "test",
+        "tests",
+        "tkinter",
+    )
+    base = Path(sys.base_prefix)
+    (place / "bin").mkdir(parents=True)
+    shutil.copy2(base / "bin" / "python3.11", place / "bin")
+    ignore = shutil.ignore_patterns(*unneeded)
+    shutil.copytree(base / "lib" / "python3.11", place / "lib" / "python3.11", ignore=ignore)
+    for library in (base / "lib").glob("libpython3*.so*"):
+        shutil.copy2(library, place / "lib", follow_symlinks=False)
+    return place
