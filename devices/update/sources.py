@@ -120,7 +120,7 @@ class HttpsSource(Source):
         context = ssl.create_default_context(cafile=ca_file)
         self._pool = urllib3.PoolManager(
             ssl_context=context,
-            retries=False,
+            retries=False,  # and no redirect is followed
             timeout=urllib3.Timeout(connect=self._limits.silence_s, read=self._limits.silence_s),
             headers={"User-Agent": "edgekit", "Accept-Encoding": "identity"},
         )
@@ -145,7 +145,7 @@ class HttpsSource(Source):
         def ask() -> None:
             try:
                 sent = {**self._pool.headers, **headers}
-                answer.put(self._pool.request("GET", url, headers=sent, preload_content=False, redirect=False))
+                answer.put(self._pool.request("GET", url, headers=sent, preload_content=False))
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 answer.put(error)
 
