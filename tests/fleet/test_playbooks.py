@@ -45,6 +45,7 @@ class Headquarters:
                 "ANSIBLE_HOME": str(self.folder / "ansible"),
                 "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=5s -o ServerAliveInterval=1",
                 "ANSIBLE_TIMEOUT": "3",
+                "LC_ALL": "C.UTF-8",
                 "FLEET_REPORTS": str(reports),
             },
         )
