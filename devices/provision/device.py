@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from devices.clock import CLOCK_NAME, Clock
 from devices.durable import write_durably
 from devices.errors import EdgeKitError, MediumMismatchError, ProvisionError
 from devices.match import match
@@ -30,7 +31,7 @@ from devices.probe import probe
 from devices.profile import Profile, parse_profile
 from devices.provision.environment import box_python
 from devices.provision.install import prepare_root, writing
-from devices.provision.inventory import make_inventory
+from devices.provision.inventory import Action, Deployment, make_inventory, record_deployment, who
 from devices.provision.medium import PROFILE, ROOT_JSON, MediumDocument
 from devices.provision.slots import Layout, read_switch
 from devices.provision.units import UNIT_NAME, USER, write_units
@@ -143,6 +144,30 @@ def write_inventory(root: Path) -> None:
         write_durably(Layout(root).state / INVENTORY_NAME, text.encode() + b"\n")
     except (EdgeKitError, OSError) as error:
         log.warning("The inventory report could not be written: %s", error)
+
+
+@contextmanager
+def recorded(root: Path, action: Action, why: str = "") -> Iterator[None]:
+    """Keep who changed the device by hand meanwhile, if it was changed, and leave the signed report."""
+    before = read_switch(root)
+    with hand_over(root):
+        try:
+            yield
+        finally:
+            after = read_switch(root)
+            if (after.active, after.slots) != (before.active, before.slots) and after.active is not None:
+                deployment = Deployment(
+                    time=Clock(Layout(root).state / CLOCK_NAME).now().isoformat(timespec="seconds"),
+                    by=who(),
+                    action=action,
+                    source=why,
+                    release=after.serving.release,
+                    slot=after.active,
+                    before=before.serving.release if before.active else "",
+                    result=after.serving.state,
+                )
+                record_deployment(root, deployment)
+            write_inventory(root)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import pwd
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -42,6 +42,7 @@ KEY_NAME = "keys/device.pem"
 DEPLOYMENTS_NAME = "deployments.json"
 _KEPT = 500  # deployments; at one a week that is ten years
 _SCHEMA = 1
+Action = Literal["install", "update", "activate", "mark-good", "rollback"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Deployment:
     Attributes:
         time: UTC by the device's clock that cannot be set back, ISO 8601.
         by: The person or account that started it.
-        action: ``install``, ``update``, ``activate``, ``rollback``.
-        source: Medium or URL.
+        action: Which command.
+        source: Medium or URL; of a rollback why.
         release: What was put to work.
         slot: Where it is.
         before: What ran until then; empty on a new device.
@@ -77,7 +78,7 @@ class Deployment:
 
     time: str
     by: str
-    action: str
+    action: Action
     source: str
     release: str
     slot: str

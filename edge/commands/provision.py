@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from devices.provision.device import recorded
 from devices.provision.lock import installer_lock, launcher_facts
 from devices.provision.slots import read_switch
 from devices.provision.switch import SLOT_NAMES, SlotName, Switch, as_document
@@ -46,7 +47,7 @@ for _command in MEDIUM_COMMANDS:
 @json_option
 def activate(root: Path, slot: SlotName | None, wait_s: float) -> Result:
     """Let the other slot serve, in trial: it is marked good when it is healthy, else the device goes back."""
-    with installer_lock(root):
+    with installer_lock(root), recorded(root, "activate"):
         return activation_result(activate_release(root, slot, wait_s=wait_s), root)
 
 
@@ -55,7 +56,7 @@ def activate(root: Path, slot: SlotName | None, wait_s: float) -> Result:
 @json_option
 def mark_good(root: Path) -> Result:
     """End the trial of the active slot by your word. A running device does this by itself."""
-    with installer_lock(root):
+    with installer_lock(root), recorded(root, "mark-good"):
         switch = declare_good(root)
     return Result(status_document(root, switch), f"Release {switch.serving.release} in slot {switch.active} is good.")
 
@@ -67,7 +68,7 @@ def mark_good(root: Path) -> Result:
 @json_option
 def rollback(root: Path, why: str, wait_s: float) -> Result:
     """Go back to the release in the other slot, which was good before."""
-    with installer_lock(root):
+    with installer_lock(root), recorded(root, "rollback", why):
         return activation_result(go_back(root, why, wait_s=wait_s), root)
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.errors import InventoryError
 from devices.provision.bootstrap import write_sums
-from devices.provision.inventory import verify_inventory
+from devices.provision.inventory import verify_inventory, who
 from devices.provision.lock import installer_lock
 from devices.provision.slots import Layout, read_switch, verify_slot
 from devices.provision.wheelhouse import pack_python
@@ -238,6 +238,25 @@ def test_the_inventory_says_who_installed_what_when_and_what_was_checked(root: P
     assert report["slots"]["a"]["verified"] is True
     assert "branch-edgekit==1.0" in report["slots"]["a"]["software"]
     assert report["hardware_and_system"]["cpu_model"]
+
+
+def test_who_went_back_and_why_is_in_the_inventory_too(own_bank: Bank, root: Path, capsys: Any) -> None:
+    own_bank.publish()
+    assert answer(capsys, "provision", "update", "--root", root, own_bank.repo)[0] == 0
+    assert answer(capsys, "provision", "rollback", "--root", root, "--why", "A customer was wronged.")[0] == 0
+    report = verify_inventory(json.loads((root / "state" / "inventory.json").read_text()))
+    last = report["deployments"][-1]
+    assert (last["action"], last["release"], last["before"]) == ("rollback", "small-1", "small-2")
+    assert (last["source"], last["by"]) == ("A customer was wronged.", who())
+
+
+def test_a_deployment_whose_command_was_killed_in_the_trial_gets_its_verdict_next_time(
+    bank: Bank, root: Path, capsys: Any
+) -> None:
+    path = root / "state" / "deployments.json"
+    path.write_text(path.read_text().replace('"result": "good"', '"result": "trial"'))
+    assert answer(capsys, "provision", "install", bank.place / "medium", "--root", root)[0] == 0
+    assert [each["result"] for each in json.loads(path.read_text())] == ["good"]
 
 
 def test_a_changed_inventory_and_one_of_another_device_are_refused(root: Path, installed: Path) -> None:
