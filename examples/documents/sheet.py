@@ -32,14 +32,16 @@ _FONT_FILES = {
     "regular": "NotoSansCJK-Regular.ttc",
     "bold": "NotoSansCJK-Bold.ttc",
     "serif": "NotoSerifCJK-Regular.ttc",
+    "serif_bold": "NotoSerifCJK-Bold.ttc",
 }
+_PDF_FONTS = ("regular", "bold", "serif")
 _SIMPLIFIED_CHINESE = 2  # index of the SC face in Noto's collections
 
 Font = ImageFont.FreeTypeFont
 
 
 def font_file(name: str) -> Path:
-    """Return the font collection called ``regular``, ``bold`` or ``serif``.
+    """Return the font collection called ``regular``, ``bold``, ``serif`` or ``serif_bold``.
 
     Raises:
         FileNotFoundError: Debian's fonts-noto-cjk is not installed.
@@ -222,25 +224,34 @@ def _glyphs(mark: _Text, scale: float) -> list[tuple[float, float, str]]:
 def _draw_text(image: Image.Image, mark: _Text, scale: float) -> Box:
     """Draw one text and return the box around its ink, as much wider as people label it."""
     font = _font(mark.font, mark.size * scale)
-    # Text that will be turned may begin outside the sheet, so the mask has room on every side.
-    room = max(image.size) if mark.turn else 0
-    mask = Image.new("L", (image.width + 2 * room, image.height + 2 * room), 0)
-    draw = ImageDraw.Draw(mask)
+    glyphs = _glyphs(mark, scale)
+    measure = ImageDraw.Draw(Image.new("L", (1, 1)))
     corners: list[Point] = []
-    for x, y, piece in _glyphs(mark, scale):
-        draw.text((x + room, y + room), piece, font=font, fill=255, anchor="ls")
-        left, top, right, bottom = draw.textbbox((x, y), piece, font=font, anchor="ls")
+    for x, y, piece in glyphs:
+        left, top, right, bottom = measure.textbbox((x, y), piece, font=font, anchor="ls")
         corners += [(left, top), (right, bottom)]
     margin = max(1.0, 0.11 * mark.size * scale)
     (left, top), _, (right, bottom), _ = _around(corners)
     box = _around([(left - margin, top - margin), (right + margin, bottom + margin)])
+    # Text that will be turned may begin outside the sheet, so its mask has room on every side; other text needs a mask
+    # of its own size only, at whole pixels so that its glyphs fall where they would on the sheet.
+    room = max(image.size) if mark.turn else 0
+    if mark.turn:
+        corner, size = (0, 0), (image.width + 2 * room, image.height + 2 * room)
+    else:
+        corner = (math.floor(box[0][0]) - 2, math.floor(box[0][1]) - 2)
+        size = (math.ceil(box[2][0]) + 2 - corner[0], math.ceil(box[2][1]) + 2 - corner[1])
+    mask = Image.new("L", size, 0)
+    draw = ImageDraw.Draw(mask)
+    for x, y, piece in glyphs:
+        draw.text((x + room - corner[0], y + room - corner[1]), piece, font=font, fill=255, anchor="ls")
     if mark.turn:
         centre = (mark.x * scale, mark.y * scale)
         about = (centre[0] + room, centre[1] + room)
         mask = mask.rotate(-mark.turn, resample=Image.Resampling.BICUBIC, center=about)
         mask = mask.crop((room, room, room + image.width, room + image.height))
         box = ordered(_turned(p, centre, mark.turn) for p in box)
-    image.paste(mark.colour, (0, 0), mask)
+    image.paste(mark.colour, corner, mask)
     return box
 
 
@@ -267,7 +278,7 @@ def write_pdf(sheets: Sequence[Sheet], path: Path, *, title: str) -> None:
     pdf.set_creation_date(datetime(2026, 11, 21, 9, 0, tzinfo=UTC))
     pdf.set_title(title)
     pdf.set_auto_page_break(False)
-    for name in _FONT_FILES:
+    for name in _PDF_FONTS:
         pdf.add_font(name, fname=str(font_file(name)), collection_font_number=_SIMPLIFIED_CHINESE)
     for sheet in sheets:
         pdf.add_page(format=(sheet.width, sheet.height))
