@@ -22,6 +22,7 @@ from devices.state import cache_dir
 from edge.application import from_parts
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
 from edge.bundle.parts import Part, bundle_file, parts_of
+from edge.bundle.sample import sample_of
 from edge.bundle.verify import VerifiedBundle
 from edge.pipeline import Identity, Scorer
 from edge.policy import load_policy
@@ -35,7 +36,7 @@ from runtime.budget import Budget
 from runtime.choice import Choice, choose_backend
 from runtime.metrics import Metrics
 from runtime.ocr.models import parse_characters
-from runtime.ocr.pipeline import OcrPipeline, assemble
+from runtime.ocr.pipeline import USUAL_PAGES, OcrPipeline, assemble
 from runtime.predictor import Predictor, RunOptions, ShapeRange
 from runtime.shapes import shape_ranges
 from runtime.text import TextClassifier
@@ -76,7 +77,8 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     text = _text(_only(parts, "text", bundle), loader.predictors, profile.serve, metrics)
     behaviour = _behaviour(_only(parts, "behaviour", bundle), loader.predictors)
     text.warm_up()
-    ocr.warm_up()
+    # papers of the sample stand for those of the branch; whoever serves rehearses with them
+    ocr.warm_up(pages=() if sample_of(bundle) else USUAL_PAGES)
     policy = load_policy(bundle_file(bundle, POLICY_NAME))
     if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
         raise PolicyError(

@@ -14,9 +14,10 @@ from devices.errors import EdgeKitError, HealthError, SlotError
 from devices.provision.notify import DRIFTED, SETTLED, Notifier
 from devices.provision.slots import Layout, read_switch
 from devices.provision.switch import SlotName
-from edge.application import Submission, from_parts
+from edge.application import from_parts
 from edge.bundle.keys import key_id, parse_public_key
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
+from edge.bundle.sample import sample_of
 from edge.bundle.verify import VerifiedBundle, verify_bundle
 from edge.drift import SCORES_NAME, DriftWatch, Verdict
 from edge.policy import UpdatePolicy, load_policy
@@ -25,8 +26,6 @@ from runtime.app import UploadedFile
 from runtime.budget import Budget
 from runtime.memory import Meter, release_memory
 
-SAMPLE_FOLDER = "sample/"
-_APPLICATION_NAME = "application.json"
 _MB = 1024 * 1024
 
 
@@ -129,8 +128,8 @@ def check_health(device: Device, bundle: VerifiedBundle) -> None:
         HealthError: It does not.
     """
     try:
-        if (sample := _sample(bundle)) is not None:
-            device.scorer.score(sample)
+        if (sample := sample_of(bundle)) is not None:
+            device.scorer.score(from_parts(sample.application, sample.files))
     except EdgeKitError as error:
         raise HealthError(f"The sample application cannot be scored: {error.problem} ({error.code})") from error
     release_memory()  # what loading leaves behind is not what serving takes
@@ -144,11 +143,3 @@ def check_health(device: Device, bundle: VerifiedBundle) -> None:
                 f"After loading, the release takes {used_bytes // _MB} MB of {what}; the profile "
                 f"{device.profile.name} allows {limit_mb} MB."
             )
-
-
-def _sample(bundle: VerifiedBundle) -> Submission | None:
-    files = {
-        path.removeprefix(SAMPLE_FOLDER): data for path, data in bundle.files.items() if path.startswith(SAMPLE_FOLDER)
-    }
-    application = files.pop(_APPLICATION_NAME, None)
-    return None if application is None else from_parts(application, files)

@@ -102,7 +102,7 @@ def build_demo_bundle(demo: Demo) -> Path:
         # the same contents keep the same bundle: a new one would only be another time stamp
         kept, _ = cached(
             "bundle",
-            [*artifacts, policy, profile, *sorted((ROOT / "edge" / "bundle").glob("*.py"))],
+            [*artifacts, policy, profile, APPLICATION, *sorted((ROOT / "edge" / "bundle").glob("*.py"))],
             lambda out: _build_bundle(artifacts, profile, policy, out),
         )
         shutil.rmtree(bundle, ignore_errors=True)
@@ -113,7 +113,8 @@ def build_demo_bundle(demo: Demo) -> Path:
 
 
 def _build_bundle(artifacts: Sequence[Path], profile: str, policy: Path, out: Path) -> None:
-    edgekit("bundle", "build", *artifacts, "--profile", profile, "--policy", policy, "--out", out / "bundle")
+    given = ("--profile", profile, "--policy", policy, "--sample", APPLICATION)
+    edgekit("bundle", "build", *artifacts, *given, "--out", out / "bundle")
 
 
 def _compress(models: Path, profile: str, out: Path, said: list[str]) -> list[Path]:

@@ -23,6 +23,7 @@ from edge.bundle.manifest import (
     Manifest,
     sha256_hex,
 )
+from edge.bundle.sample import copy_sample
 from edge.bundle.verify import signature_bytes
 from edge.policy import load_policy
 from runtime.artifact import ARTIFACT_NAME, read_artifact
@@ -39,13 +40,17 @@ def build_bundle(
     name: str,
     version: str,
     created: datetime,
+    sample: Path | None = None,
 ) -> Manifest:
     """Write the bundle to ``out``, replacing an earlier bundle there.
+
+    ``sample`` is an application directory on which devices try themselves (``edge.bundle.sample``).
 
     Raises:
         BundleError: ``out`` holds something else, an artifact is there twice, or a text model labels tokens.
         ModelError: An artifact is none.
         PolicyError: The policy cannot be read or is malformed.
+        ApplicationError: The sample is no complete application.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST_NAME).is_file():
         raise BundleError(f"{out} holds files that are no bundle.", remedy="Name an empty or new directory with --out.")
@@ -67,6 +72,8 @@ def build_bundle(
             shutil.copytree(artifact, target)
         shutil.copyfile(policy, draft / POLICY_NAME)
         (draft / PROFILE_NAME).write_bytes(profile_toml)
+        if sample is not None:
+            copy_sample(sample, draft)
         manifest = Manifest(
             name=name,
             version=version,

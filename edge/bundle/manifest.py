@@ -55,7 +55,7 @@ class Manifest(BaseModel):
     @classmethod
     def _paths_stay_inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
         for path in files:
-            if not _PATH.match(path) or any(part in (".", "..") for part in path.split("/")):
+            if not is_plain_path(path):
                 raise ValueError(f"{path!r} is not a plain relative path")
             if path in (MANIFEST_NAME, SIGNATURE_NAME):
                 raise ValueError(f"{path} cannot list itself")
@@ -65,6 +65,11 @@ class Manifest(BaseModel):
         """The bytes that are written and signed."""
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True)
         return text.encode() + b"\n"
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether a file of a bundle may be called so: parts of letters, digits, '.', '_' and '-', none of them '..'."""
+    return bool(_PATH.fullmatch(path)) and not any(part in (".", "..") for part in path.split("/"))
 
 
 def read_manifest(data: bytes) -> Manifest:

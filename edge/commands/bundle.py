@@ -29,9 +29,18 @@ def bundle() -> None:
 @click.option("--policy", required=True, type=FILE, help="Thresholds and weights of the score, TOML.")
 @click.option("--out", required=True, type=NEW_PATH, help="The bundle's directory.")
 @click.option("--name", default="branch-loans", show_default=True, help="What the bundle is for.")
+@click.option("--sample", type=DIRECTORY, help="An application on which devices try themselves before they serve.")
 @click.option("--version", help="Of this bundle.  [default: the time, as 2026.11.23.140500]")
 @json_option
-def build(artifacts: tuple[Path, ...], profile: str, policy: Path, out: Path, name: str, version: str | None) -> Result:
+def build(
+    artifacts: tuple[Path, ...],
+    profile: str,
+    policy: Path,
+    out: Path,
+    name: str,
+    sample: Path | None,
+    version: str | None,
+) -> Result:
     """Build a bundle from ARTIFACTS and sign it with this machine's key, made on first use."""
     now = datetime.now(UTC).replace(microsecond=0)
     manifest = build_bundle(
@@ -44,6 +53,7 @@ def build(artifacts: tuple[Path, ...], profile: str, policy: Path, out: Path, na
         name=name,
         version=version or now.strftime("%Y.%m.%d.%H%M%S"),
         created=now,
+        sample=sample,
     )
     verified = verify_bundle(out, trusted_keys())
     size = sum(entry.size for entry in manifest.files.values())

@@ -148,6 +148,7 @@ def _run(
 def _load(source: _Source, backend: Backend | None, access: Access, side: WorkerSide) -> Work:
     """In a worker: from the bundle's directory to an app that is loaded, checked and warm."""
     from edge.bundle.keys import trusted_keys
+    from edge.bundle.sample import sample_of
     from edge.bundle.verify import verify_bundle
     from edge.service import open_device
     from edge.slot import ServedSlot
@@ -158,6 +159,9 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
     slot = ServedSlot(*source.slot) if source.slot else None
     bundle = slot.bundle() if slot else verify_bundle(cast(Path, source.bundle), trusted_keys())
     device = open_device(bundle, backend=backend)
+    # not with scores that are compared with those of the release before
+    sample = sample_of(bundle)
+    rehearsal = partial(rehearse, device.services, *((sample.application, sample.files) if sample else ()))
     if slot:
         device = slot.watched(device, bundle)
     limits = device.profile.serve
@@ -195,5 +199,5 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
         threads=services.limits.threads,
         memory=memory,
         url_scheme=access.scheme,
-        rehearse=partial(rehearse, services),
+        rehearse=rehearsal,
     )

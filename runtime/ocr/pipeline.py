@@ -30,7 +30,7 @@ from runtime.predictor import Backend, Predictor, RunOptions, load_predictor
 _CLS_HEIGHT, _CLS_WIDTH = 48, 192  # PP-OCR mobile cls v2.0
 _SURE = 0.9  # a confidence of rec's; of lines on their head hardly any is read so well
 # height and width: an A4 scan at 180 dpi, a card (ISO/IEC 7810 ID-1) at 600 dpi, photos upright and across
-_USUAL_PAGES = ((2105, 1488), (1275, 2022), (4000, 3000), (3000, 4000))
+USUAL_PAGES = ((2105, 1488), (1275, 2022), (4000, 3000), (3000, 4000))
 _SLIVER = 3  # pixels of the page; nobody can read lower lines
 _MAX_SIDE = 16_000  # pixels; OpenCV warps up to 32,767
 
@@ -148,16 +148,19 @@ class OcrPipeline:
                 results[member] = text.strip(), confidence  # INT8 sees spaces in the empty room behind a line
         return results
 
-    def warm_up(self) -> None:
-        """Run every shape of rec and cls, and det at the sizes of a scan and of photos.
+    def warm_up(self, pages: Sequence[tuple[int, int]] = USUAL_PAGES) -> None:
+        """Run every shape of rec and cls, and det at the sizes of ``pages``, by default of a scan, a card and photos.
 
         The first run of a shape is slow: backends prepare themselves for each.
+
+        Args:
+            pages: Height and width in pixels.
 
         Raises:
             BackendError: A model failed.
         """
         limits = self.settings
-        for height, width in _USUAL_PAGES:
+        for height, width in pages:
             size = det_size(height, width, limit_side=limits.det_limit_side, min_side=limits.det_min_side)
             _run(self.det, np.zeros((1, 3, *size), np.float32))
         for room, width in batch_shapes():
