@@ -23,8 +23,8 @@ from edge.bundle.verify import signature_bytes
 
 CHANNEL = "east/kiosk"
 APPLICATION = ROOT / "examples" / "application"
-_LOOPBACK = re.compile(r'inet_addr\("127\.|inet_pton\(AF_INET6, "::1"|inet_pton\(AF_INET6, "::ffff:127\.|"0\.0\.0\.0"')
-_ADDRESS = re.compile(r"AF_INET6?[,}]")
+_LOOPBACK = re.compile(r'inet_addr\("127\.|inet_pton\(AF_INET6, "(::1|::ffff:127\.[0-9.]+)"')
+_REACHING = re.compile(r"\b(bind|connect|sendmmsg|sendmsg|sendto)\(.*sa_family=AF_INET6?,")
 
 # in the bare root: install, serve, score, stop; each time on a line of its own
 _SCRIPT = r"""
@@ -184,9 +184,9 @@ def on_bare_machine(medium: Path, scratch: Path, *, trace: Path | None = None) -
 
 
 def beyond_loopback(trace: Path) -> list[str]:
-    """Calls in a trace that name an address of the internet families other than loopback."""
+    """Calls in a trace that bind to, connect to or send to an address other than loopback's."""
     with trace.open(encoding="utf-8", errors="replace") as lines:
-        return [line for line in lines if _ADDRESS.search(line) and "sin" in line and not _LOOPBACK.search(line)]
+        return [line for line in lines if _REACHING.search(line) and not _LOOPBACK.search(line)]
 
 
 def edgekit(*arguments: str) -> str:
