@@ -137,7 +137,7 @@ class Launcher:
         if time.monotonic() - now > _TURN_S + self._limits.silent_s / 2:
             # this process itself was held up, and the servers with it: they get time to show that they live
             for server in self._servers:
-                server.heard = time.monotonic()
+                server.heard = server.heard and time.monotonic()
         for key, _ in events:
             key.data(key.fileobj)
         self._manager.alive()  # what hangs here is killed here; that this loop turns is what systemd has to know
@@ -201,7 +201,11 @@ class Launcher:
         for server in self._servers:
             if server.slot != active and server.state == "starting":
                 server.kill(signal.SIGKILL)  # nobody wants it any more, and once ready it would take calls
-        if any(server.slot == active and server.state != "leaving" for server in self._servers):
+        serving = next((each for each in self._servers if each.slot == active and each.state != "leaving"), None)
+        if serving is not None:
+            if serving.drift and serving.state == "ready" and self._switch.watch is not None:
+                why, serving.drift = serving.drift, ""
+                self._give_up(why)
             return
         self._look_at(active, lambda problem: self._looked_at(active, problem))
 
@@ -246,14 +250,12 @@ class Launcher:
             server.heard = time.monotonic()
             if words.get("READY") == "1" and server.state == "starting":
                 self._ready(server)
-            if notify.FAILED in words:
-                server.failure = words[notify.FAILED]
+            server.failure = words.get(notify.FAILED, server.failure)
+            server.drift = words.get(notify.DRIFTED, server.drift)
             if server.slot != self._switch.active or server.state == "leaving":
                 continue
             if notify.CRASHED in words:
                 self._crashed(words[notify.CRASHED])
-            if notify.DRIFTED in words and self._switch.watch is not None:
-                self._give_up(words[notify.DRIFTED])
             if notify.SETTLED in words:
                 self._record(partial(moves.settle, why=words[notify.SETTLED]))
 
@@ -367,9 +369,10 @@ class Launcher:
         limits = self._limits
         late = {"starting": limits.load_s, "ready": float("inf"), "leaving": limits.leave_s}
         for server in self._servers:
-            if now - server.heard > limits.silent_s + _TURN_S or now - server.since > late[server.state]:
+            silent = server.heard is not None and now - server.heard > limits.silent_s + _TURN_S
+            if silent or now - server.since > late[server.state]:
                 log.error("Process %d, %s, gives no sign of life or does not end: killed.", server.pid, server.state)
-                server.heard = server.since = now
+                server.heard, server.since = None, now
                 server.kill(signal.SIGKILL)
         if self._stop_by is not None and now >= self._stop_by:
             for server in self._servers:

@@ -81,8 +81,9 @@ class ServerProcess(Child):
     Attributes:
         slot: Which one.
         state: ``starting`` until it said that it is ready, ``leaving`` once it was told to.
-        heard: When it last said anything, on the monotonic clock.
+        heard: When it last said anything, on the monotonic clock; None before its first word, however long that takes.
         failure: Why it cannot serve the release, if it said so.
+        drift: How the scores differ from those of the release before, if it said that they do.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class ServerProcess(Child):
         arguments: Sequence[str],
         notifications: Path,
     ) -> None:
-        self.slot, self.state, self.failure = name, "starting", ""
-        self.heard = time.monotonic()
+        self.slot, self.state, self.failure, self.drift = name, "starting", "", ""
+        self.heard: float | None = None
         self.listener = notify.Listener(notifications)
         python = str(Layout(root).python(name))
         # -I: nothing but the environment's own modules; -B: nothing is written into the slot

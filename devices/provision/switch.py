@@ -306,8 +306,8 @@ def give_up_damaged(switch: Switch, why: str) -> Switch:
 
 
 def found_damaged(switch: Switch, name: SlotName, why: str) -> Switch:
-    """The slot that does not serve was found damaged: nothing goes back to it."""
-    return _with(switch, name, replace(switch.slots[name], state="bad", why=why), "damaged", why)
+    """The slot that does not serve was found damaged: nothing goes back to it, and so nothing is watched."""
+    return _with(replace(switch, watch=None), name, replace(switch.slots[name], state="bad", why=why), "damaged", why)
 
 
 def salvaged(whole: Mapping[SlotName, tuple[str, int]], why: str) -> Switch:

@@ -24,7 +24,7 @@ def cut_power_at(step: int, disk: Disk, run: Callable[[], object]) -> bool:
     pid = os.fork()
     if pid == 0:
         try:
-            _Steps(step, disk).count()
+            Steps(step, disk).count()
             run()
         finally:
             os._exit(0)
@@ -32,7 +32,9 @@ def cut_power_at(step: int, disk: Disk, run: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-class _Steps:
+class Steps:
+    """Counts them in this process."""
+
     def __init__(self, last: int, disk: Disk) -> None:
         self._last, self._disk, self._seen = last, disk, 0
         self._dirty: set[str] = set()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -202,7 +204,8 @@ def test_when_the_fallback_is_damaged_the_new_release_stays_and_is_tried_again(
     launched.get("/drift")
     launched.until(lambda: read_switch(root).slots["a"].state == "bad")
     assert "behaviour is missing" in read_switch(root).slots["a"].why
-    assert read_switch(root).serving.why == "It is drift."
+    launched.until(lambda: read_switch(root).serving.why == "It is drift.")
+    assert read_switch(root).watch is None
     assert launched.release() == 2
 
 
@@ -264,3 +267,31 @@ def test_the_one_file_launcher_runs_with_the_boxs_python_alone(
     lines = [json.loads(line) for line in launched.log.read_text().splitlines()]
     assert lines[-1]["message"].startswith("Release small-1 serves from slot a")
     launched.stop()
+
+
+_CUT = """
+import sys
+from pathlib import Path
+from devices.listeners import open_listeners
+from devices.provision.launcher import Launcher
+from tests.devices.provision.power_cut import Steps
+
+Steps(int(sys.argv[2]), "torn").count()
+Launcher(Path(sys.argv[1]), open_listeners("127.0.0.1", 0)).run()
+"""
+
+
+@pytest.mark.parametrize("step", range(11))
+def test_power_that_fails_while_the_launcher_goes_back_leaves_a_device_that_serves(
+    root: Path, launch: Callable[..., Launched], step: int
+) -> None:
+    # finding a directory for temporary files takes two steps, counting the attempt four, going back four more
+    activate_slot(root, install(root, 2, "broken"))
+    dying = launch(root, command=[sys.executable, "-c", _CUT, str(root), str(step)])
+    if step < 10:
+        assert dying.process.wait(timeout=60) == -signal.SIGKILL
+    else:
+        dying.until(lambda: read_switch(root).active == "a")
+        dying.close()
+    assert launch(root).release() == 1
+    assert read_switch(root).slots["b"].why == "The golden outputs are missed."
