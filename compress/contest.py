@@ -55,7 +55,6 @@ class Contest:
         plain: Its directory.
         timed: Inputs that all forms are timed on.
         profile: Whose backend and gate apply.
-        options: How ``fp32`` was loaded, and the others are.
     """
 
     name: str
@@ -67,7 +66,6 @@ class Contest:
     plain: Path
     timed: Sequence[Feeds]
     profile: Profile
-    options: RunOptions
 
     def run(self, source: Path, feeds: Sequence[Feeds], small: Path, progress: Progress | None = None) -> Outcome:
         """Make the other forms, measure them and let the gate choose.
@@ -147,7 +145,7 @@ class Contest:
 
     def _loaded(self, directory: Path, precision: Precision) -> tuple[ModelFiles, Predictor]:
         files = model_files(directory, self.name, precision=precision)
-        return files, load_predictor(files, self.profile.serve.measured_on, self.options)
+        return files, load_predictor(files, self.profile.serve.measured_on, measuring_options(self.profile))
 
     def _row(self, form: _Form, times: Mapping[str, float], winner: _Form) -> Row:
         interval, sentence, latency_ms = form.verdict.interval, form.verdict.sentence, times[form.precision]
@@ -210,3 +208,8 @@ def why_not(profile: Profile, plain: Path) -> str:
     if model_files(plain, plain.name).is_pir:
         return "Served as it is, in FP32: PaddleSlim cannot read inference.json, so INT8 was not tried."
     return ""
+
+
+def measuring_options(profile: Profile) -> RunOptions:
+    """How models are loaded to be measured for ``profile``: with the threads that they will serve with."""
+    return RunOptions(threads=profile.serve.threads)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from compress.artifact_dir import fresh_directory
 from compress.cases import Case, read_cases, run_cases
-from compress.contest import Contest, Progress
+from compress.contest import Contest, Progress, measuring_options
 from compress.evaluate import accuracy_tally
 from compress.export import to_onnx
 from compress.gate import Verdict, judge, judge_tallies
@@ -26,7 +26,7 @@ from compress.source import check_source, require_backend
 from devices.errors import ModelError
 from devices.profile import Profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry, Precision
-from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor, model_files
+from runtime.predictor import ModelFiles, Predictor, load_predictor, model_files
 
 _TIMED_CASES = 4
 # of the largest output: kernels of other processors round differently
@@ -78,7 +78,7 @@ def compress_model(
         files = model_files(source, name)
         check_source(files, backend, origin=model)
         _export(files, source, plain, profile)
-        fp32 = load_predictor(model_files(plain, name), backend, _options(profile))
+        fp32 = load_predictor(model_files(plain, name), backend, measuring_options(profile))
         cases = read_cases(calibration_npz, fp32)
         held_out = max(1, len(cases) // 4)
         looked_at, measured = cases[:-held_out], cases[-held_out:]
@@ -144,7 +144,6 @@ def _contest(
         plain=plain,
         timed=cases[:_TIMED_CASES],
         profile=profile,
-        options=_options(profile),
     )
 
 
@@ -186,14 +185,14 @@ def _with_golden(out: Path, name: str, precision: Precision, profile: Profile, c
     and half as much again, is allowed.
     """
     exact = model_files(out / name, name, precision="fp32" if precision == "bf16" else precision)
-    outputs = load_predictor(exact, profile.serve.measured_on, _options(profile)).run(case)
+    outputs = load_predictor(exact, profile.serve.measured_on, measuring_options(profile)).run(case)
     arrays = {f"{GOLDEN_INPUT}{key}": value for key, value in case.items()}
     arrays |= {f"{GOLDEN_OUTPUT}{key}": value for key, value in outputs.items()}
     np.savez_compressed(out / "golden.npz", **arrays)
     apart = 0.0
     if precision == "bf16":
         served = replace(exact, precision=precision)
-        rounded = load_predictor(served, profile.serve.measured_on, _options(profile)).run(case)
+        rounded = load_predictor(served, profile.serve.measured_on, measuring_options(profile)).run(case)
         apart = max(float(np.abs(np.subtract(rounded[key], value)).max(initial=0)) for key, value in outputs.items())
     largest = max(float(np.abs(value).max(initial=0)) for value in outputs.values())
     return ModelEntry(
@@ -210,7 +209,3 @@ def _with_golden(out: Path, name: str, precision: Precision, profile: Profile, c
 def _relative_error(output: str, actual: Sequence[Case], expected: Sequence[Case]) -> float:
     a, b = (np.concatenate([np.ravel(each[output]) for each in some]).astype(np.float64) for some in (actual, expected))
     return float(np.linalg.norm(a - b) / max(float(np.linalg.norm(b)), 1e-12))
-
-
-def _options(profile: Profile) -> RunOptions:
-    return RunOptions(threads=profile.serve.threads)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from compress.artifact_dir import fresh_directory
 from compress.calibration import Feeds
-from compress.contest import Contest, Progress
+from compress.contest import Contest, Progress, measuring_options
 from compress.export import to_onnx
 from compress.gate import Verdict
 from compress.ocr_artifact import Chosen, write_ocr_artifact
@@ -23,7 +23,7 @@ from devices.errors import CalibrationError, CompressionError
 from devices.profile import Profile
 from runtime.ocr.models import OcrModels, read_ocr_models
 from runtime.ocr.pipeline import OcrPipeline, load_ocr
-from runtime.predictor import ModelFiles, Predictor, RunOptions, model_files
+from runtime.predictor import ModelFiles, Predictor, model_files
 
 _STAGES: tuple[Stage, ...] = get_args(Stage)
 # how much calibration data is looked at: ranges need few values, and PaddleSlim takes a second for each det picture
@@ -81,7 +81,7 @@ def compress_ocr(
         pages = read_truth(label_file) if label_file else None
         report("export", 0.0)
         plain = _exported(source, profile, scratch)
-        reference = load_ocr(plain, backend, _options(profile))
+        reference = load_ocr(plain, backend, measuring_options(profile))
         report("read calibration pictures", 0.0)
         seen, unseen = _divided(pictures.images)
         feeds = record_feeds(reference, seen)
@@ -157,7 +157,6 @@ def _contest(
         plain=plain,
         timed=timed,
         profile=profile,
-        options=_options(profile),
     )
 
 
@@ -229,7 +228,3 @@ def _command(models: Path, calibration: Path, label_file: Path | None, profile: 
         f"edgekit compress ocr --models {models} --calibration {calibration}{truth} --profile {profile.name} "
         f"--out {out} --seed {seed}"
     )
-
-
-def _options(profile: Profile) -> RunOptions:
-    return RunOptions(threads=profile.serve.threads)

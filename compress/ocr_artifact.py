@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.contest import measuring_options
 from devices.profile import Profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, Decides, ModelEntry, Precision
 from runtime.choice import Golden
 from runtime.ocr.models import DICTIONARY_NAME, OcrModels
 from runtime.ocr.preprocess import det_tensor, line_tensor
 from runtime.parity import decided_otherwise
-from runtime.predictor import Backend, ModelFiles, RunOptions, load_predictor, model_files
+from runtime.predictor import Backend, ModelFiles, load_predictor, model_files
 
 _DECIDES: dict[str, Decides] = {"det": "regions", "rec": "text", "cls": "rows"}
 # least and most that may differ from golden outputs, which are probabilities
@@ -73,7 +74,7 @@ def _golden(files: ModelFiles, stage: str, profile: Profile) -> Golden:
     Drawn and not taken from the calibration pictures, which may be customers'; text and not noise, because det
     answers zero to noise, and so would a broken det.
     """
-    options = RunOptions(threads=profile.serve.threads)
+    options = measuring_options(profile)
     exact = replace(files, precision="fp32") if files.precision == "bf16" else files
     predictor = load_predictor(exact, profile.serve.measured_on, options)
     feeds: dict[str, NDArray[np.generic]] = {predictor.inputs[0].name: _feed(stage)}

@@ -84,8 +84,7 @@ def answer_busy(listener: socket.socket) -> None:
         state="A new one is started after a pause.",
         remedy="Send it again in half a minute; the server's log says why it ended.",
     )
-    document = {"type": f"urn:edgekit:error:{error.code}", "title": str(error.__doc__), "status": 503}
-    body = json.dumps({**document, "detail": error.problem, **error.as_dict(), "error": error.problem}).encode()
+    body = json.dumps(error.as_problem(503)).encode()
     head = (
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 30\r\n"
         f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"

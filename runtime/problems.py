@@ -38,19 +38,8 @@ def register_problem_handlers(app: Flask) -> None:
 
 
 def problem_response(error: EdgeKitError, status: int) -> Response:
-    """The response for ``error``; ``error`` as a member too, where KServe's clients look for the text.
-
-    Needs no request: the server answers with it what never reaches the app.
-    """
-    document = {
-        "type": f"urn:edgekit:error:{error.code}",
-        "title": (error.__doc__ or error.code).splitlines()[0],
-        "status": status,
-        "detail": error.problem,
-        **error.as_dict(),
-        "error": error.problem,
-        "request_id": request_id(),
-    }
+    """The response for ``error``. Needs no request: the server answers with it what never reaches the app."""
+    document = {**error.as_problem(status), "request_id": request_id()}
     # ASCII: a problem may quote what no encoding can carry, such as half of a surrogate pair
     response = Response(json.dumps(document), status=status, content_type="application/problem+json")
     if isinstance(error, TokenError):

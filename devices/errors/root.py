@@ -32,6 +32,17 @@ class EdgeKitError(Exception):
         """The four fields that JSON output and HTTP problems carry."""
         return {"code": self.code, "problem": self.problem, "state": self.state, "remedy": self.remedy}
 
+    def as_problem(self, status: int) -> dict[str, object]:
+        """An HTTP problem document (RFC 9457) with the four fields, and ``error``, where KServe's clients look."""
+        return {
+            "type": f"urn:edgekit:error:{self.code}",
+            "title": (self.__doc__ or self.code).splitlines()[0],
+            "status": status,
+            "detail": self.problem,
+            **self.as_dict(),
+            "error": self.problem,
+        }
+
 
 class UsageError(EdgeKitError):
     """A command was called with wrong arguments."""

@@ -1,7 +1,7 @@
 """How NVIDIA's GPUs are asked for: ONNX Runtime's provider options, and what TensorRT's engines depend on.
 
-Pure: no library is imported here, so tests see on any machine what a GPU would be
-told. What has really run on which board is in docs/gpu.md.
+Pure: no library is imported here, so tests see on any machine what a GPU would be told. What has really run on which
+board is in docs/gpu.md.
 Sources: ONNX Runtime, pages "CUDA Execution Provider" and "TensorRT Execution Provider"; NVIDIA, "TensorRT RTX
 Execution Provider: provider options".
 """

@@ -52,7 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcom
         times = {"fp32": 10.0, "int8": int8_ms, "bf16": bf16_ms}
         monkeypatch.setattr("compress.contest.interleaved_medians_ms", lambda *_, **__: times)
         base = load_profile("cpu-avx512-vnni")
-        serve = {"bf16": bf16_ms is not None, "int8": int8, "backends": (backend,)}
+        serve = {"bf16": bf16_ms is not None, "int8": int8, "backends": (backend,), "threads": 3}
         contest = Contest(
             name="net",
             metric="score",
@@ -63,7 +63,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcom
             plain=tmp_path / "fp32",
             timed=feeds[:1],
             profile=base.model_copy(update={"serve": base.serve.model_copy(update=serve)}),
-            options=RunOptions(threads=3),
         )
         return contest.run(tmp_path / "fp32", feeds, tmp_path / "int8")
 
