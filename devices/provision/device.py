@@ -30,10 +30,10 @@ from devices.match import match
 from devices.probe import probe
 from devices.profile import Profile, parse_profile
 from devices.provision.environment import box_python
-from devices.provision.install import prepare_root, writing
 from devices.provision.inventory import Action, Deployment, make_inventory, record_deployment, who
 from devices.provision.medium import PROFILE, ROOT_JSON, MediumDocument
 from devices.provision.slots import Layout, read_switch
+from devices.provision.space import prepare_root, writing
 from devices.provision.units import UNIT_NAME, USER, write_units
 from devices.update.trust import pin_root
 

@@ -8,6 +8,7 @@ slot that serves.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -158,6 +159,8 @@ def _run(command: Sequence[str], what: str) -> None:
         raise EnvironmentFailedError(f"{what}: {error.strerror} ({command[0]}).") from error
     if done.returncode:
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        if full := [line for line in said if "[Errno 28]" in line]:
+            raise OSError(errno.ENOSPC, full[-1])
         raise EnvironmentFailedError(f"{what}: {said[-1] if said else f'exit status {done.returncode}'}.")
 
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,13 +23,9 @@ from typing import Literal
 from devices.clock import CLOCK_NAME, Clock
 from devices.errors import (
     HealthError,
-    ProvisionError,
-    RootNotWritableError,
     SlotError,
-    SpaceError,
     UpdateRollbackError,
 )
-from devices.provision import bootstrap
 from devices.provision.environment import box_python, build_environment, change_environment, copy_environment
 from devices.provision.environment import unpacked_bytes as unpacked
 from devices.provision.inventory import Check, Deployment, in_trial, record_deployment
@@ -42,12 +37,11 @@ from devices.provision.slots import (
     activate_slot,
     begin_slot,
     complete_slot,
-    create_root,
     read_switch,
     seal_slot,
     verify_slot,
 )
-from devices.provision.space import check_space, taken_bytes
+from devices.provision.space import check_space, taken_bytes, writing
 from devices.provision.switch import SLOT_NAMES, SlotName, Switch, inactive
 from devices.provision.trial import await_verdict
 from devices.provision.units import UNIT_NAME
@@ -126,23 +120,6 @@ def carry_out(root: Path, order: Order, progress: Progress = lambda step, share:
     """
     with writing(root), installer_lock(root):
         return _Installation(root, order, progress).run()
-
-
-@contextmanager
-def writing(root: Path) -> Iterator[None]:
-    """Errors of the disk under ``root`` as a clerk can read them.
-
-    Raises:
-        SpaceError: It is full.
-        RootNotWritableError: It is read-only, or this user may not write there.
-    """
-    try:
-        yield
-    except (OSError, shutil.Error) as error:
-        cause = error if error.errno else OSError(getattr(error, "errno", None) or 0, str(error))
-        refusal = bootstrap.cannot_write(root, cause)
-        kind = SpaceError if refusal.code == SpaceError.code else RootNotWritableError
-        raise kind(refusal.problem, state=refusal.state, remedy=refusal.remedy) from error
 
 
 class _Installation:
@@ -356,22 +333,6 @@ class _Installation:
                 checks=tuple(self.checks),
             ),
         )
-
-
-def prepare_root(root: Path) -> None:
-    """Make the device's directory, if it is not there.
-
-    Raises:
-        RootNotWritableError: It cannot be made there.
-        SpaceError: The disk is full.
-    """
-    try:
-        create_root(root)
-    except ProvisionError as error:
-        if isinstance(error.__cause__, OSError):
-            with writing(root):
-                raise error.__cause__ from None
-        raise
 
 
 def _unpack_python(archive: Path, target: Path) -> None:

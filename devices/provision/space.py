@@ -1,4 +1,4 @@
-"""Room on the disk: what a new slot and its download take, and a refusal before anything is touched.
+"""Room on the disk: what a new slot and its download take, a refusal before anything is touched, and the disk's own.
 
 There are never more than two slots and one download. What the inactive slot holds is given up first, so it counts as
 room; the active one is never touched for room.
@@ -6,14 +6,20 @@ room; the active one is never touched for room.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from devices.errors import SpaceError
+from devices.errors import EdgeKitError, ProvisionError, RootNotWritableError, SpaceError
+from devices.provision import bootstrap
+from devices.provision.slots import create_root
 
 RESERVE_BYTES = 96 * 1024 * 1024  # journal, compiled models, the launcher: what must go on while the disk is this full
+_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 _UNPACKED = 3.7  # times the wheels' size: the serving set measured 3.3, bytecode included
 
 
@@ -52,6 +58,54 @@ def check_space(root: Path, parts: Mapping[str, int], *, freed: int = 0) -> None
             remedy=f"Free {_mb(needed - free - freed)} on that disk, or have a larger one put in, and run the command "
             "again.",
         )
+
+
+def prepare_root(root: Path) -> None:
+    """Make the device's directory, if it is not there.
+
+    Raises:
+        RootNotWritableError: It cannot be made there.
+        SpaceError: The disk is full.
+    """
+    try:
+        create_root(root)
+    except ProvisionError as error:
+        if isinstance(error.__cause__, OSError):
+            raise _refused(root, error.__cause__) from error
+        raise
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Errors of the disk under ``root`` as a clerk can read them.
+
+    Raises:
+        SpaceError: It is full.
+        RootNotWritableError: It is read-only, or this user may not write there.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _refused(root, error) from error
+    except EdgeKitError as error:
+        # other parts have their own words for a disk that takes nothing; here it has one code, wherever it filled up
+        if isinstance(error.__cause__, OSError) and _errno(error.__cause__) in _DISK:
+            raise _refused(root, error.__cause__) from error
+        raise
+
+
+def _refused(root: Path, error: OSError) -> EdgeKitError:
+    refusal = bootstrap.cannot_write(root, OSError(_errno(error), error.strerror or str(error)))
+    kind = SpaceError if refusal.code == SpaceError.code else RootNotWritableError
+    return kind(refusal.problem, state=refusal.state, remedy=refusal.remedy)
+
+
+def _errno(error: OSError) -> int:
+    """Its number; what shutil collects over many files, and pip prints, has one in its text alone."""
+    if error.errno is not None:
+        return error.errno
+    found = re.search(r"\[Errno (\d+)\]", str(error))
+    return int(found[1]) if found else 0
 
 
 def _mb(size: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -198,6 +199,52 @@ def test_a_full_disk_is_refused_before_the_inactive_slot_is_touched(
     error = error_of(capsys, "update", "--root", root, own_bank.repo)
     assert (error["code"], "are needed" in error["problem"]) == ("PROVISION-013", True)
     assert contents(root / "slots") == before
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "code"),
+    [
+        ("devices.update.client.UpdateClient._download", 28, "PROVISION-013"),
+        ("devices.provision.install.copy_environment", 28, "PROVISION-013"),
+        ("devices.provision.install.seal_slot", 30, "PROVISION-014"),
+    ],
+    ids=["while fetching", "while building", "turned read-only"],
+)
+def test_a_disk_that_fills_up_or_turns_read_only_on_the_way_leaves_what_serves(
+    own_bank: Bank, root: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, where: str, number: int, code: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "a file")
+
+    own_bank.publish()
+    before = contents(root / "slots" / "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(where, refuse)
+        assert error_of(capsys, "update", "--root", root, own_bank.repo)["code"] == code
+    assert read_switch(root).active == "a"
+    assert contents(root / "slots" / "a") == before
+    assert answer(capsys, "provision", "update", "--root", root, own_bank.repo)[0] == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare to mount")
+@pytest.mark.parametrize(
+    ("mount", "code", "words"),
+    [
+        ("mount -t tmpfs -o size=2m none", "PROVISION-013", "are needed"),
+        ("mount -t tmpfs -o ro none", "PROVISION-014", "read-only"),
+    ],
+    ids=["a small disk", "a read-only disk"],
+)
+def test_a_bare_disk_that_cannot_take_a_device_is_refused(
+    bank: Bank, tmp_path: Path, mount: str, code: str, words: str
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    install = f"{sys.executable} -m edge.cli provision install {bank.place / 'medium'} --root {disk}/root --json"
+    command = ["unshare", "--mount", "sh", "-c", f"{mount} {disk} && exec {install}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    error = json.loads(done.stdout)["error"]
+    assert (error["code"], words in error["problem"]) == (code, True), error
 
 
 def test_a_directory_that_cannot_be_written_is_refused(bank: Bank, tmp_path: Path, capsys: Any) -> None:
