@@ -32,7 +32,7 @@ from edge.policy import Language, Policy
 from edge.receipt import Receipt
 from edge.scoring import DocumentFindings, Findings, assess
 from runtime.behaviour import BehaviourResult
-from runtime.budget import UNLIMITED, Budget
+from runtime.budget import UNLIMITED, Budget, each_within
 from runtime.images import Page, load_pages
 from runtime.ocr.line import Line
 from runtime.text import TextResult
@@ -126,7 +126,10 @@ class Scorer:
         moment = self._clock()
         with timings.stage("load"):
             opened = [_opened(document, submission.files[document.file]) for document in application.documents]
-        reads = [[self._read(page, timings, budget) for page in timings.each("load", pages)] for pages in opened]
+        reads = [
+            [self._read(page, timings, budget) for page in each_within(lambda: timings.stage("load"), pages)]
+            for pages in opened
+        ]
         with timings.stage("fields"):
             papers = self._papers(submission, reads, moment)
         with timings.stage("text"):
@@ -233,15 +236,6 @@ class _Timings:
         with self._budget.stage(name):
             yield
         self._stages[name] = round(self._stages.get(name, 0.0) + _milliseconds(begin), 1)
-
-    def each(self, name: str, items: Iterator[Page]) -> Iterator[Page]:
-        """The same items, with the time that each took to come counted for the stage."""
-        while True:
-            with self.stage(name):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
 
     def finished(self) -> dict[str, float]:
         return self._stages | {"total": _milliseconds(self._begin)}

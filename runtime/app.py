@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,8 @@ from flask import Flask, Response, g, jsonify, request
 from devices.errors import InputError, RequestError, ServeError
 from runtime.access import Access
 from runtime.admission import Admission
-from runtime.budget import Budget
-from runtime.images import Page, load_pages
+from runtime.budget import Budget, each_within
+from runtime.images import load_pages
 from runtime.logs import register_request_log
 from runtime.metrics import Metrics
 from runtime.ocr.line import Line
@@ -145,7 +145,7 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
     @door
     def ocr() -> Response:
         pages = []
-        for page in _decoded(load_pages(_body_file()), g.budget):
+        for page in each_within(lambda: g.budget.stage("load"), load_pages(_body_file())):
             lines = services.ocr.read(page.image, g.budget) if page.lines is None else page.lines
             pages.append({"width": page.width, "height": page.height, "lines": [_line(line) for line in lines]})
         return jsonify(pages=pages)
@@ -221,16 +221,6 @@ def _register_access(app: Flask, access: Access) -> None:
             authorization=request.headers.get("Authorization"),
             open_to_all=request.endpoint in _OPEN_TO_ALL,
         )
-
-
-def _decoded(pages: Iterator[Page], budget: Budget) -> Iterator[Page]:
-    """The same pages, each decoded within the budget."""
-    while True:
-        with budget.stage("load"):
-            page = next(pages, None)
-        if page is None:
-            return
-        yield page
 
 
 def _body_file() -> bytes:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from devices.errors import ClientGoneError, DeadlineError
+
+Item = TypeVar("Item")
 
 
 def _stays() -> bool:
@@ -79,3 +82,13 @@ class Budget:
 
 
 UNLIMITED = Budget()
+
+
+def each_within(stage: Callable[[], AbstractContextManager[None]], items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, each of them made within a ``stage`` of its own."""
+    while True:
+        with stage():
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
