@@ -8,11 +8,17 @@ from edge.documents import idcard, income, statement
 from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, Extraction, problem
 from edge.documents.layout import Flow, ReadPage, Row, rows_of
 
-# words that only papers of one kind carry
+# words of each kind of paper; other kinds may carry a few of them, so the most words win
 _MARKS = {
-    "id_card": ("公民身份号码", "居民身份证", "签发机关", "有效期限", "民族", "住址", "性别"),
-    "income_proof": ("收入证明", "月收入", "兹证明", "特此证明", "年收入", "单位盖章", "职务"),
-    "bank_statement": ("交易明细", "对账单", "流水", "余额", "摘要", "交易日期", "户名", "账号"),
+    "id_card": ("公民身份", "居民身份证", "签发机关", "有效期限", "民族", "住址", "性别", "出生", "姓名"),
+    "income_proof": (
+        *("收入证明", "月收入", "收入", "月薪", "工资", "证明", "兹", "特此证明", "年收入", "单位", "公章", "盖章"),
+        *("职务", "职位", "岗位", "在职", "任职", "员工", "职工", "大写"),
+    ),
+    "bank_statement": (
+        *("交易", "明细", "对账单", "流水", "余额", "摘要", "日期", "户名", "账号", "账户", "卡号", "币种", "对方"),
+        *("借方", "贷方", "支出", "发生额", "转账"),
+    ),
 }
 
 

@@ -64,6 +64,14 @@ PROBLEM_CODES = frozenset(_TEXTS)
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where something stands: a box in pixels of a page."""
+
+    page: int
+    box: Box
+
+
+@dataclass(frozen=True)
 class Field:
     """One field.
 
@@ -72,12 +80,14 @@ class Field:
         confidence: The least confidence of the lines that it was read from.
         box: Around it, in pixels of its page.
         page: Index of the page.
+        places: Of each row, where the value is a list of rows.
     """
 
     value: Any
     confidence: float
     box: Box
     page: int
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,65 +5,108 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from edge.documents import id_number
 from edge.documents.extraction import Field, Problem, problem
-from edge.documents.layout import Flow, Row, one_of
+from edge.documents.layout import Flow, Form, Row, field_of
 from edge.documents.normalise import AMOUNT, CAPITALS, DATE, ID_NUMBER, parse_amount, parse_capitals, parse_date
 
 KIND = "income_proof"
 
-_AFTER_LABEL = r"\s*:?\s*"
+_HAN = r"\u4e00-\u9fff"
+_NAME = rf"([{_HAN}·•]{{2,25}})"
 _VALUE = r"([^\s:,。;]{2,40})"
-_COMPANY = r"(?:公司|集团|工厂|厂|商行|商店|中心|学校|大学|医院|银行|研究院|研究所|事务所|合作社|委员会|局|部)"
+_MONEY = rf"(?:人民币|RMB|CNY|约|\s)*({AMOUNT})(?![\d年月/-])"
+_COMPANY = (
+    r"(?:公司|集团|工厂|厂|商行|商店|中心|学校|中学|小学|大学|医院|银行|研究院|研究所|事务所|合作社|委员会|局|部)"
+)
 _INCOME = r"(?:月薪|月[^\d\n]{0,8}?(?:收入|工资|薪资|薪金|薪酬))"
 
-# each: a pattern for forms, whose values end with their piece, then one for sentences, which run on across lines
-_NAME = (
-    one_of("姓名", "员工姓名") + _AFTER_LABEL + r"([\u4e00-\u9fff·•]{2,25})",
-    r"兹证明(?P<value>[\u4e00-\u9fff·•]{2,25}?)(?:[（(,]|同志|先生|女士|系|身份证|为我|是我)",
+_LABELS = {
+    "name": ("姓名", "员工姓名", "职工姓名", "申请人", "申请人姓名", "本人姓名"),
+    "employer": (
+        *("单位名称", "工作单位", "单位全称", "用人单位", "公司名称", "任职单位", "所在单位", "就职单位", "企业名称"),
+        *("单位", "公司", "单位盖章", "单位公章", "任职公司"),
+    ),
+    "position": ("职务", "职位", "岗位", "担任职务", "现任职务", "所任职务", "工作岗位", "担任职位", "职务名称"),
+    "monthly_income": (
+        *("月收入", "月均收入", "月平均收入", "平均月收入", "税后月收入", "税前月收入", "月薪", "税后月薪", "税前月薪"),
+        *("月工资", "每月收入", "月工资收入", "税后月工资", "月均税后收入", "月均工资", "月薪资"),
+    ),
+    "issue_date": ("开具日期", "出具日期", "证明日期", "填表日期", "签发日期", "日期", "开具时间", "出具时间"),
+}
+_OTHERS = (
+    *("身份证号", "身份证号码", "证件号码", "证件类型", "性别", "年龄", "联系电话", "电话", "大写", "金额大写", "部门"),
+    *("入职日期", "入职时间", "经办人", "学历", "年收入", "备注", "地址", "单位地址", "公司地址", "联系人"),
 )
-_POSITION = (
-    one_of("职务", "职位", "岗位", "担任职务", "现任职务") + _AFTER_LABEL + _VALUE,
-    r"(?:现任|担任|任职)(?P<value>[^,。;]{2,20}?)(?:一职|职务|职位|岗位|工作|[,。;])",
-)
-_EMPLOYER = (
-    one_of("单位名称", "工作单位", "单位全称", "用人单位", "公司名称", "任职单位") + _AFTER_LABEL + _VALUE,
-    rf"(?:系|为|是|在)(?P<value>[^\d,。;我本]{{2,30}}?{_COMPANY})(?:的|正式|在职|任|担任|员工|工作)",
-)
+_ALL_LABELS = (*(label for labels in _LABELS.values() for label in labels), *_OTHERS)
+_WE = r"(?:我|本|该)(?:单位|公司|司|校|院|厂|局|行|部|社|所)?的?"
+_STAFF = r"(?:在职|正式|在编|在岗|全职)*(?:员工|职工|职员|教师|雇员|工作人员)"
+# letters: sentences that run on across lines
+_SENTENCES = {
+    "name": (
+        rf"(?:(?:兹证明|兹有|现证明)(?:{_WE})?(?:{_STAFF})?|{_WE}{_STAFF}):?"
+        rf"(?P<value>[{_HAN}·•]{{2,25}}?)(?=[（(,、:]|同志|先生|女士|小姐|系|身份|证件|为|是|现|自|于|在)"
+    ),
+    "employer": (
+        rf"(?:系|为|是|在|于)(?P<value>[{_HAN}（）()]{{2,30}}?{_COMPANY})(?:的|正式|在职|任|担任|员工|职工|工作|就职)"
+    ),
+    "position": (
+        r"(?:现任|担任|职务[为是]|职位[为是]|岗位[为是]|任职|(?<!责)任(?!何|职|意|期|期))"
+        r"(?:为|是|我[单位公司]*)?(?P<value>[^,。;(（\d]{2,20}?)(?:一职|职务|职位|岗位|工作|[,。;(（])"
+    ),
+}
 
 
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     """Find the fields that the proof carries."""
-    form, prose = Flow(rows), Flow(rows, gap="", turn="")
+    form, flow, prose = Form(rows, _ALL_LABELS), Flow(rows), Flow(rows, gap="", turn="")
     fields: dict[str, Field] = {}
-    for name, (labelled, sentence) in (("name", _NAME), ("employer", _EMPLOYER), ("position", _POSITION)):
-        for flow, pattern in ((form, labelled), (prose, sentence)):
-            if match := flow.search(pattern):
-                fields[name] = flow.field(match, 1, match[1])
-                break
-    if "employer" not in fields and (match := _last(rf"(?m)^\S*?([\u4e00-\u9fff（）()]{{2,30}}{_COMPANY})\s*$", form)):
-        fields["employer"] = form.field(match, 1, match[1])  # the signature under a letter has no label
-    if match := form.search(ID_NUMBER):
-        fields["id_number"] = form.field(match, 0, re.sub(r"\s", "", match[0]).upper())
-    income = prose.search(rf"{_INCOME}[^\d,。;]{{0,20}}?({AMOUNT})")
-    if income and (amount := parse_amount(income[1])) is not None:
-        fields["monthly_income"] = prose.field(income, 1, amount)
-    labelled = one_of("开具日期", "出具日期", "证明日期", "填表日期", "日期") + _AFTER_LABEL + rf"({DATE})"
-    issued = form.search(labelled) or _last(rf"({DATE})", form)
-    if issued and (day := parse_date(issued[1])):
-        fields["issue_date"] = form.field(issued, 1, day)
+    for name, pattern in (("name", _NAME), ("employer", _VALUE), ("position", _VALUE)):
+        if found := form.find(_LABELS[name], pattern):
+            fields[name] = field_of(found[0][1], found[1])
+        elif match := prose.search(_SENTENCES[name]):
+            fields[name] = prose.field(match, "value", match["value"])
+    if "employer" not in fields and (match := _last(rf"(?m)^\S*?([{_HAN}（）()]{{2,30}}{_COMPANY})\s*$", flow)):
+        fields["employer"] = flow.field(match, 1, match[1])  # the signature under a letter has no label
+    if match := flow.search(ID_NUMBER):
+        fields["id_number"] = flow.field(match, 0, re.sub(r"\s", "", match[0]).upper())
+    if income := _income(form, prose):
+        fields["monthly_income"] = income
+    dated = form.find(_LABELS["issue_date"], rf"({DATE})")
+    if dated and (day := parse_date(dated[0][1])):
+        fields["issue_date"] = field_of(day, dated[1])
+    elif (last := _last(rf"({DATE})", flow)) and (day := parse_date(last[1])):
+        fields["issue_date"] = flow.field(last, 1, day)
     return fields
 
 
+def _income(form: Form, prose: Flow) -> Field | None:
+    if (found := form.find(_LABELS["monthly_income"], _MONEY)) and (amount := parse_amount(found[0][1])) is not None:
+        return field_of(amount, found[1])
+    # 大写 may stand between the word and the digits
+    match = prose.search(rf"{_INCOME}[^\d,。;]{{0,40}}?({AMOUNT})")
+    if match and (amount := parse_amount(match[1])) is not None:
+        return prose.field(match, 1, amount)
+    return None
+
+
 def check(fields: dict[str, Field], rows: Sequence[Row]) -> list[Problem]:
-    """Compare the amount in digits with the one in capitals, where the proof carries both."""
+    """The check character of the number, and the amount in digits against the one in capitals where both are there."""
+    problems = _number_problems(fields)
     match = Flow(rows, gap="", turn="").search(CAPITALS)
     if match is None or "monthly_income" not in fields:
-        return []
+        return problems
     capitals, digits = parse_capitals(match[0]), fields["monthly_income"].value
     if capitals is None:
-        return [problem(KIND, "capitals_unreadable", "monthly_income")]
+        return [*problems, problem(KIND, "capitals_unreadable", "monthly_income")]
     if round(capitals * 100) != round(digits * 100):
-        return [problem(KIND, "capitals_mismatch", "monthly_income", digits=digits, capitals=capitals)]
+        return [*problems, problem(KIND, "capitals_mismatch", "monthly_income", digits=digits, capitals=capitals)]
+    return problems
+
+
+def _number_problems(fields: dict[str, Field]) -> list[Problem]:
+    if "id_number" in fields and not id_number.checksum_fits(fields["id_number"].value):
+        return [problem(KIND, "id_checksum", "id_number")]
     return []
 
 

@@ -10,14 +10,14 @@ import math
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from edge.documents.extraction import Field
+from edge.documents.extraction import Field, Place
 from edge.documents.normalise import half_width
 from runtime.ocr.line import Box, Line, reading_axes
 
@@ -182,11 +182,15 @@ class Flow:
 
 def field_of(value: Any, pieces: Sequence[Piece]) -> Field:
     """A field read from ``pieces``; its box is around those on the first one's page."""
+    place = place_of(pieces)
+    return Field(value, min(piece.confidence for piece in pieces), place.box, place.page)
+
+
+def place_of(pieces: Sequence[Piece]) -> Place:
+    """The box around those of ``pieces`` that stand on the first one's page."""
     page = pieces[0].page
     boxes = [piece.box for piece in pieces if piece.page == page]
-    return Field(
-        value, min(piece.confidence for piece in pieces), boxes[0] if len(boxes) == 1 else _around(boxes), page
-    )
+    return Place(page, boxes[0] if len(boxes) == 1 else _around(boxes))
 
 
 def _between(a: Point, b: Point, share: float) -> Point:
@@ -208,3 +212,50 @@ def spaced(label: str) -> str:
 def one_of(*labels: str) -> str:
     """A pattern for any of the labels, the longest first."""
     return "(?:" + "|".join(spaced(label) for label in sorted(labels, key=len, reverse=True)) + ")"
+
+
+class Form:
+    """Labels and their values: behind the label, in the next cell, or below it.
+
+    A word is a label where it begins a piece, stands behind something that is no Chinese character (1、姓名), or has a
+    colon or brackets behind it; so 我单位 in a sentence is none.
+
+    Args:
+        rows: Of the paper.
+        labels: Every label that such papers carry: none of them is taken for a value.
+    """
+
+    def __init__(self, rows: Sequence[Row], labels: Iterable[str]) -> None:
+        self._rows = rows
+        self._flow = Flow(rows)
+        self._label = re.compile(one_of(*labels) + r"(?:[（(][^）)\n]{0,8}[）)])?\s*:?")
+
+    def find(self, labels: Sequence[str], pattern: str) -> tuple[re.Match[str], list[Piece]] | None:
+        """The first value of one of ``labels`` that matches ``pattern``, and where it stands."""
+        # a label's own brackets may say (元), (盖章), (税后)
+        end = r"(?: *[（(][^）)\n]{0,8}[）)])? *"
+        label = rf"(?:(?<![\u4e00-\u9fff]){one_of(*labels)}{end}|{one_of(*labels)}{end}(?=:)):? *(?:为|是)? *"
+        value = re.compile(pattern)
+        for found in re.finditer(label, self._flow.text):
+            match = value.match(self._flow.text, found.end())
+            if match and not self._label.match(self._flow.text, match.start()):
+                return match, self._flow.pieces(*match.span(1))
+            for piece in self._below(self._flow.pieces(*found.span())):
+                match = value.fullmatch("".join(piece.text.split()))
+                if match and not self._label.match(match[0]):
+                    return match, [piece]
+        return None
+
+    def _below(self, label: Sequence[Piece]) -> Iterator[Piece]:
+        """The piece under a label, at most three lines lower, that begins or is centred where the label is."""
+        first = label[0]
+        near = [
+            piece
+            for row in self._rows
+            for piece in row
+            if piece.page == first.page
+            and 0.8 * first.height < piece.middle - first.middle < 3.5 * first.height
+            and min(abs(piece.left - first.left), abs(piece.left + piece.right - first.left - label[-1].right) / 2)
+            < 1.2 * first.height
+        ]
+        yield from sorted(near, key=lambda piece: piece.middle)[:1]

@@ -16,10 +16,11 @@ _HALF |= {0x3000: ord(" "), ord("￥"): ord("¥"), ord("—"): ord("-"), ord("�
 DATE = r"(?:(?:19|20)\d{2}\s*[年./-]\s*\d{1,2}\s*[月./-]\s*\d{1,2}(?!\d)\s*日?|(?<!\d)(?:19|20)\d{6}(?!\d))"
 AMOUNT = r"[+-]?\s*¥?\s*[+-]?\d(?:[\d,.]{0,20}\d)?\s*万?"  # bounded: text layers of hostile PDFs hold anything
 ID_NUMBER = r"(?<!\d)(?:\d[ ]?){17}[\dXx](?!\d)"
-CAPITALS = r"[零〇壹贰叁肆伍陆柒捌玖拾佰仟百千万亿]+[元圆][零〇壹贰叁肆伍陆柒捌玖角分整正]*"
+CAPITALS = r"[零〇壹贰叁肆伍陆柒捌玖拾][零〇壹贰叁肆伍陆柒捌玖拾佰仟百千万亿]*[元圆][零〇壹贰叁肆伍陆柒捌玖角分整正]*"
 
 _PLAIN_AMOUNT = re.compile(r"\d+(?:\.\d{1,2})?")
-_GROUPED_AMOUNT = re.compile(r"(\d{1,3}(?:[,.]\d{3})+)(?:\.(\d{1,2}))?")
+# a point and a comma look alike to OCR; three digits behind one are a group, two are cents
+_GROUPED_AMOUNT = re.compile(r"(\d{1,3}(?:[,.]\d{3})+)(?:\.(\d{1,2})|,(\d{2}))?")
 
 _CAPITAL_DIGITS = {digit: value for value, digit in enumerate("零壹贰叁肆伍陆柒捌玖")} | {"〇": 0}
 _CAPITAL_UNITS = {"拾": 10, "佰": 100, "百": 100, "仟": 1000, "千": 1000}
@@ -64,7 +65,7 @@ def parse_amount(text: str) -> float | None:
     grouped = _GROUPED_AMOUNT.fullmatch(plain)
     if grouped is None or re.fullmatch(r"\d+\.\d{3}", plain):
         return None
-    return sign * float(re.sub(r"[,.]", "", grouped[1]) + "." + (grouped[2] or "0")) + 0.0
+    return sign * float(re.sub(r"[,.]", "", grouped[1]) + "." + (grouped[2] or grouped[3] or "0")) + 0.0
 
 
 def parse_capitals(text: str) -> float | None:

@@ -1,0 +1,189 @@
+"""Income proofs as other employers write them: letters, grids, lists; all invented, none known to the demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+
+from examples.documents.income import IncomeProof, in_capitals
+from examples.documents.sheet import GREY, Sheet
+
+_MARK = "样张：内容纯属虚构"
+
+
+def _yuan(cents: int) -> str:
+    return f"{cents / 100:,.2f}"
+
+
+def _chinese(day: date) -> str:
+    return f"{day.year}年{day.month:02d}月{day.day:02d}日"
+
+
+def _paragraph(sheet: Sheet, text: str, x: float, y: float, *, width: int, size: float, font: str) -> float:
+    """Set ``text`` in lines of ``width`` Chinese characters, the first one indented; returns where the next begins."""
+    lines, room = [""], width - 2.0
+    for character in text:
+        needed = 0.56 if character.isascii() else 1.0
+        if room < needed and character not in "，。；：）":
+            lines.append("")
+            room = float(width)
+        lines[-1] += character
+        room -= needed
+    for number, line in enumerate(lines):
+        sheet.text(x + (2 * size if number == 0 else 0), y + 2.2 * size * number, line, size, font=font)
+    return y + 2.2 * size * len(lines)
+
+
+def notice_letter(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """兹有..., the amount in capitals first and in digits behind it."""
+    sheet = Sheet(595, 760)
+    sheet.text(297, 96, "收 入 证 明", 28, font="serif_bold", anchor="m")
+    x, size = 64 + float(rng.uniform(-6, 6)), 15.5
+    year = proof.issue_date.year - int(rng.integers(2, 9))
+    text = (
+        f"兹有我单位员工{proof.name}（身份证号码：{proof.id_number}），自{year}年5月起在我单位工作，"
+        f"现担任{proof.position}职务，月均税后收入为人民币（大写）{in_capitals(proof.monthly_income)}"
+        f"（￥{_yuan(proof.monthly_income)}）。"
+    )
+    y = _paragraph(sheet, text, x, 160, width=30, size=size, font="serif")
+    y = _paragraph(sheet, "特此证明。", x, y, width=30, size=size, font="serif")
+    sheet.text(310, y + 70, f"单位（公章）：{proof.employer}", size, font="serif")
+    sheet.text(310, y + 108, _chinese(proof.issue_date), size, font="serif")
+    sheet.seal(480, y + 80, 40)
+    sheet.text(297, 735, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+def grid_of_four(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """A grid with two labels and two values in every row."""
+    sheet = Sheet(842, 480)
+    sheet.text(421, 60, "在职及收入情况表", 24, font="bold", anchor="m")
+    rows = (
+        ("姓名", proof.name, "性别", "男" if int(proof.id_number[16]) % 2 else "女"),
+        ("证件类型", "居民身份证", "证件号码", proof.id_number),
+        ("工作单位", proof.employer, "所任职务", proof.position),
+        ("月均收入（元）", _yuan(proof.monthly_income), "大写", in_capitals(proof.monthly_income)),
+        ("联系电话", "无", "填表日期", f"{proof.issue_date:%Y/%m/%d}"),
+    )
+    _grid(sheet, rows, (50, 180, 400, 520, 800), 90 + float(rng.uniform(-5, 5)), 46, 14)
+    sheet.text(60, 390, "本单位保证以上内容属实。", 14)
+    sheet.seal(690, 400, 40)
+    sheet.text(421, 460, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+def _grid(
+    sheet: Sheet, rows: Sequence[Sequence[str]], edges: Sequence[float], top: float, step: float, size: float
+) -> None:
+    for number, row in enumerate(rows):
+        y = top + step * number
+        for left, right, text in zip(edges, edges[1:], row, strict=False):
+            sheet.rectangle(left, y, right, y + step, outline=(90, 90, 96))
+            sheet.text(left + 10, y + step / 2 + 0.36 * size, text, size)
+
+
+def stacked_labels(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """Small grey labels with their values below them, two beside each other."""
+    sheet = Sheet(560, 620)
+    sheet.text(50, 70, "收入证明", 26, font="bold")
+    cells = (
+        ("姓名", proof.name, "身份证号", proof.id_number),
+        ("工作单位", proof.employer, "岗位", proof.position),
+        ("月收入（税前）", f"{_yuan(proof.monthly_income)} 元", "开具日期", proof.issue_date.isoformat()),
+    )
+    top = 130 + float(rng.uniform(-6, 6))
+    for number, (one, first, two, second) in enumerate(cells):
+        y = top + 110 * number
+        for x, label, value in ((50, one, first), (300, two, second)):
+            sheet.text(x, y, label, 12, colour=GREY)
+            sheet.text(x, y + 30, value, 17)
+        sheet.line(50, y + 52, 510, y + 52, colour=(215, 215, 215))
+    sheet.text(50, 470, "特此证明，仅供申请贷款使用。", 14)
+    sheet.seal(430, 510, 40)
+    sheet.text(280, 600, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+def in_ten_thousands(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """A short letter that says 1.2万元; the amount is exact, since it is given in whole hundreds."""
+    sheet = Sheet(595, 600)
+    sheet.text(297, 90, "工作收入证明", 26, font="bold", anchor="m")
+    x = 60 + float(rng.uniform(-6, 6))
+    text = (
+        f"兹证明{proof.name}同志，身份证号{proof.id_number}，系{proof.employer}在职员工，任{proof.position}，"
+        f"月工资收入约{proof.monthly_income / 1_000_000:.2f}万元。"
+    )
+    y = _paragraph(sheet, text, x, 150, width=29, size=16, font="regular")
+    y = _paragraph(sheet, "特此证明", x, y, width=29, size=16, font="regular")
+    sheet.text(330, y + 60, proof.employer, 16)
+    sheet.text(330, y + 96, f"{proof.issue_date:%Y.%m.%d}", 16)
+    sheet.seal(440, y + 60, 40)
+    sheet.text(297, 580, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+def to_the_bank(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """Landscape, addressed to a bank, a yearly sum beside the monthly one."""
+    sheet = Sheet(842, 560)
+    sheet.text(421, 76, "在职收入证明", 26, font="serif_bold", anchor="m", tracking=6)
+    x = 80 + float(rng.uniform(-8, 8))
+    sheet.text(x, 130, "致：样例银行", 15, font="serif")
+    text = (
+        f"我司员工{proof.name}，身份证件号码为{proof.id_number}，现于{proof.employer}任职，职位为{proof.position}。"
+        f"该员工年收入为人民币{_yuan(12 * proof.monthly_income)}元，折合每月收入人民币{_yuan(proof.monthly_income)}元"
+        f"（大写：{in_capitals(proof.monthly_income)}）。我司对以上内容负责。"
+    )
+    y = _paragraph(sheet, text, x, 168, width=44, size=15, font="serif")
+    sheet.text(520, y + 60, f"单位名称（盖章）：{proof.employer}", 15, font="serif")
+    sheet.text(520, y + 96, f"出具日期：{_chinese(proof.issue_date)}", 15, font="serif")
+    sheet.seal(720, y + 60, 40)
+    sheet.text(421, 540, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+def numbered(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """A numbered list with colons, in bold serifs."""
+    sheet = Sheet(595, 680)
+    sheet.text(297, 90, "职工收入证明书", 26, font="serif_bold", anchor="m")
+    items = (
+        f"1、职工姓名：{proof.name}",
+        f"2、身份证号码：{proof.id_number}",
+        f"3、所在单位：{proof.employer}",
+        f"4、担任职务：{proof.position}",
+        f"5、税后月薪：人民币 {_yuan(proof.monthly_income)} 元",
+        f"6、大写金额：{in_capitals(proof.monthly_income)}",
+        f"7、出具日期：{_chinese(proof.issue_date)}",
+    )
+    x = 80 + float(rng.uniform(-8, 8))
+    for number, item in enumerate(items):
+        sheet.text(x, 160 + 46 * number, item, 16, font="serif_bold")
+    sheet.text(x, 520, "以上情况真实，如有虚假愿承担责任。", 14, font="serif")
+    sheet.seal(440, 560, 42)
+    sheet.text(297, 660, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+def right_aligned(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """Labels that end at one edge, values that begin at the next, thin lines below the values."""
+    sheet = Sheet(595, 620)
+    sheet.text(297, 80, "个人收入证明", 26, font="bold", anchor="m", tracking=3)
+    middle = 210 + float(rng.uniform(-10, 10))
+    rows = (
+        ("员工姓名", proof.name),
+        ("身份证件号码", proof.id_number),
+        ("公司名称", proof.employer),
+        ("职位", proof.position),
+        ("月平均收入", f"￥{_yuan(proof.monthly_income)}"),
+        ("人民币大写", in_capitals(proof.monthly_income)),
+        ("证明日期", _chinese(proof.issue_date)),
+    )
+    for number, (label, value) in enumerate(rows):
+        y = 140 + 52 * number
+        sheet.text(middle, y, label, 15, anchor="r", font="bold")
+        sheet.text(middle + 30, y, value, 16, font="serif")
+        sheet.line(middle + 24, y + 10, 540, y + 10, width=0.7)
+    sheet.seal(460, 540, 40)
+    sheet.text(297, 600, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
