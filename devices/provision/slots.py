@@ -142,9 +142,14 @@ def read_switch(root: Path) -> Switch:
                 state="Nothing was changed.",
                 remedy="Name the device's --root, or run 'edgekit provision install MEDIUM --root DIR' first.",
             ) from error
-        raise SwitchError(f"The record of the slots, {SWITCH_NAME}, is missing from {root}.") from error
+        raise SwitchError(
+            f"The record of the slots, {SWITCH_NAME}, is missing from {root}.", remedy=moves.RECORD_REMEDY
+        ) from error
     except OSError as error:
-        raise SwitchError(f"The record of the slots in {root} cannot be read: {error.strerror}.") from error
+        raise SwitchError(
+            f"The record of the slots in {root} cannot be read: {error.strerror}.",
+            remedy="Run the command as the user that owns the device's root.",
+        ) from error
 
 
 @contextmanager

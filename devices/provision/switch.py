@@ -35,6 +35,7 @@ SLOT_NAMES: tuple[SlotName, ...] = get_args(SlotName)
 COMPLETE: frozenset[State] = frozenset({"ready", "trial", "good", "bad"})
 HISTORY_LENGTH = 50
 DEFAULT_CRASHES = 3
+RECORD_REMEDY = "Start the device: it makes a new record from the slots that are whole."
 _SCHEMA = 1
 
 
@@ -148,7 +149,9 @@ def read_record(data: bytes) -> Switch:
         if switch.watch is not None and switch.watch.slot not in SLOT_NAMES:
             raise ValueError("no such slot is watched")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SwitchError(f"The record of the slots, switch.json, is damaged: {error}.") from error
+        raise SwitchError(
+            f"The record of the slots, switch.json, is damaged: {error}.", remedy=RECORD_REMEDY
+        ) from error
     return switch
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,9 +19,10 @@ import psutil
 import pytest
 import requests
 
+from devices.errors import ProvisionError
 from devices.provision import switch as moves
 from devices.provision.lock import launcher_facts
-from devices.provision.package import install_launcher
+from devices.provision.package import install_launcher, launcher_bytes
 from devices.provision.slots import Layout, activate_slot, change, read_switch
 from tests.devices.provision.small_release import Launched, clients, device, install
 
@@ -243,6 +247,25 @@ def test_a_second_launcher_is_refused_and_names_the_first(root: Path, launch: Ca
     second = launch(root)
     assert second.process.wait(timeout=60) == 14
     assert f"is served already, by process {first.process.pid}" in first.log.read_text()
+
+
+def test_the_one_file_launcher_is_the_same_for_the_same_modules_and_written_for_older_pythons() -> None:
+    assert launcher_bytes() == launcher_bytes()
+    with zipfile.ZipFile(io.BytesIO(launcher_bytes())) as archive:
+        names = archive.namelist()
+        for name in names:
+            ast.parse(archive.read(name), feature_version=(3, 9))
+    assert {"__main__.py", "devices/listeners.py", "devices/provision/launcher.py"} <= set(names)
+
+
+def test_a_launcher_that_does_not_run_here_is_not_installed(root: Path) -> None:
+    assert install_launcher(root, sys.executable)
+    before = Layout(root).launcher.read_bytes()
+    Layout(root).launcher.write_bytes(before + b" ")  # an older one
+    with pytest.raises(ProvisionError, match="does not run with /bin/false on this box"):
+        install_launcher(root, "/bin/false")
+    assert Layout(root).launcher.read_bytes() == before + b" "
+    assert [path.name for path in root.glob("launcher.pyz*")] == ["launcher.pyz"]
 
 
 def test_the_one_file_launcher_runs_with_the_boxs_python_alone(
