@@ -4,6 +4,7 @@
 
     ROOT/trust/root.json        pinned at the first installation, never changed
     ROOT/channel.json           region and class of this device, from its first medium; where updates came from last
+    ROOT/ca.pem                 certificates that were named for that, instead of the system's
     ROOT/state/inventory.json   the signed report after the latest deployment
     ROOT/units                  what systemd is given
 
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 _SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 _UNITS = Path("/etc/systemd/system")
+CA_NAME = "ca.pem"
 CHANNEL_NAME = "channel.json"
 INVENTORY_NAME = "inventory.json"
 
@@ -131,10 +133,19 @@ def known_source(root: Path) -> str:
     )
 
 
-def remember_source(root: Path, url: str) -> None:
-    """Ask ``url`` next time too."""
-    if (channel := read_channel_of(root)).url != url:
-        _write_channel(root, replace(channel, url=url))
+def known_ca(root: Path) -> Path | None:
+    """The certificates that were named with that URL, if any were."""
+    path = root / CA_NAME
+    return path if path.exists() else None
+
+
+def remember_source(root: Path, url: str, ca_file: Path | None) -> None:
+    """Ask ``url`` next time too, with the same certificates."""
+    with writing(root):
+        if ca_file is not None and ca_file != root / CA_NAME:
+            write_durably(root / CA_NAME, ca_file.read_bytes())
+        if (channel := read_channel_of(root)).url != url:
+            _write_channel(root, replace(channel, url=url))
 
 
 def write_inventory(root: Path) -> None:

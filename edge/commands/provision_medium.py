@@ -125,16 +125,17 @@ def install(medium: Path, root: Path, root_sha256: str | None, by: str | None) -
 def update(root: Path, source: str | None, ca_file: Path | None, by: str | None) -> Result:
     """Bring the device to what its channel offers, from SOURCE: a medium, an export, or an https URL.
 
-    Without SOURCE the URL of last time is asked.
+    Without SOURCE the URL of last time is asked, with the certificates of last time.
     """
-    from devices.provision.device import known_source, remember_source
+    from devices.provision.device import hand_over, known_ca, known_source, remember_source
     from devices.provision.medium import REPO, read_medium
 
     root = root.absolute()
     named = source or known_source(root)
     if named.startswith("https://"):
-        result = _carry_out(root, named, named, by, action="update", ca_file=ca_file)
-        remember_source(root, named)
+        result = _carry_out(root, named, named, by, action="update", ca_file=ca_file or known_ca(root))
+        with hand_over(root):
+            remember_source(root, named, ca_file)
         return result
     place = Path(named)
     if not place.is_dir():

@@ -105,7 +105,7 @@ def test_what_systemd_refuses_is_said_and_the_release_stays(monkeypatch: pytest.
 def test_the_url_of_last_time_is_asked_again(root: Path) -> None:
     with pytest.raises(ProvisionError, match="does not know where updates come from"):
         known_source(root)
-    remember_source(root, "https://updates.bank.example/")
+    remember_source(root, "https://updates.bank.example/", None)
     assert known_source(root) == "https://updates.bank.example/"
     assert read_channel_of(root) == Channel("east", "kiosk", "https://updates.bank.example/")
 

@@ -21,6 +21,7 @@ from devices.provision.slots import Layout, read_switch, verify_slot
 from devices.provision.wheelhouse import pack_python
 from tests.devices.provision.small_bank import Bank, answer, contents
 from tests.devices.provision.small_release import Launched
+from tests.devices.update.test_https import Server, write_certificate
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,22 @@ def test_an_update_of_the_thresholds_fetches_only_them_and_copies_the_rest(
     assert document["fetched_bytes"] < 100  # of a manifest
     assert contents(root / "slots" / "a") == before
     assert read_switch(root).serving.state == "good"
+
+
+def test_a_url_and_its_certificates_are_asked_again_next_time(
+    own_bank: Bank, root: Path, tmp_path: Path, capsys: Any
+) -> None:
+    certificate, key = write_certificate(tmp_path)
+    server = Server(own_bank.repo, certificate, key)
+    try:
+        own_bank.publish()
+        named = answer(capsys, "provision", "update", "--root", root, server.url, "--ca", certificate)
+        assert (named[0], named[1]["release"]) == (0, "small-2")
+        own_bank.publish()
+        again = answer(capsys, "provision", "update", "--root", root)
+        assert (again[0], again[1]["release"]) == (0, "small-3")
+    finally:
+        server.close()
 
 
 def test_a_new_kit_travels_alone_and_the_other_wheels_stay(own_bank: Bank, root: Path, capsys: Any) -> None:
