@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from devices.errors import EdgeKitError
+from devices.errors import EdgeKitError, SwitchError
 from devices.listeners import open_listeners
 from devices.provision.launcher import Launcher
 from devices.provision.slots import read_switch
@@ -27,6 +27,16 @@ def launch(root: Path, host: str, port: int, more: Sequence[str], *, as_json: bo
         ProvisionError: ``root`` is no provisioned device, is served already, or holds nothing whole.
     """
     root = root.absolute()
+    try:
+        installed = read_switch(root).active is not None
+    except SwitchError:  # the launcher makes a new record
+        installed = True
+    if not installed:
+        raise SwitchError(
+            f"Nothing is installed in {root} yet.",
+            state="Nothing is served.",
+            remedy="Run 'edgekit provision install MEDIUM', which starts what it installs.",
+        )
     listeners = open_listeners(host, port)
     bound, bound_port = listeners[0].getsockname()[:2]
     scheme = "https" if "--tls-cert" in more else "http"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,9 @@ from typing import Any
 import pytest
 
 from devices.provision.lock import installer_lock, launcher_facts
-from devices.provision.slots import Layout, activate_slot, read_switch
+from devices.provision.slots import Layout, activate_slot, create_root, read_switch
 from edge.cli import main
-from tests.devices.provision.small_release import Launched, device, install
+from tests.devices.provision.small_release import REPOSITORY, Launched, device, install
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -137,3 +139,15 @@ def test_status_of_a_directory_that_is_no_device_says_so(tmp_path: Path, capsys:
     assert main(["provision", "status", "--root", str(tmp_path), "--json"]) == 14
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "PROVISION-001"
     assert launcher_facts(tmp_path) is None
+
+
+@pytest.mark.parametrize(("slots", "code"), [(False, "PROVISION-001"), (True, "PROVISION-002")])
+def test_a_directory_without_a_release_is_not_served_and_not_written_to(tmp_path: Path, slots: bool, code: str) -> None:
+    if slots:
+        create_root(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    command = [sys.executable, "-m", "edge.cli", "serve", "--root", tmp_path, "--port", "0", "--json"]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode == 14
+    assert json.loads(result.stdout)["error"]["code"] == code
+    assert sorted(tmp_path.rglob("*")) == before
