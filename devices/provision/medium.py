@@ -172,7 +172,7 @@ def seal_medium(
         created=datetime.now(UTC).replace(microsecond=0),
         profile=profile.name,
         arch=release.arch,
-        glibc=GLIBC,
+        glibc=GLIBC[release.arch],
         python=release.environment.python,
         region=region,
         device_class=device_class,

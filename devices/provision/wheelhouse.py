@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from devices.profile import Architecture
 from devices.provision.bootstrap import sha256_of
 from devices.provision.environment import PYTHON_VERSION, distribution_of
 
-GLIBC = "2.28"  # what requirements/lock.sh resolves for: Debian 10, RHEL 8 and later
+# the oldest that all wheels run with: as requirements/lock.sh resolves (Debian 10, RHEL 8); OpenVINO for ARM is built
+# on Ubuntu 22.04, as JetPack 6 is
+GLIBC: Mapping[Architecture, str] = {"x86_64": "2.28", "aarch64": "2.35"}
 LOCK_NAME = "requirements.lock"
 PYTHON_TAR = "python.tar"  # beside the wheels, and among a release's files: a Python for boxes whose own is another
 KIT = "branch-edgekit"
@@ -133,9 +136,9 @@ def read_wheelhouse(directory: Path) -> Wheelhouse:
     return Wheelhouse(directory, wheels, lock)
 
 
-def platforms(arch: Architecture, glibc: str = GLIBC) -> tuple[str, ...]:
-    """The platform tags that run on ``arch`` with this glibc or a later one, newest first (PEP 600)."""
-    newest = int(glibc.split(".")[1])
+def platforms(arch: Architecture) -> tuple[str, ...]:
+    """The platform tags that run on ``arch`` with its glibc or a later one, newest first (PEP 600)."""
+    newest = int(GLIBC[arch].split(".")[1])
     tags = [f"manylinux_2_{minor}_{arch}" for minor in range(newest, _OLDEST_GLIBC - 1, -1)]
     return (*tags, f"manylinux2014_{arch}", f"manylinux2010_{arch}", f"manylinux1_{arch}", f"linux_{arch}")
 
