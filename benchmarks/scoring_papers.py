@@ -92,7 +92,8 @@ class Paper:
         style: Of the drawing.
         sheets: Its pages.
         fields: What a reader should find.
-        person: Whose application it belongs to; what a forger changed stands on ``sheets`` only.
+        person: Whose application it belongs to, as papers that nobody changed would say.
+        shown: What the papers say, one of them changed where ``forgery`` tells how.
         forgery: What was changed; empty for an honest one.
     """
 
@@ -101,6 +102,7 @@ class Paper:
     sheets: tuple[Sheet, ...]
     fields: dict[str, Any]
     person: Person
+    shown: Person
     forgery: str = ""
 
 
@@ -188,11 +190,10 @@ def _paper(
     elif kind == "income_proof":
         sheets, fields = PROOFS[group][style](shown.proof, rng), dict(shown.proof.fields())
     else:
-        account = shown.account
+        sheets, fields = STATEMENTS[group][style](shown.account, rng), dict(shown.account.fields())
         if style == "newest first":
-            account = replace(account, rows=account.rows[::-1])
-        sheets, fields = STATEMENTS[group][style](shown.account, rng), dict(account.fields())
-    return Paper(kind, style, tuple(sheets), fields, honest, forgery)
+            fields["rows"] = fields["rows"][::-1]
+    return Paper(kind, style, tuple(sheets), fields, honest, shown, forgery)
 
 
 def _forged(honest: Person, forgery: str, kind: str, rng: np.random.Generator) -> Person | None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
+from statistics import median
 
 from edge.application import Application
 from edge.documents.extraction import Extraction, Problem, problem
 from edge.policy import DocumentsPolicy
 
+_SALARY = re.compile(r"工资|薪|代发")
+_WITHHELD = 0.25  # tax and social insurance may keep so much of an income before it reaches the account
+_PERIOD_DAYS = 80  # three months, give or take the days on which banks cut them off
+_STATEMENT_DAYS, _PROOF_DAYS = 60, 90  # older papers say little of today
 _NAME_FIELDS = {"id_card": "name", "income_proof": "name", "bank_statement": "account_name"}
 
 
@@ -31,19 +36,22 @@ def cross_check(
         One tuple for each extraction.
     """
     found = {(extraction.kind, name) for extraction in extractions for name in extraction.fields}
-    return [
-        (
-            *(
-                each
-                for each in extraction.problems
-                if each.code != "missing_field" or (extraction.kind, each.field) not in found
-            ),
+    checked = []
+    for extraction in extractions:
+        own = [
+            each
+            for each in extraction.problems
+            if each.code != "missing_field" or (extraction.kind, each.field) not in found
+        ]
+        seen = [
             *_doubtful(extraction, policy),
             *_contradictions(application, extraction, policy),
             *_validity(extraction, today),
-        )
-        for extraction in extractions
-    ]
+            *_salary(application, extraction, extractions),
+            *_timeliness(extraction, today),
+        ]
+        checked.append((*own, *(each.placed(extraction.fields) for each in seen)))
+    return checked
 
 
 def _doubtful(extraction: Extraction, policy: DocumentsPolicy) -> list[Problem]:
@@ -60,9 +68,9 @@ def _contradictions(application: Application, extraction: Extraction, policy: Do
     name_field = _NAME_FIELDS[kind]
     name, number = extraction.value(name_field), extraction.value("id_number")
     if name is not None and _plain(name) != _plain(applicant.name):
-        problems.append(problem(kind, "name_mismatch", name_field))
+        problems.append(problem(kind, "name_mismatch", name_field, seen=name))
     if number is not None and number != _plain(applicant.id_number).upper():
-        problems.append(problem(kind, "id_number_mismatch", "id_number"))
+        problems.append(problem(kind, "id_number_mismatch", "id_number", seen=number))
     proven, declared = extraction.value("monthly_income"), applicant.declared_monthly_income
     if proven is not None and declared - proven > policy.income_gap_from * declared:
         problems.append(problem(kind, "income_mismatch", "monthly_income", declared=declared, proven=proven))
@@ -76,6 +84,46 @@ def _validity(extraction: Extraction, today: date) -> list[Problem]:
         problems.append(problem(extraction.kind, "expired", "valid_until", date=end))
     if begin is not None and begin > today.isoformat():
         problems.append(problem(extraction.kind, "not_yet_valid", "valid_from", date=begin))
+    return problems
+
+
+def _salary(application: Application, statement: Extraction, papers: Sequence[Extraction]) -> list[Problem]:
+    """The income that is claimed against the salary that came in: the median month, as a bonus or a gap misleads."""
+    rows = statement.value("rows")
+    if not rows:
+        return []
+    proven = [paper.value("monthly_income") for paper in papers if paper.value("monthly_income") is not None]
+    employers = {_plain(paper.value("employer")) for paper in papers if paper.value("employer")}
+    paid: dict[str, float] = {}  # by month
+    credits = []
+    for index, row in enumerate(rows):
+        named = _SALARY.search(row["summary"] + row["counterparty"]) or _plain(row["counterparty"]) in employers
+        if named and row["date"] and (row["amount"] or 0) > 0:
+            paid[row["date"][:7]] = paid.get(row["date"][:7], 0.0) + row["amount"]
+            credits.append(index)
+    claimed = max(proven, default=application.applicant.declared_monthly_income)
+    if not paid:
+        return [problem(statement.kind, "salary_not_found", "rows", claimed=claimed)] if proven else []
+    monthly = median(paid.values())
+    if monthly < (1 - _WITHHELD) * claimed:
+        return [problem(statement.kind, "salary_mismatch", "rows", rows=credits, paid=monthly, claimed=claimed)]
+    return []
+
+
+def _timeliness(paper: Extraction, today: date) -> list[Problem]:
+    """Whether a statement is long enough, and it and an income proof are recent and not from the future."""
+    problems = []
+    begin, end = paper.value("period_from"), paper.value("period_to")
+    if begin and end and (days := (date.fromisoformat(end) - date.fromisoformat(begin)).days + 1) < _PERIOD_DAYS:
+        problems.append(problem(paper.kind, "period_short", "period_from", days=days, needed=_PERIOD_DAYS))
+    for name, limit in (("period_to", _STATEMENT_DAYS), ("issue_date", _PROOF_DAYS)):
+        if (day := paper.value(name)) is None:
+            continue
+        age = (today - date.fromisoformat(day)).days
+        if age > limit:
+            problems.append(problem(paper.kind, "out_of_date", name, date=day, days=age))
+        elif age < 0:
+            problems.append(problem(paper.kind, "future_date", name, date=day))
     return problems
 
 

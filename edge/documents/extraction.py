@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.ocr.line import Box
@@ -56,9 +56,15 @@ _TEXTS = {
     "row_incomplete": "第 {rows} 行的日期、金额或余额未读全",
     "balance_mismatch": "第 {rows} 行的余额与金额对不上",
     "row_outside_period": "第 {rows} 行的日期不在账单起止日期内",
-    "name_mismatch": "{name}与申请人姓名不一致",
-    "id_number_mismatch": "身份证号与申请人的不一致",
+    "several_papers": "该文件上有 {count} 个不同的身份证号，请每张证件单独提交",
+    "name_mismatch": "{name}“{seen}”与申请人姓名不一致",
+    "id_number_mismatch": "身份证号 {seen} 与申请人的不一致",
     "income_mismatch": "申报月收入 {declared:,.2f} 元高于收入证明的 {proven:,.2f} 元",
+    "salary_mismatch": "第 {rows} 行的工资入账月均 {paid:,.2f} 元，低于所称月收入 {claimed:,.2f} 元",
+    "salary_not_found": "流水中没有工资入账，不能印证收入证明的 {claimed:,.2f} 元",
+    "period_short": "流水只有 {days} 天，少于 {needed} 天",
+    "out_of_date": "{name}为 {date}，距今已 {days} 天",
+    "future_date": "{name} {date} 晚于今天",
 }
 PROBLEM_CODES = frozenset(_TEXTS)
 
@@ -92,11 +98,29 @@ class Field:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something for a person to look at. ``field`` is None where the whole document is meant."""
+    """Something for a person to look at.
+
+    Attributes:
+        code: For programs.
+        text: For people.
+        field: None where the whole document is meant.
+        rows: Indices of the rows that show it.
+        place: Where to look: the first of ``rows``, else the field; None where nothing was read.
+    """
 
     code: str
     text: str
     field: str | None = None
+    rows: tuple[int, ...] = ()
+    place: Place | None = None
+
+    def placed(self, fields: Mapping[str, Field]) -> Problem:
+        """The same problem with its place among ``fields``."""
+        found = fields.get(self.field or "")
+        if found is None:
+            return self
+        first = self.rows[0] if self.rows else len(found.places)
+        return replace(self, place=found.places[first] if first < len(found.places) else Place(found.page, found.box))
 
 
 @dataclass(frozen=True)
@@ -113,13 +137,14 @@ class Extraction:
         return field.value if field else None
 
 
-def problem(kind: str, code: str, field: str | None = None, **values: object) -> Problem:
-    """Word a problem of a document of ``kind``; ``values`` fill the text."""
+def problem(kind: str, code: str, field: str | None = None, *, rows: Sequence[int] = (), **values: object) -> Problem:
+    """Word a problem of a document of ``kind``; ``values`` and the numbers of ``rows`` fill the text."""
     name = FIELD_NAMES[kind].get(field or "", "")
-    return Problem(code, _TEXTS[code].format(name=name, kind=KIND_NAMES[kind], **values), field)
+    text = _TEXTS[code].format(name=name, kind=KIND_NAMES[kind], rows=_rows_text(rows), **values)
+    return Problem(code, text, field, tuple(rows))
 
 
-def rows_text(indices: list[int]) -> str:
+def _rows_text(indices: Sequence[int]) -> str:
     """Row numbers as people count them, at most five."""
     shown = "、".join(str(index + 1) for index in indices[:5])
     return shown + (f" 等 {len(indices)}" if len(indices) > 5 else "")

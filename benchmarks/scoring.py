@@ -1,0 +1,23 @@
+"""``./build.sh bench scoring``: can the score be believed?
+
+    documents   fields, ID numbers and rows of papers in layouts that nobody tuned for; forged papers and honest ones
+
+Rows appear as they are finished. A goal that is not met is said and is no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.harness import Report
+from benchmarks.scoring_documents import measure_documents
+
+PARTS: dict[str, Callable[[Report, Callable[[str, float], None]], None]] = {
+    "documents": measure_documents,
+}
+
+
+def measure(report: Report, progress: Callable[[str, float], None]) -> None:
+    """All parts, one after the other."""
+    for part in PARTS.values():
+        part(report, progress)
