@@ -200,5 +200,5 @@ def test_a_provisioned_device_lets_its_own_kit_judge_the_medium(medium: Path, tm
     python.chmod(0o755)
     (tmp_path / "root" / "switch.json").write_text('{"active": "b"}')
     done = run(medium, "--root", tmp_path / "root")
-    assert done.stdout.startswith("own kit: -m edge.cli provision install")
+    assert done.stdout.startswith("own kit: -I -m edge.cli provision install")
     assert not (tmp_path / "root" / "bootstrap").exists()
