@@ -180,9 +180,15 @@ def _install(medium: Path, root: Path, arguments: List[str]) -> int:  # noqa: UP
     command = [str(medium), "--root", str(root), *arguments]
     serving = _serving_python(root)
     if serving:  # what runs here already judges this medium; nothing of it is executed before
-        return subprocess.run(
-            [str(serving), "-m", "edge.cli", "provision", "install", *command], check=False
-        ).returncode
+        own = [
+            str(serving),
+            "-I",
+            "-m",
+            "edge.cli",
+            "provision",
+            "install",
+        ]  # -I: not a module of the current directory
+        return subprocess.run([*own, *command], check=False).returncode
     with _workshop(root) as workshop:
         interpreter = _unpack(medium, workshop, document)
         start = (
