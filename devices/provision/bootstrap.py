@@ -187,7 +187,7 @@ def _install(medium: Path, root: Path, arguments: List[str]) -> int:  # noqa: UP
             "edge.cli",
             "provision",
             "install",
-        ]  # -I: not a module of the current directory
+        ]  # -I: nothing from where it is started
         return subprocess.run([*own, *command], check=False).returncode
     with _workshop(root) as workshop:
         interpreter = _unpack(medium, workshop, document)
