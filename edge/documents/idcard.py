@@ -18,11 +18,12 @@ _LABEL_END = one_of("公民身份号码", "公民身份", "身份号码")
 _HAN = r"[\u4e00-\u9fff]"
 
 
+# of a label that stands by itself OCR may lose the first character; 男 and 女 alone say enough
 _PATTERNS = {
-    "name": one_of("姓名") + rf"\s*:?\s*({_HAN}[\u4e00-\u9fff·•]{{1,24}})",
-    "sex": one_of("性别") + r"\s*([男女])",
-    "ethnicity": one_of("民族") + rf"\s*({_HAN}{{1,8}})",
-    "issuing_authority": one_of("签发机关") + rf"\s*({_HAN}{{3,40}})",
+    "name": rf"(?:{one_of('姓名')}|(?<!{_HAN})名)\s*:?\s*({_HAN}[\u4e00-\u9fff·•]{{1,24}})",
+    "sex": rf"(?:{one_of('性别')}|(?<!{_HAN})[性别])\s*:?\s*([男女])|(?<!{_HAN})(?P<alone>[男女])(?!{_HAN})",
+    "ethnicity": rf"(?:{one_of('民族')}|(?<!{_HAN})族)\s*:?\s*({_HAN}{{1,8}})",
+    "issuing_authority": rf"(?:{one_of('签发机关')}|发机关)\s*:?\s*({_HAN}{{3,40}})",
 }
 
 
@@ -32,8 +33,9 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     for name, pattern in _PATTERNS.items():
         if match := flow.search(pattern):
-            fields[name] = flow.field(match, 1, match[1])
-    if (match := flow.search(one_of("出生") + rf"\s*({DATE})")) and (day := parse_date(match[1])):
+            group = match.lastgroup or 1
+            fields[name] = flow.field(match, group, match[group])
+    if (match := flow.search(one_of("出生") + rf"\s*(?:日期)?\s*:?\s*({DATE})")) and (day := parse_date(match[1])):
         fields["birth_date"] = flow.field(match, 1, day)
     if match := flow.search(ID_NUMBER):
         fields["id_number"] = flow.field(match, 0, re.sub(r"\s", "", match[0]).upper())
@@ -74,7 +76,7 @@ def _validity(flow: Flow) -> dict[str, Field]:
 
 def _address(rows: Sequence[Row], flow: Flow) -> list[Piece]:
     """The pieces after 住址 and those below that begin where the first one does, down to the number."""
-    match = flow.search(one_of("住址") + r"\s*(\S[^\n]*)")
+    match = flow.search(one_of("住址") + r"\s*:?\s*(\S[^\n]*)")
     if match is None:
         return []
     first, *beside = flow.pieces(*match.span(1))

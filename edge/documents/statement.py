@@ -1,86 +1,18 @@
-"""Bank statements: a head of labels, then a table over one or more pages.
-
-Columns are known by the words in their heading, in any order; cells belong to the column that they line up with. Money
-out is negative, whether the paper signs it or gives it a column of its own.
-"""
+"""Bank statements: a head of labels, then a table; what both say is held against each other."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from edge.documents.extraction import Field, Problem, problem
-from edge.documents.layout import Flow, Form, Piece, Row, field_of, place_of
-from edge.documents.normalise import DATE, parse_amount, parse_date
+from edge.documents.layout import Flow, Form, Row, field_of, place_of
+from edge.documents.normalise import DATE, parse_date
+from edge.documents.table import columns_of, entries_of, whole_headings
 
 KIND = "bank_statement"
-
-# heading to column; "" is a column that nobody asked for, known so that its cells do not land in another
-_HEADINGS = {
-    "date": ("交易日期", "记账日期", "入账日期", "交易时间", "记账时间", "记账日", "入账日", "交易日", "日期", "时间"),
-    "summary": (
-        *(
-            "交易摘要",
-            "业务摘要",
-            "摘要",
-            "交易类型",
-            "业务类型",
-            "交易说明",
-            "交易名称",
-            "业务种类",
-            "交易种类",
-            "用途",
-        ),
-        *("交易描述", "摘要说明"),
-    ),
-    "counterparty": (
-        *(
-            "对方户名",
-            "对方名称",
-            "对方姓名",
-            "对方账户名",
-            "对方账户名称",
-            "交易对方",
-            "交易对手",
-            "商户名称",
-            "对方信息",
-        ),
-        *("对手信息", "对手户名", "收付款人", "交易对象", "对方"),
-    ),
-    "amount": ("交易金额", "发生金额", "发生额", "金额", "交易额"),
-    "out": ("支出金额", "支出", "借方发生额", "借方金额", "借方", "转出", "取出", "支取", "付出", "支付"),
-    "in": ("收入金额", "收入", "贷方发生额", "贷方金额", "贷方", "转入", "存入"),
-    "flag": (
-        "借贷标志",
-        "借贷标识",
-        "借贷方向",
-        "收支标志",
-        "收支类型",
-        "收支方向",
-        "收付标志",
-        "借贷",
-        "收支",
-        "借/贷",
-        "收/支",
-        "方向",
-    ),
-    "balance": ("账户余额", "联机余额", "当前余额", "交易后余额", "本次余额", "账面余额", "账户结余", "余额", "结余"),
-    "": (
-        *("对方账号", "对方账户", "对方卡号", "币种", "货币", "序号", "交易渠道", "渠道", "交易地点", "备注", "附言"),
-        *("流水号", "凭证号", "交易流水", "对方开户行", "对方银行", "柜员号", "网点", "钞汇", "可用余额"),
-    ),
-}
-_OUT = frozenset(("借", "借方", "支", "支出", "出", "转出", "取", "支取", "付", "取出", "-"))
-_IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存入", "+"))
-_ROLES = {heading: role for role, headings in _HEADINGS.items() for heading in headings}
-_HEADING = re.compile("|".join(sorted(_ROLES, key=len, reverse=True)))
-_MOST_COLUMNS = 40
-_NUMBERS = ("amount", "out", "in", "balance")
-_TEXTS = ("summary", "counterparty")
-_CENTS = re.compile(r"[+-]?¥?\d[\d,.]{0,20}\.\d{2}(?!\d)")
-
 
 _BANK = r"([\u4e00-\u9fff]{2,14}?(?:银行|信用社|信用合作社))"
 _LABELS = {
@@ -104,65 +36,10 @@ _PATTERNS = {
 _ALL_LABELS = (*(label for labels in _LABELS.values() for label in labels), "币种", "开户行", "证件号码", "起止日期")
 
 
-@dataclass(frozen=True)
-class _Column:
-    role: str
-    left: float
-    right: float
-
-    def apart(self, piece: Piece) -> float:
-        """How badly ``piece`` lines up, whichever way the column is aligned."""
-        centre = abs(piece.left + piece.right - self.left - self.right) / 2
-        return min(abs(piece.left - self.left), abs(piece.right - self.right), centre)
-
-
-@dataclass
-class _Entry:
-    """One movement while its cells are gathered."""
-
-    cells: dict[str, list[Piece]] = field(default_factory=dict)
-    row: Row = ()
-
-    def text(self, role: str) -> str:
-        # lines of a grid and dust are read as signs at the edges of a cell
-        return "".join(piece.text.lstrip(" |.,:;'_)）]】").rstrip(" |,:;'_") for piece in self.cells.get(role, []))
-
-    def day(self) -> str | None:
-        """The first day of the row: some banks print when a movement was booked beside when it was made."""
-        return next(filter(None, (parse_date(piece.text) for piece in self.cells.get("date", []))), None)
-
-    def level_at(self, piece: Piece) -> float:
-        """How high the row stands where ``piece`` is; on a tilted page rows slant."""
-        return min(self.row, key=lambda other: abs(other.left + other.right - piece.left - piece.right)).middle
-
-    def amount(self, role: str) -> float | None:
-        return parse_amount(self.text(role)) if role in self.cells else None
-
-    def value(self) -> dict[str, Any]:
-        amount = self.amount("amount")
-        if amount is None:
-            out, into = self.amount("out"), self.amount("in")
-            if out and not into:
-                amount = -abs(out)
-            elif into and not out:
-                amount = abs(into)
-        elif self.text("flag") in _OUT:
-            amount = -abs(amount)
-        elif "flag" in self.cells and self.text("flag") not in _IN:
-            amount = None  # out or in was not read
-        return {
-            "date": self.day(),
-            "summary": self.text("summary"),
-            "counterparty": self.text("counterparty"),
-            "amount": amount,
-            "balance": self.amount("balance"),
-        }
-
-
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     """Find the fields of the head and the rows of the table."""
-    rows = _whole_headings(rows)
-    first_table = next((index for index, row in enumerate(rows) if _columns(row)), len(rows))
+    rows = whole_headings(rows)
+    first_table = next((index for index, row in enumerate(rows) if columns_of(row)), len(rows))
     flow = Flow(rows[:first_table])
     fields: dict[str, Field] = {}
     if match := flow.search(_BANK):
@@ -172,11 +49,16 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
         if found := form.find(_LABELS[name], pattern):
             value = found[0][1].replace(" ", "")
             fields[name] = field_of(parse_date(value) if name.startswith("period") else value, found[1])
+    numbers = re.findall(r"(?<![\d*])\d{12,23}(?!\d)", flow.text)
+    if "account_number" not in fields and len(numbers) == 1:  # its label was misread; nothing else is so long
+        match = flow.search(rf"({numbers[0]})")
+        assert match is not None
+        fields["account_number"] = flow.field(match, 1, match[1])
     if period := flow.search(rf"({DATE})[^\d\n]{{0,16}}({DATE})"):
         for name, group in (("period_from", 1), ("period_to", 2)):
             if day := parse_date(period[group]):
                 fields[name] = flow.field(period, group, day)
-    if entries := _entries(rows[first_table:]):
+    if entries := entries_of(rows[first_table:]):
         cells = [[piece for cell in entry.cells.values() for piece in cell] for entry in entries]
         whole = field_of(_signed([entry.value() for entry in entries]), [piece for pieces in cells for piece in pieces])
         fields["rows"] = replace(whole, places=tuple(place_of(pieces) for pieces in cells))
@@ -233,162 +115,3 @@ def _unbalanced(rows: Sequence[dict[str, Any]]) -> list[int]:
 
     oldest_first = range(len(rows))
     return min(wrong(oldest_first), wrong(oldest_first[::-1]), key=len)
-
-
-def _columns(row: Row) -> list[_Column]:
-    """The columns that ``row`` heads; none if it is no heading."""
-    found = [(piece, match) for piece in row for match in _HEADING.finditer(piece.text)]
-    roles = {_ROLES[match[0]] for _, match in found}
-    if not {"date", "balance"} <= roles or not roles & {"amount", "out", "in"} or len(found) > _MOST_COLUMNS:
-        return []
-    parts = [(_ROLES[match[0]], piece.part(*match.span())) for piece, match in found]
-    return [_Column(role, part.left, part.right) for role, part in parts]
-
-
-def _whole_headings(rows: Sequence[Row]) -> list[Row]:
-    """Join the lines of a heading that stands on two or three: 交易 above 日期 is 交易日期."""
-    joined: list[Row] = []
-    for row in rows:
-        last = joined[-1] if joined else ()
-        if last and row and _is_heading_line(last) and _is_heading_line(row) and _is_next_line(last, row):
-            joined[-1] = _joined(last, row)
-        else:
-            joined.append(row)
-    return joined
-
-
-def _is_heading_line(row: Row) -> bool:
-    """Whether ``row`` holds only short words, two of them at least, as the line of a heading does."""
-    return len(row) > 1 and all(len(piece.text) <= 8 and not re.search(r"[\d:]", piece.text) for piece in row)
-
-
-def _is_next_line(above: Row, below: Row) -> bool:
-    nearest = min(above, key=lambda piece: abs(piece.left - below[0].left))
-    return above[0].page == below[0].page and below[0].middle - nearest.middle < 1.8 * below[0].height
-
-
-def _joined(above: Row, below: Row) -> Row:
-    pieces, rest = [], list(below)
-    for piece in above:
-        under = next((other for other in rest if other.left < piece.right and piece.left < other.right), None)
-        if under is None:
-            pieces.append(piece)
-            continue
-        rest.remove(under)
-        left, right = min(piece.left, under.left), max(piece.right, under.right)
-        text, printed = piece.text + under.text, piece.printed + under.printed
-        pieces.append(replace(piece, text=text, printed=printed, left=left, right=right, bottom=under.bottom))
-    return tuple(sorted((*pieces, *rest), key=lambda piece: piece.left))
-
-
-def _entries(rows: Sequence[Row]) -> list[_Entry]:
-    entries: list[_Entry] = []
-    columns: list[_Column] = []
-    loose: list[tuple[Row, dict[str, list[Piece]]]] = []  # rows of texts alone since the last entry
-    for row in rows:
-        if heading := _columns(row):
-            _continue(entries, loose, columns)
-            columns, loose = heading, []
-            continue
-        cells: dict[str, list[Piece]] = {}
-        for piece in (token for whole in row for token in _tokens(whole)):
-            role = _role(piece, columns)
-            cells.setdefault(role, []).append(piece)
-        cells.pop("", None)
-        if "date" in cells:
-            entry = _Entry(cells, row)
-            if entries and entries[-1].row[0].page != row[0].page:
-                _continue(entries, loose, columns)
-                loose = [line for line in loose if line[0][0].page == row[0].page]
-            _share(entries, loose, entry)
-            entries.append(entry)
-            loose = []
-        elif cells and set(cells) <= set(_TEXTS) and not any(":" in piece.text for piece in row):
-            loose.append((row, cells))
-    _continue(entries, loose, columns)
-    return entries
-
-
-def _share(entries: Sequence[_Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]], below: _Entry) -> None:
-    """Give the lines of long texts between two rows to the upper or the lower one: they part at the widest gap.
-
-    That fits cells whose texts begin at the top as well as those whose texts stand in the middle of their row.
-    """
-    above = entries[-1] if entries and entries[-1].row[0].page == below.row[0].page else None
-    for role in _TEXTS:
-        pieces = [piece for _, cells in loose for piece in cells.get(role, [])]
-        if not pieces:
-            continue
-        levels = [piece.middle for piece in pieces]
-        if above is not None:
-            levels.insert(
-                0, max((piece.middle for piece in above.cells.get(role, [])), default=above.level_at(pieces[0]))
-            )
-        levels.append(min((piece.middle for piece in below.cells.get(role, [])), default=below.level_at(pieces[-1])))
-        gaps = [after - before for before, after in zip(levels, levels[1:], strict=False)]
-        widest = gaps.index(max(gaps)) if above is not None else -1
-        for index, piece in enumerate(pieces):
-            if index < widest and above is not None:
-                above.cells.setdefault(role, []).append(piece)
-        upper = pieces[max(widest, 0) :]
-        if above is None:  # under a heading: only what is close to the first row
-            upper = [piece for piece in upper if below.level_at(piece) - piece.middle < 2.5 * piece.height]
-        if upper:
-            below.cells[role] = [*upper, *below.cells.get(role, [])]
-
-
-def _continue(
-    entries: Sequence[_Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]], columns: Sequence[_Column]
-) -> None:
-    """Give the last row of a table the lines below it that belong to its cells, and no footer."""
-    if not entries:
-        return
-    previous = entries[-1].row
-    for row, cells in loose:
-        if not _continues(row, previous, cells, columns):
-            return
-        for role, pieces in cells.items():
-            entries[-1].cells.setdefault(role, []).extend(pieces)
-        previous = row
-
-
-def _tokens(piece: Piece) -> list[Piece]:
-    """Split what OCR ran together: a date and the word after it, one amount and the next."""
-    cuts = [0]
-    if (match := re.match(DATE, piece.text)) and match.end() < len(piece.text):
-        cuts.append(match.end())
-    amounts = list(_CENTS.finditer(piece.text))
-    ends = [match.end() for match in amounts if piece.text[match.end() :].strip(" 元")]
-    cuts = sorted({*cuts, *(match.start() for match in amounts if match.start() > cuts[-1]), *ends})
-    parts = [piece.part(*span) for span in zip(cuts, [*cuts[1:], len(piece.text)], strict=True)]
-    times = re.compile(r"\s*\d{1,2}:\d{2}(:\d{2})?\s*")
-    return [part for part in parts if part.text.strip() and not times.fullmatch(part.text)]
-
-
-def _role(piece: Piece, columns: Sequence[_Column]) -> str:
-    if re.fullmatch(rf"\s*{DATE}\s*", piece.text):
-        wanted: tuple[str, ...] = ("date",)
-    elif _CENTS.search(piece.text) or (parse_amount(piece.text) is not None):
-        wanted = (*_NUMBERS, "")
-    elif piece.text.strip() in _OUT | _IN:
-        wanted = ("flag", *_TEXTS, "")
-    else:
-        wanted = (*_TEXTS, "")
-    able = [column for column in columns if column.role in wanted]
-    return min(able, key=lambda column: column.apart(piece)).role if able else ""
-
-
-def _continues(row: Row, previous: Row, cells: dict[str, list[Piece]], columns: Sequence[_Column]) -> bool:
-    """Whether ``row`` is the second line of texts too long for their cell, and no footer."""
-    if not cells or set(cells) - set(_TEXTS) or row[0].page != previous[0].page:
-        return False
-    upper = min(previous, key=lambda piece: abs(piece.left - row[0].left))
-    close = row[0].top - upper.bottom < 0.5 * row[0].height
-    aligned = all(
-        abs(piece.left - column.left) < 1.5 * piece.height
-        for role, pieces in cells.items()
-        for piece in pieces[:1]
-        for column in columns
-        if column.role == role
-    )
-    return close and aligned
