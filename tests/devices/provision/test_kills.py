@@ -16,7 +16,7 @@ def test_an_update_killed_at_any_step_leaves_a_slot_that_serves_and_is_simply_st
     bank.publish()
     assert main(["provision", "install", str(bank.pack()), "--root", str(first)]) == 0
     bank.publish()
-    phase = Phase("update", first, ("update", "--root", "ROOT", str(bank.repo)), 1, 2, points=4)
+    phase = Phase("update", first, ("update", "--root", "ROOT", str(bank.repo)), 1, 2, points=3)
     assert [killed for killed in kill_everywhere(phase, tmp_path) if killed.problem] == []
     root = tmp_path / "root"
     assert read_switch(root).serving.state == "good"
