@@ -222,7 +222,8 @@ class UpdateClient:
         except exceptions.DownloadLengthMismatchError as error:
             raise UpdateEndlessError(f"{self._source.last} is larger than what was signed: {error}.") from error
         except exceptions.DownloadError as error:
-            raise UpdateError(f"{self._source} cannot be read: {error}.") from error
+            # a certificate is "not yet valid" to a clock at 1970
+            raise UpdateError(f"{self._source} cannot be read: {error}.{self._doubtful_clock()}") from error
         except exceptions.ExpiredMetadataError as error:
             raise self._freeze(error) from error
         except exceptions.UnsignedMetadataError as error:
@@ -243,12 +244,14 @@ class UpdateClient:
             raise UpdateError(f"{error.filename or self._metadata_dir}: {error.strerror}.") from error
 
     def _freeze(self, error: exceptions.ExpiredMetadataError) -> UpdateFreezeError:
-        reading = self._clock.read()
-        said = "" if reading.state == "ok" else f" {reading.sentence}"
         return UpdateFreezeError(
             f"What {self._source} holds is past its date ({error}), and the grace period of {self._grace.days} days "
-            f"is over; this device's date is {reading.time:%Y-%m-%d}.{said}"
+            f"is over; this device's date is {self._clock.now():%Y-%m-%d}.{self._doubtful_clock()}"
         )
+
+    def _doubtful_clock(self) -> str:
+        reading = self._clock.read()
+        return "" if reading.state == "ok" else f" {reading.sentence}"
 
     def _unsigned(self, error: exceptions.UnsignedMetadataError) -> UpdateSignerError | UpdateThresholdError:
         match = _SIGNED_BY.search(str(error))

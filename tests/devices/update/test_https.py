@@ -199,6 +199,14 @@ def test_a_server_with_an_unknown_certificate_is_not_read(branch: Branch, server
     assert server.asked == []
 
 
+def test_a_certificate_that_a_clock_at_1970_does_not_take_is_told_with_what_the_clock_says(
+    branch: Branch, server: Server
+) -> None:
+    branch.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    with pytest.raises(UpdateError, match=r"CERTIFICATE_VERIFY_FAILED.* This machine's clock says 1970-01-01"):
+        branch.update(server.url)
+
+
 def test_certificates_that_cannot_be_read_are_named(branch: Branch, tmp_path: Path) -> None:
     with pytest.raises(UpdateError, match=r"none.pem cannot be read"):
         branch.client("https://127.0.0.1:1", ca_file=tmp_path / "none.pem")
