@@ -123,7 +123,7 @@ def launcher_facts(root: Path) -> dict[str, Any] | None:
 
 def _open(path: Path) -> int:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     except OSError as error:
         raise ProvisionError(
             f"{path} cannot be opened for writing: {error.strerror}.",

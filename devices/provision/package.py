@@ -66,7 +66,7 @@ def install_launcher(root: Path, python: str = "/usr/bin/python3") -> bool:
     try:
         if target.exists() and target.read_bytes() == data:
             return False
-        trial.write_bytes(data)
+        replace_durably(trial, data)
         command = [python, "-I", str(trial), str(root), "--check"]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_S, check=False)
         if ran.returncode != 0:

@@ -7,6 +7,7 @@ of loopback, and stopped again.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from devices.provision.switch import SlotName
 PATIENCE_S = 900.0  # a GPU compiles its engines at the first start
 _LOOK_EVERY_S = 0.2
 _STOP_S = 30.0
+_LOG_NAME = "trial.log"
 
 
 def await_verdict(root: Path, name: SlotName, *, python: Path, patience_s: float = PATIENCE_S) -> None:
@@ -61,10 +63,7 @@ def _watch(root: Path, name: SlotName, launcher: subprocess.Popen[bytes] | None,
                 state="There is no earlier release on this device to go back to, so it does not serve.",
             )
         if launcher is not None and launcher.poll() is not None:
-            said = (Layout(root).state / "trial.log").read_text(encoding="utf-8", errors="replace")
-            raise HealthError(
-                f"The launcher ended before release {slot.release} was ready: {(said.strip() or 'no word')[-300:]}"
-            )
+            raise HealthError(f"The launcher ended before release {slot.release} was ready: {_last_words(root)}")
         if time.monotonic() > end:
             raise HealthError(
                 f"Release {slot.release} is still in trial after {patience_s:.0f} s.",
@@ -74,11 +73,22 @@ def _watch(root: Path, name: SlotName, launcher: subprocess.Popen[bytes] | None,
         time.sleep(_LOOK_EVERY_S)
 
 
+def _last_words(root: Path) -> str:
+    """The sentence that a launcher ended with; where it had none, the last one of its log."""
+    lines = (Layout(root).state / _LOG_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
+    last = next((line for line in reversed(lines) if line.strip()), "no word")
+    try:
+        return str(json.loads(last)["message"])
+    except (ValueError, KeyError, TypeError):
+        return last
+
+
 @contextmanager
 def _launcher(root: Path, python: Path) -> Iterator[subprocess.Popen[bytes]]:
-    log = Layout(root).state / "trial.log"
+    log = Layout(root).state / _LOG_NAME
+    log.unlink(missing_ok=True)  # the directory is the service's: a link there would lead root elsewhere
     command = [str(python), "-I", str(Layout(root).launcher), str(root), "--port", "0", "--json"]
-    with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) as process:
+    with log.open("xb") as errors, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) as process:
         try:
             yield process
         finally:

@@ -117,6 +117,8 @@ ProtectSystem=strict
 {home}
 ReadWritePaths={root}
 ReadOnlyPaths={root}/slots {root}/trust {root}/launcher.pyz
+# nor what root runs or writes here by its name
+ReadOnlyPaths=-{root}/python -{root}/units -{root}/channel.json -{root}/profile.toml
 PrivateTmp=yes
 PrivateDevices={private}
 {devices}
