@@ -9,7 +9,7 @@ import pytest
 
 from edge.application import Application, parse_application
 from edge.documents.checks import cross_check
-from edge.documents.extraction import Extraction, Field, problem
+from edge.documents.extraction import Extraction, Field, Place, problem
 from edge.policy import DocumentsPolicy
 
 POLICY = DocumentsPolicy(points=20, default=4, confidence_from=0.6, income_gap_from=0.1, problems={})
@@ -63,6 +63,74 @@ def test_a_paper_that_agrees_has_no_problem(extraction: Extraction) -> None:
 )
 def test_a_paper_that_disagrees_has_one(extraction: Extraction, expected: tuple[str, str]) -> None:
     assert found(extraction) == [[expected]]
+
+
+def statement(*paid: float, begin: str = "2026-08-20", end: str = "2026-11-18", **values: Any) -> Extraction:
+    rows = [
+        {
+            "date": f"2026-{8 + n:02d}-21",
+            "summary": "代发工资",
+            "counterparty": "样例公司",
+            "amount": each,
+            "balance": 1.0,
+        }
+        for n, each in enumerate(paid)
+    ]
+    rows.append({"date": "2026-11-01", "summary": "转账", "counterparty": "示例乙", "amount": 90000.0, "balance": 1.0})
+    places = tuple(Place(0, ((0.0, y), (9.0, y), (9.0, y + 1), (0.0, y + 1))) for y in range(len(rows)))
+    fields = {"rows": Field(rows, 0.9, BOX, 0, places)}
+    more = {"period_from": begin, "period_to": end, **values}
+    return Extraction("bank_statement", fields | {name: Field(value, 0.9, BOX, 0) for name, value in more.items()})
+
+
+def test_a_salary_that_bears_out_the_income_is_no_problem() -> None:
+    proof = read("income_proof", monthly_income=12000.0)
+    for papers in ((statement(12000.0, 9000.0, 9100.0), proof), (statement(9000.0),), (statement(),)):
+        assert found(*papers) == [[] for _ in papers]
+
+
+def test_a_salary_far_below_the_income_is_a_problem_with_its_rows_and_place() -> None:
+    papers = (statement(8900.0, 30000.0, 8900.0), read("income_proof", monthly_income=12000.0))
+    (problem,) = cross_check(application(), papers, POLICY, TODAY)[0]
+    assert (problem.code, problem.field, problem.rows) == ("salary_mismatch", "rows", (0, 1, 2))
+    assert "8,900.00" in problem.text
+    assert "12,000.00" in problem.text
+    assert problem.place == papers[0].fields["rows"].places[0]
+
+
+def test_a_salary_is_known_by_the_employer_s_name_too() -> None:
+    proof = read("income_proof", employer="示例乙", monthly_income=12000.0)
+    assert found(statement(), proof) == [[], []]
+    other = read("income_proof", employer="示例丙", monthly_income=12000.0)
+    assert found(statement(), other) == [[("salary_not_found", "rows")], []]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        ("2026-08-20", "2026-11-07", []),
+        ("2026-08-20", "2026-11-06", [("period_short", "period_from")]),
+        ("2026-05-01", "2026-09-22", []),
+        ("2026-05-01", "2026-09-21", [("out_of_date", "period_to")]),
+        ("2026-08-20", "2026-11-22", [("future_date", "period_to")]),
+    ],
+)
+def test_a_statement_is_long_enough_and_recent(begin: str, end: str, expected: list[tuple[str, str]]) -> None:
+    assert found(statement(12000.0, begin=begin, end=end)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("day", "expected"), [("2026-08-23", []), ("2026-08-22", ["out_of_date"]), ("2026-11-22", ["future_date"])]
+)
+def test_an_income_proof_is_recent(day: str, expected: list[str]) -> None:
+    assert [code for code, _ in found(read("income_proof", issue_date=day))[0]] == expected
+
+
+def test_a_problem_points_at_its_field_and_says_what_stood_there() -> None:
+    extraction = read("id_card", name="示例乙")
+    (problem,) = cross_check(application(), [extraction], POLICY, TODAY)[0]
+    assert problem.place == Place(0, BOX)
+    assert "示例乙" in problem.text
 
 
 def test_a_field_on_one_of_two_cards_is_not_missing_from_the_other() -> None:

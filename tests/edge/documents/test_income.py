@@ -96,3 +96,54 @@ def test_a_yearly_income_is_not_taken_for_a_monthly_one(page: Build) -> None:
 
 def test_a_comma_after_the_amount_is_no_part_of_it(page: Build) -> None:
     assert extract("income_proof", [page(*changed(LETTER, "元,", ","))]).value("monthly_income") == 12000.5
+
+
+NOTICE = [
+    (300, 60, "收入证明"),
+    (140, 140, f"兹有我单位员工示例甲（身份证号码：{NUMBER}），现担任软件工"),
+    (100, 180, "程师职务，月均税后收入为人民币（大写）壹万贰仟元伍角整"),
+    (100, 220, "（￥12,000.50）。"),
+    (400, 300, "单位（公章）：样例科技有限公司"),
+    (400, 340, "2026年11月16日"),
+]
+FOUR_IN_A_ROW = [
+    (300, 60, "在职及收入情况表"),
+    *((60, 140, "姓名"), (200, 140, "示例甲"), (440, 140, "性别"), (580, 140, "男")),
+    *((60, 180, "证件类型"), (200, 180, "居民身份证"), (440, 180, "证件号码"), (580, 180, NUMBER)),
+    *((60, 220, "工作单位"), (200, 220, "样例科技有限公司"), (440, 220, "所任职务"), (580, 220, "软件工程师")),
+    *((60, 260, "月均收入（元）"), (250, 260, "12,000.50"), (440, 260, "大写"), (520, 260, "壹万贰仟元伍角整")),
+    *((60, 300, "联系电话"), (200, 300, "无"), (440, 300, "填表日期"), (580, 300, "2026/11/16")),
+]
+BELOW = [
+    (60, 60, "收入证明"),
+    *((60, 120, "姓名"), (400, 120, "身份证号"), (60, 150, "示例甲"), (400, 150, NUMBER)),
+    *((60, 220, "工作单位"), (400, 220, "岗位"), (60, 250, "样例科技有限公司"), (400, 250, "软件工程师")),
+    *((60, 320, "月收入（税前）"), (400, 320, "开具日期"), (60, 350, "12,000.50元"), (400, 350, "2026-11-16")),
+]
+
+
+@pytest.mark.parametrize("cells", [NOTICE, FOUR_IN_A_ROW, BELOW], ids=["notice", "four in a row", "below"])
+@pytest.mark.parametrize("turn", [0.0, 2.0])
+def test_other_employers_forms_are_read_too(page: Build, cells: list[Any], turn: float) -> None:
+    extraction = extract("income_proof", [page(*cells, turn=turn)])
+    assert {name: field.value for name, field in extraction.fields.items()} == EXPECTED
+    assert extraction.problems == ()
+
+
+def test_an_empty_cell_is_missing_and_the_next_label_is_no_value(page: Build) -> None:
+    cells = [cell for cell in FOUR_IN_A_ROW if cell[2] not in ("示例甲", "样例科技有限公司")]
+    extraction = extract("income_proof", [page(*cells)])
+    assert [each.field for each in extraction.problems] == ["name", "employer"]
+
+
+def test_ten_thousands_are_yuan_and_no_capitals(page: Build) -> None:
+    extraction = extract("income_proof", [page(*changed(UNLABELLED, "￥12000.50元整", "1.2万元"))])
+    assert extraction.value("monthly_income") == 12000.0
+    assert extraction.problems == ()
+
+
+def test_a_number_whose_check_character_is_wrong_is_a_problem(page: Build) -> None:
+    wrong = NUMBER[:-1] + ("0" if NUMBER[-1] != "0" else "1")
+    problems = extract("income_proof", [page(*changed(FORM, NUMBER, wrong))]).problems
+    assert [(each.code, each.field) for each in problems] == [("id_checksum", "id_number")]
+    assert problems[0].place is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from edge.documents.extract import extract
 from edge.documents.extraction import Extraction
 from edge.documents.layout import ReadPage
 from runtime.images import load_pages
+from runtime.ocr.line import Line
 
 Build = Callable[..., ReadPage]
 SAMPLE = Path(__file__).parents[3] / "examples" / "application"
@@ -158,6 +161,105 @@ def test_a_text_on_two_lines_is_one_cell_and_a_footer_is_none(page: Build) -> No
         rows = statement(page, ReadPage(drawn.lines + rest, 900, 1200)).value("rows")
         assert [row["counterparty"] for row in rows[2:]] == ["", "样例银行营业部"]
         assert [row["summary"] for row in rows[2:]] == ["消费", "利息"]
+
+
+def test_a_column_of_words_says_which_way_money_went(page: Build) -> None:
+    titles, flags = TITLES | {"flag": "借贷标志"}, {True: "借", False: "贷"}
+    lines = []
+    for index, column in enumerate(("date", "summary", "flag", "amount", "balance", "counterparty")):
+        x = 130.0 * index + (120 if column in NUMBERS else 10)
+        cells = [(x, 140.0, titles[column])]
+        for number, row in enumerate(ROWS, start=1):
+            text = flags[row["amount"] < 0] if column == "flag" else shown(row, column)
+            cells.append((x, 140.0 + 30 * number, text.lstrip("-") if column == "amount" else text))
+        lines += page(*(cell for cell in cells if cell[2]), right=column in NUMBERS).lines
+    extraction = statement(page, ReadPage(tuple(lines), 900, 1200))
+    assert extraction.value("rows") == ROWS
+    unread = tuple(line for line in lines if line.text != "借")
+    assert [row["amount"] for row in statement(page, ReadPage(unread, 900, 1200)).value("rows")] == [
+        row["amount"] if row["amount"] > 0 else -row["amount"] for row in ROWS
+    ]
+    misread = tuple(replace(line, text="惜") if line.text == "借" else line for line in lines)
+    assert "balance_mismatch" in codes(statement(page, ReadPage(misread, 900, 1200)))
+
+
+def test_a_heading_may_stand_on_two_lines(page: Build) -> None:
+    drawn = table(page, SIGNED, ROWS)
+    heads = {"交易日期", "交易金额", "对方户名", "摘要", "余额"}
+    rest = tuple(line for line in drawn.lines if line.text not in heads)
+    upper = [(10, 112, "交易"), (140, 112, "业务"), (270, 112, "对方"), (460, 112, "交易"), (590, 112, "账户")]
+    lower = [(10, 136, "日期"), (140, 136, "摘要"), (270, 136, "户名"), (460, 136, "金额"), (590, 136, "余额")]
+    extraction = statement(page, ReadPage(page(*upper, *lower).lines + rest, 900, 1200))
+    assert extraction.value("rows") == ROWS
+
+
+def test_long_names_in_the_middle_of_their_rows_are_not_shared_out_to_the_neighbours(page: Build) -> None:
+    head = table(page, SIGNED, []).lines
+    lines, names = [], ["样例物流服务部虚构分公司", "房东示例庚", "虚构速贷网络小额贷款公司"]
+    for number, name in enumerate(names):
+        y = 200.0 + 70 * number
+        balance = f"{1000 - 10 * number:,.2f}"
+        lines += page((10, y, f"2026-02-0{number + 1}"), (140, y, "转账")).lines
+        lines += page((510, y, "-10.00"), (640, y, balance), right=True).lines
+        parts = [name[:6], name[6:]] if len(name) > 6 else [name]
+        lines += page(*((270, y + 26 * (i - (len(parts) - 1) / 2), part) for i, part in enumerate(parts))).lines
+    extraction = statement(page, ReadPage(head + tuple(lines), 900, 1200))
+    assert [row["counterparty"] for row in extraction.value("rows")] == names
+
+
+def test_an_overlooked_minus_is_put_back_where_both_balances_say_so(page: Build) -> None:
+    rows = [*ROWS[:2], ROWS[2] | {"amount": 0.5}, ROWS[3]]
+    extraction = statement(page, table(page, SIGNED, rows))
+    assert extraction.value("rows") == ROWS
+    assert extraction.problems == ()
+
+
+def test_money_in_is_never_made_of_money_out_nor_a_digit_mended(page: Build) -> None:
+    for amount in (-1.25, 1.35):
+        rows = [*ROWS[:3], ROWS[3] | {"amount": amount}]
+        extraction = statement(page, table(page, SIGNED, rows))
+        assert extraction.value("rows")[3]["amount"] == amount
+        assert codes(extraction) == ["balance_mismatch"]
+
+
+def test_a_digit_that_two_boxes_share_is_read_once(page: Build) -> None:
+    head = table(page, ("date", "amount", "summary", "counterparty", "balance"), ROWS).lines
+    doubled = page((242, 290, "2取现")).lines
+    row = page((10, 290, "2026-03-05")).lines + page((250, 290, "-6,400.72"), (640, 290, "0.03"), right=True).lines
+    rows = statement(page, ReadPage(head + row + doubled, 900, 1200)).value("rows")
+    assert (rows[4]["summary"], rows[4]["amount"]) == ("取现", -6400.72)
+
+
+def bare(drawn: ReadPage) -> tuple[Line, ...]:
+    """The lines of a table without its heading."""
+    return tuple(line for line in drawn.lines if line.box[0][1] > 140)
+
+
+def test_five_thousand_rows_are_read_and_a_broken_one_is_pointed_at(page: Build) -> None:
+    pages, balance, number = [], 100_000_000, 0
+    for index in range(125):
+        rows = []
+        for _ in range(40):
+            number += 1
+            balance -= 101
+            shown_balance = balance + (5 if number == 4_321 else 0)
+            rows.append(ROWS[1] | {"amount": -1.01, "balance": shown_balance / 100, "date": "2026-02-01"})
+        drawn = table(page, SIGNED, rows)
+        pages.append(drawn if index == 0 else ReadPage(bare(drawn), 900, 1200))
+    begin = time.process_time()
+    extraction = statement(page, *pages)
+    assert time.process_time() - begin < 10  # 2 s here
+    assert len(extraction.value("rows")) == 5_000
+    (problem,) = extraction.problems
+    assert problem.rows == (4_320, 4_321)
+    assert problem.place is not None
+    assert problem.place.page == 108
+
+
+def test_a_number_whose_label_was_misread_is_found_by_its_length(page: Build) -> None:
+    head = page((40, 30, "样例银行"), (300, 60, "长号：9999990000123456789"), (40, 60, "户名：示例甲"))
+    extraction = extract("bank_statement", [ReadPage(head.lines + table(page, SIGNED, ROWS).lines, 900, 1200)])
+    assert extraction.value("account_number") == "9999990000123456789"
 
 
 def test_the_sample_statement_is_read_from_its_text_layer() -> None:
