@@ -9,6 +9,7 @@ A step is a file opened for writing, an fsync, a rename, or a removal. Two disks
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -43,6 +44,7 @@ class Steps:
     def count(self) -> None:
         """Put ourselves between the code and the disk."""
         real_open, real_fsync, real_rename, real_unlink = os.open, os.fsync, os.replace, os.unlink
+        real_write = io.open
 
         def opened(path: Any, flags: int, *more: Any, **named: Any) -> int:
             if flags & (os.O_WRONLY | os.O_RDWR) and not str(path).endswith("lock"):
@@ -60,12 +62,14 @@ class Steps:
         def renamed(source: Any, target: Any, **named: Any) -> None:
             self._step()
             before = Path(target).read_bytes() if Path(target).exists() else None
+            self._dirty.discard(str(target))
             if str(source) in self._dirty:
                 self._dirty.add(str(target))
 
             def back() -> None:
                 shutil.copy(target, source)
                 Path(target).write_bytes(before) if before is not None else real_unlink(target)
+                self._dirty.discard(str(target))
 
             real_rename(source, target, **named)
             self._undo.append((str(Path(target).parent), back))
@@ -79,6 +83,12 @@ class Steps:
             else:
                 real_unlink(path, **named)
 
+        def written(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
+            if set(mode) & set("wax+"):
+                self._dirty.add(str(file))
+            return real_write(file, mode, *more, **named)
+
+        io.open = written  # what pathlib writes with
         os.open, os.fsync, os.replace, os.rename = opened, synced, renamed, renamed  # type: ignore[assignment]
         os.unlink = os.remove = removed  # type: ignore[assignment]
 
@@ -87,8 +97,10 @@ class Steps:
         if self._seen <= self._last:
             return
         if self._disk == "torn":
-            for _, undo in reversed(self._undo[-1:]):
+            torn = set(self._dirty)
+            for _, undo in self._undo[-1:]:
                 undo()
-            for path in filter(os.path.exists, self._dirty):
+                torn &= self._dirty
+            for path in filter(os.path.exists, torn):
                 os.truncate(path, Path(path).stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)

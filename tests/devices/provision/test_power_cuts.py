@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,8 @@ def test_at_every_step_a_whole_slot_is_active_and_a_second_try_ends_where_the_fi
         root = tmp_path / f"cut-{steps}"
         shutil.copytree(tmp_path / "whole", root, symlinks=True)
         if not cut_power_at(steps, disk, lambda: operation(root)):  # noqa: B023  # called at once
+            shutil.rmtree(root)
+            shutil.copytree(tmp_path / "whole", root, symlinks=True)
             break
         assert_something_serves(root)
         operation(root)
@@ -109,6 +112,9 @@ def test_at_every_step_a_whole_slot_is_active_and_a_second_try_ends_where_the_fi
         shutil.rmtree(root)
         steps += 1
     assert steps >= 4
+    assert cut_power_at(steps, disk, lambda: (operation(root), os.fsync(0)))
+    assert outcome(read_switch(root)) == outcome(wanted)  # durable when the call returns
+    assert_something_serves(root)
 
 
 def test_the_test_itself_sees_a_rename_that_was_not_made_durable(tmp_path: Path) -> None:
