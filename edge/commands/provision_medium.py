@@ -113,7 +113,7 @@ def install(medium: Path, root: Path, root_sha256: str | None, by: str | None) -
         return result
     with hand_over(root):
         said = start_at_boot(root)
-    return Result(result.document, f"{result.rendering}\n{said}")
+    return Result({**result.document, "start": said}, f"{result.rendering}\n{said}")
 
 
 @click.command()
