@@ -19,7 +19,9 @@ _MONEY = rf"(?:人民币|RMB|CNY|约|\s)*({AMOUNT})(?![\d年月/-])"
 _COMPANY = (
     r"(?:公司|集团|工厂|厂|商行|商店|中心|学校|中学|小学|大学|医院|银行|研究院|研究所|事务所|合作社|委员会|局|部)"
 )
-_INCOME = r"(?:月薪|月[^\d\n]{0,8}?(?:收入|工资|薪资|薪金|薪酬))"
+_INCOME = r"(?:月薪|月均(?=[\d人约为¥])|月[^\d\n]{0,8}?(?:收入|工资|薪资|薪金|薪酬))"
+# 工资12,000元/月: the month stands behind
+_A_MONTH = rf"(?:收入|工资|薪资|薪金|薪酬)[^\d,。;]{{0,20}}?({AMOUNT})元?(?:/月|每月)"
 
 _LABELS = {
     "name": ("姓名", "员工姓名", "职工姓名", "申请人", "申请人姓名", "本人姓名"),
@@ -84,7 +86,7 @@ def _income(form: Form, prose: Flow) -> Field | None:
     if (found := form.find(_LABELS["monthly_income"], _MONEY)) and (amount := parse_amount(found[0][1])) is not None:
         return field_of(amount, found[1])
     # 大写 may stand between the word and the digits
-    match = prose.search(rf"{_INCOME}[^\d,。;]{{0,40}}?({AMOUNT})")
+    match = prose.search(rf"{_INCOME}[^\d,。;]{{0,40}}?({AMOUNT})") or prose.search(_A_MONTH)
     if match and (amount := parse_amount(match[1])) is not None:
         return prose.field(match, 1, amount)
     return None

@@ -30,7 +30,7 @@ _HEADINGS = {
             "交易种类",
             "用途",
         ),
-        *("交易描述", "摘要说明"),
+        *("交易描述", "摘要说明", "交易内容", "类型", "说明"),
     ),
     "counterparty": (
         *(
@@ -76,6 +76,7 @@ _HEADING = re.compile("|".join(sorted(_ROLES, key=len, reverse=True)))
 _MOST_COLUMNS = 40
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
+_CARRIED = re.compile(r"期初|承前|上期|上页|结转|期末|合计|小计")
 _CENTS = re.compile(r"[+-]?¥?\d[\d,.]{0,20}\.\d{2}(?!\d)")
 
 
@@ -106,6 +107,11 @@ class Entry:
     def day(self) -> str | None:
         """The first day of the row: some banks print when a movement was booked beside when it was made."""
         return next(filter(None, (parse_date(piece.text) for piece in self.cells.get("date", []))), None)
+
+    def is_carried(self) -> bool:
+        """Whether the row carries a balance over, and is no movement."""
+        moved = any(self.amount(role) for role in ("amount", "out", "in"))
+        return not moved and _CARRIED.search(self.text("summary") + self.text("counterparty")) is not None
 
     def level_at(self, piece: Piece) -> float:
         """How high the row stands where ``piece`` is; on a tilted page rows slant."""
@@ -209,7 +215,7 @@ def entries_of(rows: Sequence[Row]) -> list[Entry]:
         elif cells and set(cells) <= set(_TEXTS) and not any(":" in piece.text for piece in row):
             loose.append((row, cells))
     _continue(entries, loose, columns)
-    return entries
+    return [entry for entry in entries if not entry.is_carried()]
 
 
 def _share(entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]], below: Entry) -> None:

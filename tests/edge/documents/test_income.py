@@ -142,6 +142,12 @@ def test_ten_thousands_are_yuan_and_no_capitals(page: Build) -> None:
     assert extraction.problems == ()
 
 
+@pytest.mark.parametrize("said", ["年薪144,000元,月均12000元", "其工资12,000.00元/月,按时发放"])
+def test_an_income_by_the_month_is_found_wherever_the_month_stands(page: Build, said: str) -> None:
+    cells = changed(UNLABELLED, "月工资为￥12000.50元整", said)
+    assert extract("income_proof", [page(*cells)]).value("monthly_income") == 12000.0
+
+
 def test_a_number_whose_check_character_is_wrong_is_a_problem(page: Build) -> None:
     wrong = NUMBER[:-1] + ("0" if NUMBER[-1] != "0" else "1")
     problems = extract("income_proof", [page(*changed(FORM, NUMBER, wrong))]).problems

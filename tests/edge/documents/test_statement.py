@@ -256,6 +256,13 @@ def test_five_thousand_rows_are_read_and_a_broken_one_is_pointed_at(page: Build)
     assert problem.place.page == 108
 
 
+def test_a_balance_that_is_carried_over_is_no_movement(page: Build) -> None:
+    opening = {"date": "2026-01-01", "summary": "期初余额", "counterparty": "", "amount": None, "balance": 1000.0}
+    extraction = statement(page, table(page, SIGNED, [opening, *ROWS]))
+    assert extraction.value("rows") == ROWS
+    assert extraction.problems == ()
+
+
 def test_a_number_whose_label_was_misread_is_found_by_its_length(page: Build) -> None:
     head = page((40, 30, "样例银行"), (300, 60, "长号：9999990000123456789"), (40, 60, "户名：示例甲"))
     extraction = extract("bank_statement", [ReadPage(head.lines + table(page, SIGNED, ROWS).lines, 900, 1200)])
