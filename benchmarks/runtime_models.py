@@ -57,7 +57,8 @@ def ocr_artifact(name: str) -> Path:
 
 def bundle(out: Path, artifacts: Sequence[Path]) -> Path:
     """A signed bundle of ``artifacts`` with the demonstration's policy."""
-    edgekit("bundle", "build", *artifacts, "--profile", PROFILE.stem, "--policy", _POLICY, "--out", out)
+    given = ("--profile", PROFILE.stem, "--policy", _POLICY, "--sample", ROOT / "examples" / "application")
+    edgekit("bundle", "build", *artifacts, *given, "--out", out)
     return out
 
 
