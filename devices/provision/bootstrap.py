@@ -189,14 +189,15 @@ def _install(medium: Path, root: Path, arguments: List[str]) -> int:  # noqa: UP
             "install",
         ]  # -I: nothing from where it is started
         return subprocess.run([*own, *command], check=False).returncode
-    with _workshop(root) as workshop:
+    shop = _workshop(root)
+    with shop as workshop:
         interpreter = _unpack(medium, workshop, document)
         start = (
             f"import sys; sys.path.insert(0, {str(workshop / 'kit')!r}); from edge.cli import main; sys.exit(main())"
         )
-        return subprocess.run(
-            [str(interpreter), "-I", "-B", "-c", start, "provision", "install", *command], check=False
-        ).returncode
+        kit = [str(interpreter), "-I", "-B", "-c", start, "provision", "install"]
+        # it inherits the lock: while it lives, even without this process, nobody else unpacks over it
+        return subprocess.run([*kit, *command], check=False, pass_fds=(shop.lock.fileno(),)).returncode
 
 
 def _serving_python(root: Path) -> Optional[Path]:  # noqa: UP045

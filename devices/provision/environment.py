@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devices.errors import EnvironmentFailedError
+from devices.provision.children import die_with_parent
 
 PYTHON_VERSION = "3.11"
 # of unpacked wheels: compiled bytecode took 8 % of the serving set; blocks of the file system the rest
@@ -135,7 +136,7 @@ def _compile(environment: Path) -> None:
     how = ["-q", "-f", "-j", "2", "--invalidation-mode", "unchecked-hash", "-s", str(environment), "-p", "environment"]
     command = [str(python_of(environment)), "-I", "-m", "compileall", *how, str(environment / "lib")]
     # a file of a wheel that does not compile, a template or one for another Python, is not an error: it is not imported
-    subprocess.run(command, env=_clean(), capture_output=True, check=False)
+    subprocess.run(command, env=_clean(), capture_output=True, check=False, preexec_fn=die_with_parent)
 
 
 def _pip_install(environment: Path, pip: Path, wheels: Sequence[Path]) -> None:
@@ -154,7 +155,15 @@ def _pip(environment: Path, pip: Path, verb: str, *arguments: str) -> None:
 
 def _run(command: Sequence[str], what: str) -> None:
     try:
-        done = subprocess.run(command, env=_clean(), capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            command,
+            env=_clean(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            preexec_fn=die_with_parent,
+        )
     except OSError as error:
         raise EnvironmentFailedError(f"{what}: {error.strerror} ({command[0]}).") from error
     if done.returncode:

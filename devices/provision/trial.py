@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devices.errors import HealthError
+from devices.provision.children import die_with_parent
 from devices.provision.lock import launcher_facts
 from devices.provision.slots import Layout, read_switch
 from devices.provision.switch import SlotName
@@ -88,7 +89,10 @@ def _launcher(root: Path, python: Path) -> Iterator[subprocess.Popen[bytes]]:
     log = Layout(root).state / _LOG_NAME
     log.unlink(missing_ok=True)  # the directory is the service's: a link there would lead root elsewhere
     command = [str(python), "-I", str(Layout(root).launcher), str(root), "--port", "0", "--json"]
-    with log.open("xb") as errors, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) as process:
+    with (
+        log.open("xb") as errors,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=die_with_parent) as process,
+    ):
         try:
             yield process
         finally:

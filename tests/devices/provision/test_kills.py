@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.devices_kill import Phase, kill_everywhere
+from devices.provision.lock import launcher_facts
 from devices.provision.slots import read_switch
 from edge.cli import main
 from tests.devices.provision.small_bank import Bank
@@ -22,3 +27,22 @@ def test_an_update_killed_at_any_step_leaves_a_slot_that_serves_and_is_simply_st
     assert read_switch(root).serving.state == "good"
     deployments = json.loads((root / "state" / "deployments.json").read_text())
     assert [(each["release"], each["result"]) for each in deployments] == [("small-1", "good"), ("small-2", "good")]
+
+
+def test_a_launcher_that_was_started_for_the_trial_dies_with_its_installer(tmp_path: Path) -> None:
+    bank, root = Bank(tmp_path / "bank"), tmp_path / "root"
+    bank.publish("slow")
+    command = [sys.executable, "-m", "edge.cli", "provision", "install", bank.pack(), "--root", root]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as installer:
+        _until(lambda: launcher_facts(root) is not None)
+        installer.kill()
+    _until(lambda: launcher_facts(root) is None)
+    assert read_switch(root).serving.state == "trial"
+    assert main(["provision", "install", str(bank.place / "medium"), "--root", str(root)]) == 0
+
+
+def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
