@@ -23,10 +23,18 @@ from typing import Literal
 from devices.clock import CLOCK_NAME, Clock
 from devices.errors import (
     HealthError,
+    MediumMismatchError,
     SlotError,
     UpdateRollbackError,
 )
-from devices.provision.environment import box_python, build_environment, change_environment, copy_environment
+from devices.provision.bootstrap import Refusal, check_machine
+from devices.provision.environment import (
+    PYTHON_VERSION,
+    box_python,
+    build_environment,
+    change_environment,
+    copy_environment,
+)
 from devices.provision.environment import unpacked_bytes as unpacked
 from devices.provision.inventory import Check, Deployment, in_trial, record_deployment
 from devices.provision.lock import installer_lock
@@ -36,16 +44,17 @@ from devices.provision.slots import (
     Layout,
     activate_slot,
     begin_slot,
+    change,
     complete_slot,
     read_switch,
     seal_slot,
     verify_slot,
 )
 from devices.provision.space import check_space, taken_bytes, writing
-from devices.provision.switch import SLOT_NAMES, SlotName, Switch, inactive
+from devices.provision.switch import COMPLETE, SLOT_NAMES, SlotName, Switch, give_up_damaged, inactive, roll_back
 from devices.provision.trial import await_verdict
 from devices.provision.units import UNIT_NAME
-from devices.provision.wheelhouse import LOCK_NAME, PIP, PYTHON_TAR
+from devices.provision.wheelhouse import GLIBC, LOCK_NAME, PIP, PYTHON_TAR
 from devices.update.client import Offer, UpdateClient
 from devices.update.release import Release
 
@@ -112,6 +121,7 @@ def carry_out(root: Path, order: Order, progress: Progress = lambda step, share:
 
     Raises:
         UpdateError: The source or what it offers is not to be trusted, or is older than what serves.
+        MediumMismatchError: It is for another architecture or Python.
         SpaceError: The disk is too small, or full.
         RootNotWritableError: It cannot be written.
         LockedError: Another command changes this device.
@@ -146,19 +156,22 @@ class _Installation:
         release, name = offer.release, f"{offer.release.name}-{offer.release.sequence}"
         self._note("signed", f"Release {name} is signed by headquarters and chosen by {offer.channel.path}.")
         self._note("fresh", offer.freshness.sentence)
-        before = read_switch(self.root)
+        before = self._leave_damaged_slot()
         self._refuse_older(before, offer)
+        self._refuse_other_machines(release)
         how, slot = "", before.active
-        if slot is None or before.slots[slot].release != name:
+        if slot is None or before.slots[slot].release != name or self._damage(slot):
             slot = inactive(before)
-            state = before.slots[slot].state if before.slots[slot].release == name else "empty"
-            if state == "bad":
+            kept = before.slots[slot].state if before.slots[slot].release == name else "empty"
+            if kept in COMPLETE and self._damage(slot):
+                kept = "empty"  # this copy of the release is worn, which says nothing against the release
+            if kept == "bad":
                 raise HealthError(
                     f"Release {name} was tried on this device before and given up: {before.slots[slot].why}",
                     state="Nothing was changed; what served before serves on.",
                     remedy="Wait for the next release, or try it again with 'edgekit provision activate'.",
                 )
-            if state not in ("ready", "good"):
+            if kept not in ("ready", "good"):
                 how = self._build(client, release, name)
             # here and not at the end of building: a slot may be complete already, by a command that was killed
             install_launcher(self.root, str(self._interpreter(release)))
@@ -171,6 +184,40 @@ class _Installation:
                 self._record(release, slot, before, "good")
             return self._outcome(offer, slot, before, how)
         return self._try(offer, slot, before, how)
+
+    def _leave_damaged_slot(self) -> Switch:
+        """A damaged active slot gives way to the other one, if that is whole: or building would clear the only one."""
+        switch = read_switch(self.root)
+        if switch.active is None or not (damage := self._damage(switch.active)):
+            return switch
+        back = inactive(switch)
+        if switch.slots[back].state not in COMPLETE or self._damage(back):
+            return switch
+        good = switch.slots[back].state == "good"
+        return change(self.root, lambda s: roll_back(s, damage) if good else give_up_damaged(s, damage))
+
+    def _damage(self, slot: SlotName) -> str:
+        """What is wrong with the files of a slot; empty if every byte is as it was sealed."""
+        try:
+            verify_slot(self.root, slot)
+        except SlotError as error:
+            return error.problem
+        return ""
+
+    def _refuse_other_machines(self, release: Release) -> None:
+        """A medium says for which machines it is; what comes over a line is known by its release alone."""
+        environment = release.environment
+        wanted = {
+            "arch": release.arch,
+            "profile": ", ".join(release.profiles),
+            "glibc": GLIBC[release.arch],
+            "python": environment.python if environment else PYTHON_VERSION,
+            "interpreter": PYTHON_TAR in release.files,
+        }
+        try:
+            check_machine(wanted)
+        except Refusal as refusal:
+            raise MediumMismatchError(refusal.problem, state=refusal.state, remedy=refusal.remedy) from refusal
 
     def _refuse_older(self, before: Switch, offer: Offer) -> None:
         if before.active is None:
@@ -214,12 +261,11 @@ class _Installation:
 
     def _running(self, switch: Switch) -> Release | None:
         """The release in the active slot, if it may be copied from: every byte of it as it was sealed."""
-        if switch.active is None:
+        if switch.active is None or self._damage(switch.active):
             return None
         try:
-            verify_slot(self.root, switch.active)
             return Release.model_validate_json(self.layout.release(switch.active).read_bytes())
-        except (SlotError, ValueError):
+        except ValueError:
             return None
 
     def _check_room(self, plan: Plan) -> None:

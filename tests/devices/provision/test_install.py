@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.errors import InventoryError
+from devices.provision import switch as moves
 from devices.provision.bootstrap import write_sums
 from devices.provision.inventory import verify_inventory, who
 from devices.provision.lock import installer_lock
-from devices.provision.slots import Layout, read_switch, verify_slot
+from devices.provision.slots import Layout, change, read_switch, verify_slot
 from devices.provision.wheelhouse import pack_python
 from tests.devices.provision.small_bank import Bank, answer, contents
 from tests.devices.provision.small_release import Launched
@@ -339,6 +341,51 @@ def test_an_active_slot_that_was_damaged_is_not_copied_from(own_bank: Bank, root
     status, document = answer(capsys, "provision", "update", "--root", root, own_bank.repo)
     assert (status, document["environment"]) == (0, "built")
     verify_slot(root, "b")
+
+
+def test_a_damaged_device_is_mended_by_installing_again(bank: Bank, root: Path, capsys: Any) -> None:
+    (Layout(root).bundle("a") / "model.bin").write_bytes(b"worn flash")
+    status, document = answer(capsys, "provision", "install", bank.place / "medium", "--root", root)
+    assert (status, document["slot"], document["environment"]) == (0, "b", "built"), document
+    verify_slot(root, "b")
+
+
+def test_a_damaged_slot_gives_way_to_the_whole_one_before_the_next_release_is_built(
+    own_bank: Bank, root: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_bank.publish()
+    assert answer(capsys, "provision", "update", "--root", root, own_bank.repo)[0] == 0
+    (Layout(root).bundle("b") / "model.bin").write_bytes(b"worn flash")
+    with monkeypatch.context() as patched:
+        patched.setattr("devices.provision.install.seal_slot", lambda *_: sys.exit(9))  # the power fails here
+        with pytest.raises(SystemExit):
+            answer(capsys, "provision", "update", "--root", root, own_bank.repo)
+    switch = read_switch(root)
+    assert (switch.active, switch.serving.release) == ("a", "small-1")
+    verify_slot(root, "a")
+    status, document = answer(capsys, "provision", "update", "--root", root, own_bank.repo)
+    assert (status, document["release"], document["slot"]) == (0, "small-2", "b"), document
+
+
+def test_a_release_whose_copy_is_worn_is_built_again_and_not_called_bad(
+    own_bank: Bank, root: Path, capsys: Any
+) -> None:
+    own_bank.publish()
+    assert answer(capsys, "provision", "update", "--root", root, own_bank.repo)[0] == 0
+    (Layout(root).bundle("b") / "model.bin").write_bytes(b"worn flash")
+    change(root, lambda switch: moves.roll_back(switch, "Slot b is damaged, as the launcher found."))
+    status, document = answer(capsys, "provision", "update", "--root", root, own_bank.repo)
+    assert (status, document["release"], document["slot"]) == (0, "small-2", "b"), document
+
+
+def test_a_release_for_another_processor_is_refused_where_no_medium_says_so(
+    own_bank: Bank, root: Path, capsys: Any
+) -> None:
+    own_bank.publish(arch="aarch64" if platform.machine() != "aarch64" else "x86_64")
+    before = contents(root / "slots")
+    error = error_of(capsys, "update", "--root", root, own_bank.repo)
+    assert (error["code"], platform.machine() in error["problem"]) == ("PROVISION-012", True)
+    assert contents(root / "slots") == before
 
 
 def test_a_release_may_bring_its_own_python_and_it_goes_when_no_slot_needs_it(
