@@ -80,7 +80,8 @@ class MediumDocument(BaseModel):
         own_profile: Whether ``profile.toml`` is the bank's own, to be used in place of the bundle's.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # a newer kit may say more; what an older one has to know raises schema_version
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     schema_version: Literal[1] = 1
     created: datetime

@@ -119,6 +119,20 @@ def test_an_untold_file_on_the_stick_is_neither_refused_nor_used(medium: Path, t
     assert done.returncode == 0, done.stderr
 
 
+def test_a_medium_of_another_version_of_the_kit_is_judged_by_its_sums(medium: Path) -> None:
+    with (medium / "bootstrap.py").open("a") as file:
+        file.write("# of a later version\n")
+    write_sums(medium)
+    script = (medium / "install.sh").read_text()
+    (medium / "install.sh").write_text(script + "# worded otherwise\n")
+    assert find_damage(medium) is None
+    flip(medium / "repo" / "blob", 7)
+    assert "repo/blob" in (find_damage(medium) or "")
+    flip(medium / "repo" / "blob", 7)
+    flip(medium / "SHA256SUMS", 7)
+    assert "SHA256SUMS" in (find_damage(medium) or "")
+
+
 def test_a_missing_file_is_named(medium: Path) -> None:
     (medium / "repo" / "blob").unlink()
     assert find_damage(medium) == "repo/blob is missing from the medium."
