@@ -86,6 +86,9 @@ class Piece:
 
 Row = tuple[Piece, ...]  # left to right
 _LEVEL = 0.55  # pieces are level when their middles are less than this share of the lower one's height apart
+_LEADS = 0.2  # in heights: a line of a cell with two that is further off its row does not lead it
+_PITCH = 1.25  # in heights: lines of one cell are closer to each other, rows of a table hardly ever
+_NEIGHBOURS = 64  # of a piece that are looked at; hostile pages have thousands side by side
 
 
 def rows_of(pages: Sequence[ReadPage]) -> list[Row]:
@@ -111,27 +114,47 @@ def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
 def _page_rows(pieces: list[Piece]) -> list[Row]:
     """Chain pieces from left to right: each joins the row whose last piece is level with it and ends before it.
 
-    Comparing with the last piece rather than the row's mean follows rows that a perspective slants.
+    Comparing with the last piece rather than the row's mean follows rows that a perspective slants. But a line of a
+    cell that has two lies a little above or below its row: it joins, and does not lead the row to its own height.
     """
+    stacked = _stacked(pieces)
     chains: list[list[Piece]] = []
-    ends: list[tuple[float, int]] = []  # height of each chain's last piece, sorted, and the chain's index
+    ends: list[tuple[float, int]] = []  # how high each chain has come, sorted, and the chain's index
     for piece in sorted(pieces, key=lambda piece: piece.left):
         reach = _LEVEL * piece.height
         near = range(bisect_left(ends, (piece.middle - reach, -1)), bisect_right(ends, (piece.middle + reach, -1)))
         best, distance = None, math.inf
         for place in near:
-            last = chains[ends[place][1]][-1]
-            apart = abs(last.middle - piece.middle)
+            level, index = ends[place]
+            last, apart = chains[index][-1], abs(level - piece.middle)
             if apart < min(_LEVEL * last.height, distance) and last.right - piece.left < 0.8 * piece.height:
                 best, distance = place, apart
+        level = piece.middle
         if best is None:
             chains.append([])
             index = len(chains) - 1
         else:
-            index = ends.pop(best)[1]
+            before, index = ends.pop(best)
+            if id(piece) in stacked and distance > _LEADS * piece.height:
+                level = before
         chains[index].append(piece)
-        insort(ends, (piece.middle, index))
+        insort(ends, (level, index))
     return [tuple(chain) for chain in sorted(chains, key=lambda chain: median(piece.middle for piece in chain))]
+
+
+def _stacked(pieces: Sequence[Piece]) -> set[int]:
+    """Those (by ``id``) that have another right above or below them, closer than rows of a table stand."""
+    ordered = sorted(pieces, key=lambda piece: piece.middle)
+    found: set[int] = set()
+    for place, piece in enumerate(ordered):
+        for other in ordered[place + 1 : place + 1 + _NEIGHBOURS]:
+            apart = other.middle - piece.middle
+            if apart > _PITCH * piece.height:
+                break
+            shared = min(piece.right, other.right) - max(piece.left, other.left)
+            if apart > 0.5 * piece.height and shared > 0.5 * min(piece.right - piece.left, other.right - other.left):
+                found |= {id(piece), id(other)}
+    return found
 
 
 class Flow:

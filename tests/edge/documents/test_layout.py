@@ -40,6 +40,15 @@ def test_a_stamp_over_a_line_is_a_row_of_its_own(page: Build) -> None:
     assert sorted([piece.text for piece in row] for row in rows) == [["日期2026年11月16日", "经办人"], ["样章"]]
 
 
+def test_a_cell_of_two_lines_does_not_lead_its_row_astray(page: Build) -> None:
+    row = [(40, 100, "2026-02-01"), (520, 100, "转账"), (640, 100, "-10.00")]
+    for first, second in ((0, 4), (4, 0)):
+        cell = [(250 + first, 90.5, "虚构速贷网络"), (250 + second, 109.5, "小额贷款公司")]
+        rows = rows_of([page(*row, *cell)])
+        assert sorted(len(each) for each in rows) == [1, 4]
+        assert {"2026-02-01", "转账", "-10.00"} <= {piece.text for piece in max(rows, key=len)}
+
+
 def test_a_match_finds_its_way_back_to_its_part_of_the_line(page: Build) -> None:
     flow = Flow(rows_of([page((100, 50, "姓 名：示例甲"))]))
     match = flow.search("姓名:(.+)")
