@@ -77,16 +77,16 @@ def enrol(root: Path, medium: Path, document: MediumDocument, root_sha256: str |
         RootNotWritableError: ``root`` cannot be written.
         SpaceError: The disk is full.
     """
-    path = root / CHANNEL_NAME
-    if path.exists():
+    if (root / CHANNEL_NAME).exists():
         mine = read_channel_of(root)
-        if (mine.region, mine.device_class) != (document.region, document.device_class):
+        if (mine.region, mine.device_class) == (document.region, document.device_class):
+            return False
+        if read_switch(root).active is not None:  # what never served may still become another class's device
             raise MediumMismatchError(
                 f"This device follows channel {mine.region}/{mine.device_class}; the medium carries "
                 f"{document.region}/{document.device_class}.",
                 remedy=f"Ask headquarters for the medium of {mine.region}/{mine.device_class}.",
             )
-        return False
     _check_profile(medium)
     prepare_root(root)
     with writing(root):

@@ -12,14 +12,16 @@ from devices.errors import ProvisionError
 from devices.provision import device
 from devices.provision.device import (
     Channel,
+    enrol,
     hand_over,
     known_source,
     read_channel_of,
     remember_source,
     start_at_boot,
 )
+from devices.provision.medium import read_medium
 from devices.provision.slots import Layout, create_root
-from tests.devices.provision.small_bank import PROFILE, REPOSITORY
+from tests.devices.provision.small_bank import PROFILE, REPOSITORY, Bank
 
 NOBODY = 65534
 
@@ -108,6 +110,16 @@ def test_the_url_of_last_time_is_asked_again(root: Path) -> None:
     remember_source(root, "https://updates.bank.example/", None)
     assert known_source(root) == "https://updates.bank.example/"
     assert read_channel_of(root) == Channel("east", "kiosk", "https://updates.bank.example/")
+
+
+def test_a_device_that_never_served_may_still_join_another_channel(root: Path, tmp_path: Path) -> None:
+    bank = Bank(tmp_path / "bank")
+    bank.publish()
+    medium = bank.pack()
+    (root / "channel.json").write_text('{"region": "west", "device_class": "kiosk"}')
+    assert enrol(root, medium, read_medium(medium), None)
+    assert read_channel_of(root) == Channel("east", "kiosk")
+    assert not enrol(root, medium, read_medium(medium), None)
 
 
 def test_a_directory_that_is_no_device_and_a_damaged_channel_are_said(root: Path, tmp_path: Path) -> None:
