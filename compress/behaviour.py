@@ -1,22 +1,23 @@
 """The behaviour model: trained on labelled account histories, exported, checked on the backend that will serve it.
 
-An LSTM of 32 units reads standardized transactions in order of time; attention (Bahdanau et al., arXiv:1409.0473,
-with one learned query) weighs its states into one vector, and a line decides. The weights of the attention say which
-transactions counted. About eight thousand numbers: INT8 would save nothing, so none is tried.
+The network (``compress.behaviour_network``) has about twenty thousand numbers: INT8 would save nothing, so none is
+tried.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.artifact_dir import fresh_directory
+from compress.behaviour_network import BehaviourNetwork, quantile_bins, save_network
 from compress.evaluate import interleaved_medians_ms
 from compress.export import to_onnx
 from compress.gate import judge
@@ -40,10 +41,10 @@ from runtime.choice import Golden, check_parity
 from runtime.predictor import Predictor, RunOptions, load_predictor, model_files
 
 MODEL_NAME = "behaviour"
-HIDDEN = 32
-EPOCHS = 4
+EPOCHS = 5
 BATCH = 32
-LEARNING_RATE = 8e-3
+LEARNING_RATE = 4e-3
+WEIGHT_DECAY = 0.1
 PARITY = 1e-4  # largest difference allowed between the backends and the trained network
 
 _MODEL_FILES = ("model.onnx", "inference.pdmodel", "inference.pdiparams")
@@ -53,34 +54,6 @@ _LATENCY_RUNS = 30
 _SILENT_STD = 1e6
 
 Progress = Callable[[str, float], None]
-
-
-class BehaviourNetwork(paddle.nn.Layer):
-    """Features (N, T, ``FEATURES``) and mask (N, T) in; probability (N,) and attention (N, T) out.
-
-    The mask is 1 for a transaction and 0 for padding, which must come at the end: the LSTM runs forward only, so what
-    follows the last transaction cannot reach the states before it, and attention gives it no weight.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm = paddle.nn.LSTM(FEATURES, HIDDEN)
-        self.query = paddle.nn.Linear(HIDDEN, HIDDEN)
-        self.score = paddle.nn.Linear(HIDDEN, 1)
-        self.head = paddle.nn.Linear(HIDDEN, 1)
-
-    def forward(self, features: paddle.Tensor, mask: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Probability and attention."""
-        logit, attention = self.logit(features, mask)
-        return paddle.nn.functional.sigmoid(logit), attention
-
-    def logit(self, features: paddle.Tensor, mask: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """As ``forward``, before the sigmoid: what the loss is computed from."""
-        states, _ = self.lstm(features)
-        scores = self.score(paddle.tanh(self.query(states))).squeeze(-1)
-        attention = paddle.nn.functional.softmax(scores + (mask - 1.0) * 1e4, axis=-1)
-        pooled = (attention.unsqueeze(-1) * states).sum(axis=1)
-        return self.head(pooled).squeeze(-1), attention
 
 
 def compress_behaviour(
@@ -165,11 +138,18 @@ def compress_behaviour(
 
 
 def train(
-    histories: Sequence[History], *, seed: int, epochs: int, progress: Callable[[float], None]
+    histories: Sequence[History],
+    *,
+    seed: int,
+    epochs: int,
+    progress: Callable[[float], None],
+    max_transactions: int = DEFAULT_MAX_TRANSACTIONS,
 ) -> tuple[BehaviourNetwork, BehaviourSettings]:
-    """Train a network from scratch: Adam, the learning rate falling to zero along a cosine.
+    """Train a network from scratch: AdamW, the learning rate falling to zero along a cosine.
 
-    Histories of like length share a batch, so that little is computed on padding. Paddle's own threads in this
+    Everything that is known is learnt from in one pass: the network judges an account as of each transaction, and each
+    known label counts. Longer histories than ``max_transactions`` are cut into pieces at places that change from epoch
+    to epoch. Pieces of like length share a batch, so that little is computed on padding. Paddle's own threads in this
     process are set to one.
 
     Args:
@@ -177,38 +157,56 @@ def train(
         seed: Of initial weights and order.
         epochs: Passes over ``histories``.
         progress: Called with the share that is done, 0 to 1.
+        max_transactions: So many are looked at, here and where the model serves.
 
     Returns:
         The network in evaluation mode, and the settings that its features are standardized with.
     """
-    settings = _fit_settings(histories)
+    settings = _fit_settings(histories, max_transactions)
     inputs = [standardize(each.rows, settings) for each in histories]
-    labels = np.array([each.label for each in histories], np.float32)
     rng = np.random.default_rng(seed)
     paddle.seed(seed)
     # The steps of so narrow an LSTM are too short to share: with a second thread training took as long on an idle
     # machine, and three to five times as long on a busy one. There is no getter, so the process stays at one.
     paddle.base.core.set_num_threads(1)
-    network = BehaviourNetwork()
-    steps = epochs * math.ceil(len(histories) / BATCH)
+    network = BehaviourNetwork(quantile_bins(np.concatenate(inputs)))
+    plan = [list(_batches(_pieces(histories, max_transactions, rng), rng)) for _ in range(epochs)]
+    steps = sum(map(len, plan))
     rate = paddle.optimizer.lr.CosineAnnealingDecay(LEARNING_RATE, T_max=steps)
-    optimizer = paddle.optimizer.Adam(
-        rate, parameters=network.parameters(), grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0)
+    optimizer = paddle.optimizer.AdamW(
+        rate,
+        parameters=network.parameters(),
+        weight_decay=WEIGHT_DECAY,
+        grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0),
     )
-    done = 0
-    for _ in range(epochs):
-        for batch in _batches([len(rows) for rows in inputs], rng):
-            rows, mask = pad([inputs[index] for index in batch])
-            logit, _attention = network.logit(paddle.to_tensor(rows), paddle.to_tensor(mask))
-            loss = paddle.nn.functional.binary_cross_entropy_with_logits(logit, paddle.to_tensor(labels[batch]))
-            loss.backward()
-            optimizer.step()
-            optimizer.clear_grad()
-            rate.step()
-            done += 1
-            progress(done / steps)
+    for done, batch in enumerate((batch for epoch in plan for batch in epoch), 1):
+        rows, _mask = pad([inputs[piece.history][piece.start : piece.end] for piece in batch])
+        labels, known = _pad_labels([histories[piece.history].labels[piece.start : piece.end] for piece in batch])
+        loss = paddle.nn.functional.binary_cross_entropy_with_logits(
+            network.logits(paddle.to_tensor(rows)),
+            paddle.to_tensor(labels),
+            weight=paddle.to_tensor(known / known.sum()),
+            reduction="sum",
+        )
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        rate.step()
+        progress(done / steps)
     network.eval()
     return network, settings
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Transactions ``start`` to ``end`` of the history of that number."""
+
+    history: int
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
 
 
 def pad(histories: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -220,29 +218,6 @@ def pad(histories: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
         stacked[row, : len(history)] = history
         mask[row, : len(history)] = 1
     return stacked, mask
-
-
-def save_network(network: BehaviourNetwork, directory: Path) -> None:
-    """Write ``inference.pdmodel`` and ``inference.pdiparams``, outputs named ``probability`` and ``attention``.
-
-    ``jit.save`` calls outputs after the operator that made them, so they are renamed in the written program.
-    """
-    spec = paddle.static.InputSpec
-    paddle.jit.save(
-        network,
-        str(directory / "inference"),
-        input_spec=[
-            spec([None, None, FEATURES], "float32", INPUT_FEATURES),
-            spec([None, None], "float32", INPUT_MASK),
-        ],
-    )
-    path = directory / "inference.pdmodel"
-    program = paddle.base.core.ProgramDesc(path.read_bytes())  # owns the block: without this name it is freed under us
-    block = program.block(0)
-    fetched = [block.op(i).input("X")[0] for i in range(block.op_size()) if block.op(i).type() == "fetch"]
-    for old, new in zip(fetched, (OUTPUT_PROBABILITY, OUTPUT_ATTENTION), strict=True):
-        block._rename_var(old.encode(), new.encode())
-    path.write_bytes(program.serialize_to_string())
 
 
 def roc_auc(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
@@ -263,26 +238,49 @@ def average_precision(labels: NDArray[np.int64], scores: NDArray[np.float64]) ->
     return float((precision * np.diff(hits[last_of_tie], prepend=0)).sum() / hits[-1])
 
 
-def _fit_settings(histories: Sequence[History]) -> BehaviourSettings:
+def _fit_settings(histories: Sequence[History], max_transactions: int) -> BehaviourSettings:
     rows = np.concatenate([each.rows for each in histories]).astype(np.float64)
     std = rows.std(0)
     return BehaviourSettings(
-        max_transactions=DEFAULT_MAX_TRANSACTIONS,
+        max_transactions=max_transactions,
         mean=tuple(float(value) for value in rows.mean(0)),
         std=tuple(float(value) if value > 1e-6 else _SILENT_STD for value in std),
     )
 
 
-def _batches(lengths: Sequence[int], rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def _pieces(histories: Sequence[History], longest: int, rng: np.random.Generator) -> list[_Piece]:
+    """All of every history in pieces, without those of which nothing is known; the cuts are a matter of chance."""
+    pieces = []
+    for number, history in enumerate(histories):
+        count = len(history.rows)
+        first = 0 if count <= longest else int(rng.integers(1, longest + 1))
+        cuts = sorted({0, *range(first, count, longest), count})
+        for start, end in itertools.pairwise(cuts):
+            if not np.isnan(history.labels[start:end]).all():
+                pieces.append(_Piece(number, start, end))
+    return pieces
+
+
+def _batches(pieces: Sequence[_Piece], rng: np.random.Generator) -> Iterator[list[_Piece]]:
     """Batches of like length: sorted within runs of some batches, so that each epoch mixes them anew."""
-    order = rng.permutation(len(lengths))
+    order = rng.permutation(len(pieces))
     run = BATCH * 8
     batches = []
     for start in range(0, len(order), run):
-        near = sorted(order[start : start + run], key=lambda index: lengths[index])
-        batches += [np.array(near[i : i + BATCH]) for i in range(0, len(near), BATCH)]
+        near = sorted(
+            (pieces[index] for index in order[start : start + run]), key=lambda piece: piece.end - piece.start
+        )
+        batches += [near[i : i + BATCH] for i in range(0, len(near), BATCH)]
     for index in rng.permutation(len(batches)):
         yield batches[index]
+
+
+def _pad_labels(labels: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Stack labels: (N, T) with 0 where nothing is known, and (N, T) with 1 where something is."""
+    stacked = np.full((len(labels), max(map(len, labels))), np.nan, np.float32)
+    for row, each in enumerate(labels):
+        stacked[row, : len(each)] = each
+    return np.nan_to_num(stacked), (~np.isnan(stacked)).astype(np.float32)
 
 
 def _golden(network: BehaviourNetwork, histories: Sequence[FloatArray]) -> Golden:

@@ -1,7 +1,8 @@
 """Labelled account histories: what the behaviour model learns from and is measured on.
 
 JSON lines, gzipped or not: ``{"transactions": [...], "label": 0 or 1}``, 1 for trouble; transactions in the contract's
-form. Every malformed line is refused with its number, since a model trained on half of a file looks like any other.
+form. The label says what the account was after its latest transaction. Every malformed line is refused with its number,
+since a model trained on half of a file looks like any other.
 """
 
 from __future__ import annotations
@@ -19,17 +20,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.errors import DataError
-from runtime.behaviour import Transaction, features
+from runtime.behaviour import DEFAULT_MAX_TRANSACTIONS, Transaction, features
 
 FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class History:
-    """One line of a data file: raw features, (n, ``FEATURES``), and the label."""
+    """One account: raw features, and what is known of it.
+
+    Attributes:
+        rows: (n, ``FEATURES``), in order of time.
+        labels: (n,), 1 or 0 where it is known whether there was trouble as of that transaction, NaN elsewhere.
+    """
 
     rows: FloatArray
-    label: int
+    labels: FloatArray
+
+    @classmethod
+    def labelled(cls, rows: FloatArray, label: int) -> History:
+        """A history of which it is known what the account was after its latest transaction."""
+        labels = np.full(len(rows), np.nan, np.float32)
+        labels[-1] = label
+        return cls(rows, labels)
+
+    @property
+    def label(self) -> int:
+        """What the account was after its latest transaction.
+
+        Raises:
+            ValueError: It is not known.
+        """
+        if np.isnan(self.labels[-1]):
+            raise ValueError("nothing is known of the latest transaction")
+        return int(self.labels[-1])
 
 
 def read_histories(path: Path) -> list[History]:
@@ -44,7 +68,7 @@ def read_histories(path: Path) -> list[History]:
             transactions, label = _parse(line)
         except (ValueError, OverflowError) as error:  # bad JSON is the former, a number of 400 digits the latter
             raise DataError(f"{path}, line {number}: {error}.") from error
-        histories.append(History(features(transactions), label))
+        histories.append(History.labelled(features(transactions)[-DEFAULT_MAX_TRANSACTIONS:], label))
     return histories
 
 

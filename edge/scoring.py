@@ -8,7 +8,8 @@ Within a part more risk never gives fewer points, and parts do not touch each ot
 single finding gets worse.
 
 Nobody is refused: an application passes, or a person looks at it. It passes only at low risk, with every required part
-there, no problem with any document, and no single probability above the policy's limit for review.
+there, no problem with any document or with the account's history, and no single probability above the policy's limit
+for review.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Findings:
         text_labels: Probability of each label of the purpose text.
         behaviour: Probability of trouble by the account's history; None if it was not assessed.
         top_transactions: (index, weight) of those that moved it most.
-        behaviour_problems: Why it was not assessed.
+        behaviour_problems: What is wrong with the history, or why it was not assessed.
         documents: One entry for each document handed in.
         declared_income: Yuan a month, as the applicant says.
         proven_income: Yuan a month, as read from an income proof; None if none was read.
@@ -142,9 +143,12 @@ def _behaviour(findings: Findings, policy: Policy) -> _Part:
     return _Part(
         "account_behaviour",
         _points(policy.behaviour.points, _ramp(probability, policy.behaviour.floor, 1.0)),
-        probability >= policy.behaviour.review_from,
+        bool(findings.behaviour_problems) or probability >= policy.behaviour.review_from,
         f"{probability:.0%}",
-        tuple(f"transactions[{index}] weight {weight:.2f}" for index, weight in findings.top_transactions),
+        (
+            *findings.behaviour_problems,
+            *(f"transactions[{index}] weight {weight:.2f}" for index, weight in findings.top_transactions),
+        ),
     )
 
 

@@ -7,9 +7,10 @@ the transaction, channel, counterparty.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,14 @@ FEATURE_NAMES = (
     "log_since_payroll",  # ln(1 + days since the last salary, or since the first transaction)
     "payroll_change",  # ln(this salary / the one before), within -3 and 3
     "is_mirrored",  # the same sum went the other way within the week before
+    # from here on amounts are compared with earlier ones of the same direction; 0 where there is none
+    "amount_to_usual",  # ln(|a| / their median)
+    "amount_to_last",  # ln(|a| / the last of them)
+    "amount_to_high",  # ln(|a| / the tenth that is highest)
+    "log_count",  # ln(1 + their number)
+    "recent_high",  # ln(highest of the fortnight before / their median)
+    "recent_unusual_share",  # of the fortnight before, the share above twice their median
+    "at_weekend",
 )
 FEATURES = len(FEATURE_NAMES)
 
@@ -47,6 +56,20 @@ _TOP = 5
 _CLIP = 6.0  # standard deviations: a feature beyond is no more telling, and stays within what training saw
 _MIRROR_MINUTES = 7 * 24 * 60
 _MIRROR_TOLERANCE = 0.05  # circles lose a fee on the way
+_LOOK_BACK = 2000  # transactions before the latest ones that features may look at: a year of a busy account
+_RECENT_MINUTES = 14 * 24 * 60
+_UNUSUAL = 2.0  # times the median
+_CENT = 0.01
+
+_FEW = 20
+_CLOCK_TOLERANCE = timedelta(hours=1)  # between the clock of a core system and the device's
+_YUAN = ("CNY", "RMB", "人民币")
+_TEXTS = {
+    "out_of_order": ("交易未按时间顺序排列", "Transactions earlier than the one before them"),
+    "duplicate": ("交易重复，只计一次", "Transactions that are repeated and count once"),
+    "in_future": ("交易的时间晚于申请时间，未计入", "Transactions later than the application, left out"),
+    "other_currency": ("交易不是人民币，未计入", "Transactions in other currencies, left out"),
+}
 
 Transaction = Mapping[str, object]
 
@@ -59,12 +82,69 @@ class BehaviourResult:
         probability: Of trouble, 0 to 1; None if the model was not asked.
         top: (index, weight) of at most five transactions, the heaviest first. The index counts in the caller's
             order; the weights of a whole history sum to 1.
-        problems: Why the model was not asked, in full sentences.
+        problems: What is wrong with the history, or why the model was not asked: a sentence each, in Chinese and
+            in English, with its code at the end. A person has to look at it.
     """
 
     probability: float | None
     top: tuple[tuple[int, float], ...] = ()
     problems: tuple[str, ...] = ()
+
+
+def examine(
+    transactions: Sequence[Transaction], min_transactions: int, now: datetime | None = None
+) -> tuple[list[int], tuple[str, ...]]:
+    """What of a history can be assessed, and what is wrong with it.
+
+    An order in which time runs backwards is put right, since the times say how. A transaction that stands there twice
+    counts once. One in the future, or in another currency, cannot be part of what happened to an account in yuan, and
+    is left out. All of it is said.
+
+    Args:
+        transactions: As the caller has them.
+        min_transactions: With fewer the model cannot be asked.
+        now: The moment of the application; None does not look for transactions in the future.
+
+    Returns:
+        Indices of those to assess, none if they are too few, and the problems as in ``BehaviourResult``.
+    """
+    times = [_time(transaction) for transaction in transactions]
+    seen: set[tuple[object, ...]] = set()
+    left_out: dict[str, list[int]] = {"out_of_order": [], "duplicate": [], "in_future": [], "other_currency": []}
+    kept = []
+    for index, (time, entry) in enumerate(zip(times, transactions, strict=True)):
+        whole = (time, entry["amount"], entry["balance"], entry["channel"], entry["counterparty"])
+        if index and time < times[index - 1]:
+            left_out["out_of_order"].append(index)
+        if whole in seen:
+            left_out["duplicate"].append(index)
+        elif now is not None and time > now + _CLOCK_TOLERANCE:
+            left_out["in_future"].append(index)
+        elif str(entry.get("currency") or "CNY").upper() not in _YUAN:
+            left_out["other_currency"].append(index)
+        else:
+            kept.append(index)
+        seen.add(whole)
+    problems = [_said(code, places) for code, places in left_out.items() if places]
+    if len(kept) < min_transactions:
+        problems.append(
+            f"可用的交易只有 {len(kept)} 笔，至少需要 {min_transactions} 笔，未评估账户行为 / "
+            f"Behaviour was not assessed: there are {len(kept)} transactions and {min_transactions} are needed. "
+            "(too_few_transactions)"
+        )
+        kept = []
+    elif len(kept) < _FEW:
+        problems.append(
+            f"账户行为的评估只依据 {len(kept)} 笔交易 / Behaviour was assessed by {len(kept)} transactions only. "
+            "(short_history)"
+        )
+    return kept, tuple(problems)
+
+
+def _said(code: str, places: Sequence[int]) -> str:
+    zh, en = _TEXTS[code]
+    shown = ", ".join(f"transactions[{index}]" for index in places[:_TOP]) + (" ..." if len(places) > _TOP else "")
+    return f"{len(places)} 笔{zh} / {en}, {len(places)} in all: {shown} ({code})"
 
 
 def latest(transactions: Sequence[Transaction], limit: int) -> list[int]:
@@ -76,25 +156,27 @@ def latest(transactions: Sequence[Transaction], limit: int) -> list[int]:
 def features(transactions: Sequence[Transaction], settings: BehaviourSettings | None = None) -> NDArray[np.float32]:
     """What the model reads, one row a transaction, rows as in ``latest``.
 
-    Each row looks at its transaction and at earlier ones only.
+    Each row looks at its transaction and at earlier ones only, also at those before the first row.
 
     Args:
         transactions: In any order.
-        settings: Limits and standardizes; None limits to ``DEFAULT_MAX_TRANSACTIONS`` and leaves the values raw.
+        settings: Limits and standardizes; None gives a raw row for each of the latest ``_LOOK_BACK`` transactions.
 
     Returns:
-        (n, ``FEATURES``) float32.
+        (n, ``FEATURES``) float32; with settings as many columns as they have, see ``standardize``.
     """
-    limit = settings.max_transactions if settings else DEFAULT_MAX_TRANSACTIONS
-    raw = _raw_features([transactions[index] for index in latest(transactions, limit)])
-    return standardize(raw, settings) if settings else raw
+    raw = _raw_features([transactions[index] for index in latest(transactions, _LOOK_BACK)])
+    return standardize(raw[-settings.max_transactions :], settings) if settings else raw
 
 
 def standardize(raw: NDArray[np.float32], settings: BehaviourSettings) -> NDArray[np.float32]:
-    """Subtract the mean, divide by the standard deviation, and cut at six of them."""
+    """Subtract the mean, divide by the standard deviation, and cut at six of them.
+
+    New features are added at the end only, so a model of an earlier kit reads the first so many as it was trained on.
+    """
     mean = np.asarray(settings.mean, np.float32)
     std = np.asarray(settings.std, np.float32)
-    return np.clip((raw - mean) / std, -_CLIP, _CLIP)
+    return np.clip((raw[:, : len(mean)] - mean) / std, -_CLIP, _CLIP)
 
 
 def _time(transaction: Transaction) -> datetime:
@@ -147,11 +229,35 @@ def _raw_features(ordered: Sequence[Transaction]) -> NDArray[np.float32]:
     both = is_payroll & (payroll >= 0)
     column["payroll_change"][both] = np.clip(np.log(amount[both] / amount[payroll[both]]), -3, 3)
 
-    apart = minutes[:, None] - minutes[None, :]
-    opposite = np.abs(amount[:, None] + amount[None, :]) <= _MIRROR_TOLERANCE * np.abs(amount[:, None])
-    earlier = np.tri(n, k=-1, dtype=bool) & (apart <= _MIRROR_MINUTES)
-    column["is_mirrored"][:] = (opposite & earlier & (amount != 0)[:, None]).any(1)
+    start = np.searchsorted(minutes, minutes - _MIRROR_MINUTES)
+    for row in range(n):
+        sums = np.abs(amount[start[row] : row] + amount[row])
+        column["is_mirrored"][row] = amount[row] != 0 and bool((sums <= _MIRROR_TOLERANCE * abs(amount[row])).any())
+    for direction in (amount > 0, amount <= 0):
+        places = np.flatnonzero(direction)
+        columns[places, FEATURE_NAMES.index("amount_to_usual") : -1] = _against_earlier(
+            np.maximum(np.abs(amount[places]), _CENT), minutes[places]
+        )
+    column["at_weekend"][:] = [time.weekday() >= 5 for time in times]
     return columns.astype(np.float32)
+
+
+def _against_earlier(amount: NDArray[np.float64], minutes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The six features from ``amount_to_usual`` to ``recent_unusual_share``; amounts of one direction, above 0."""
+    found = np.zeros((len(amount), 6))
+    start = np.searchsorted(minutes, minutes - _RECENT_MINUTES)
+    earlier: list[float] = []  # sorted
+    for row, value in enumerate(amount.tolist()):
+        if earlier:
+            usual = earlier[len(earlier) // 2]
+            found[row, :3] = np.log([value / usual, value / amount[row - 1], value / earlier[len(earlier) * 9 // 10]])
+            recent = amount[start[row] : row]
+            if len(recent):
+                found[row, 4] = np.log(recent.max() / usual)
+                found[row, 5] = (recent > _UNUSUAL * usual).mean()
+        found[row, 3] = np.log1p(len(earlier))
+        bisect.insort(earlier, value)
+    return found
 
 
 def _last_before(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -167,26 +273,23 @@ class BehaviourModel:
         self._predictor = predictor
         self._settings = settings
 
-    def assess(self, transactions: Sequence[Transaction]) -> BehaviourResult:
-        """Look at one history.
+    def assess(self, transactions: Sequence[Transaction], now: datetime | None = None) -> BehaviourResult:
+        """Look at one history as of ``now``; see ``examine``.
 
         Raises:
             BackendError: The backend failed.
         """
-        if len(transactions) < self._settings.min_transactions:
-            return BehaviourResult(
-                None,
-                problems=(
-                    f"Behaviour was not assessed: there are {len(transactions)} transactions and "
-                    f"{self._settings.min_transactions} are needed.",
-                ),
-            )
-        order = latest(transactions, self._settings.max_transactions)
-        rows = features(transactions, self._settings)
+        kept, problems = examine(transactions, self._settings.min_transactions, now)
+        if not kept:
+            return BehaviourResult(None, problems=problems)
+        usable = [transactions[index] for index in kept]
+        order = latest(usable, self._settings.max_transactions)
+        rows = features(usable, self._settings)
         outputs = self._predictor.run({INPUT_FEATURES: rows[None], INPUT_MASK: np.ones((1, len(rows)), np.float32)})
         attention = outputs[OUTPUT_ATTENTION][0]
         heaviest = np.argsort(-attention, kind="stable")[:_TOP]
         return BehaviourResult(
             probability=float(outputs[OUTPUT_PROBABILITY][0]),
-            top=tuple((order[row], float(attention[row])) for row in heaviest),
+            top=tuple((kept[order[row]], float(attention[row])) for row in heaviest),
+            problems=problems,
         )

@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compress.behaviour import (
-    BehaviourNetwork,
-    average_precision,
-    compress_behaviour,
-    pad,
-    roc_auc,
-    save_network,
-    train,
-)
+from compress.behaviour import average_precision, compress_behaviour, pad, roc_auc, train
+from compress.behaviour_network import BehaviourNetwork, quantile_bins, save_network
 from compress.histories import History, read_histories
 from compress.paddle_env import paddle
 from devices.errors import CompressionError, DataError
@@ -194,7 +187,9 @@ def test_an_export_that_is_not_the_trained_model_leaves_no_artifact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def save_another(network: BehaviourNetwork, directory: Path) -> None:
-        save_network(BehaviourNetwork(), directory)
+        another = BehaviourNetwork(quantile_bins(np.zeros((1, FEATURES), np.float32)))
+        another.eval()
+        save_network(another, directory)
 
     monkeypatch.setattr("compress.behaviour.save_network", save_another)
     data = write(tmp_path / "data.jsonl", invented(20, 7))
@@ -205,7 +200,7 @@ def test_an_export_that_is_not_the_trained_model_leaves_no_artifact(
 
 def test_training_follows_its_seed() -> None:
     rng = np.random.default_rng(8)
-    histories = [History(rng.standard_normal((8, FEATURES)).astype(np.float32), i % 2) for i in range(40)]
+    histories = [History.labelled(rng.standard_normal((8, FEATURES)).astype(np.float32), i % 2) for i in range(40)]
     weights = [
         train(histories, seed=seed, epochs=1, progress=lambda share: None)[0].head.weight.numpy() for seed in (1, 1, 2)
     ]
@@ -213,8 +208,49 @@ def test_training_follows_its_seed() -> None:
     assert np.abs(weights[0] - weights[2]).max() > 1e-3
 
 
+def test_what_is_said_as_of_each_transaction_is_what_is_served_when_it_is_the_last() -> None:
+    rng = np.random.default_rng(11)
+    rows = rng.standard_normal((1, 9, FEATURES)).astype(np.float32)
+    network = BehaviourNetwork(quantile_bins(rows[0]))
+    network.eval()
+    with paddle.no_grad():
+        along = paddle.nn.functional.sigmoid(network.logits(paddle.to_tensor(rows))).numpy()[0]
+        for length in range(1, 10):
+            mask = np.zeros((1, 9), np.float32)
+            mask[0, :length] = 1
+            probability, _ = network(paddle.to_tensor(rows), paddle.to_tensor(mask))
+            np.testing.assert_allclose(probability.numpy()[0], along[length - 1], atol=1e-6)
+
+
+def test_a_label_in_the_middle_of_a_long_history_is_learnt_from() -> None:
+    rng = np.random.default_rng(12)
+    histories = []
+    for _ in range(40):
+        rows = rng.standard_normal((60, FEATURES)).astype(np.float32)
+        labels = (rows[:, 0] > 0.5).astype(np.float32)
+        labels[-10:] = np.nan
+        histories.append(History(rows, labels))
+    network, settings = train(histories, seed=0, epochs=15, progress=lambda share: None, max_transactions=16)
+    assert settings.max_transactions == 16
+    with paddle.no_grad():
+        logits = network.logits(paddle.to_tensor(histories[0].rows[None])).numpy()[0]
+    assert roc_auc(np.int64(histories[0].rows[:, 0] > 0.5), logits.astype(np.float64)) > 0.95
+    with pytest.raises(ValueError, match="nothing is known"):
+        _ = histories[0].label
+
+
+def test_bins_reach_into_both_tails_and_leave_out_what_never_varies() -> None:
+    rows = np.stack([np.zeros(5000), np.random.default_rng(13).standard_normal(5000)], 1).astype(np.float32)
+    feature, low, width = quantile_bins(rows)
+    assert set(feature) == {1}
+    np.testing.assert_allclose(low[1:], (low + width)[:-1], atol=1e-6)
+    assert low[0] < -3
+    assert low[-1] + width[-1] > 3
+    assert quantile_bins(rows[:, :1]).shape == (3, 1)
+
+
 def test_saved_outputs_bear_their_names(tmp_path: Path) -> None:
-    network = BehaviourNetwork()
+    network = BehaviourNetwork(quantile_bins(np.zeros((1, FEATURES), np.float32)))
     network.eval()
     save_network(network, tmp_path)
     loaded = load_predictor(model_files(tmp_path, "behaviour"), "paddle")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from devices.errors import PolicyError
 from edge.documents.extraction import PROBLEM_CODES, Problem
-from edge.policy import load_policy
+from edge.policy import Language, load_policy
 from edge.scoring import Assessment, DocumentFindings, Findings, assess
 
 POLICY = load_policy(Path(__file__).parents[2] / "examples" / "policy.toml")
@@ -161,6 +161,25 @@ def test_an_account_that_was_not_assessed_is_missing_and_not_guessed() -> None:
     assert [reason.code for reason in result.reasons] == ["missing_parts"]
     assert result.reasons[0].evidence == ["Too few transactions."]
     assert result.decision == "review"
+
+
+def test_a_history_with_a_problem_goes_to_a_person_and_says_it_first() -> None:
+    result = score(replace(CLEAN, behaviour_problems=("2 笔交易重复 (duplicate)",)))
+    assert (result.score, result.risk_level, result.decision) == (0, "low", "review")
+    (reason,) = result.reasons
+    assert (reason.code, reason.contribution) == ("account_behaviour", 0)
+    assert reason.evidence[0] == "2 笔交易重复 (duplicate)"
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@given(findings=FINDINGS)
+def test_every_reason_is_one_of_the_policy_s_in_either_language(findings: Findings, language: Language) -> None:
+    codes = set(type(POLICY.reasons).model_fields)
+    for reason in assess(findings, POLICY, language).reasons:
+        assert reason.code in codes
+        assert "other" not in reason.code
+        assert reason.text
+        assert any("一" <= character <= "鿿" for character in reason.text) == (language == "zh")
 
 
 def test_a_part_that_the_policy_does_not_require_is_said_without_stopping() -> None:

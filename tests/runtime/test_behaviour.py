@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from runtime.artifact import BehaviourSettings
-from runtime.behaviour import FEATURE_NAMES, FEATURES, BehaviourModel, features, latest
+from runtime.behaviour import FEATURE_NAMES, FEATURES, BehaviourModel, BehaviourResult, features, latest
 
 SETTINGS = BehaviourSettings(mean=(0.0,) * FEATURES, std=(1.0,) * FEATURES)
 
@@ -116,8 +117,31 @@ def test_settings_limit_standardize_and_cut() -> None:
     rows = features(transactions, settings)
     assert rows.shape == (2, FEATURES)
     assert rows.dtype == np.float32
-    np.testing.assert_allclose(rows, np.clip((features(transactions[1:]) - 1) / 0.5, -6, 6), rtol=1e-6)
+    np.testing.assert_allclose(rows, np.clip((features(transactions)[1:] - 1) / 0.5, -6, 6), rtol=1e-6)
     assert rows.min() == -6
+
+
+def test_a_model_of_an_earlier_kit_reads_the_first_features_as_it_was_trained_on() -> None:
+    transactions = [move(day, -10 * day) for day in (1, 2, 3)]
+    settings = BehaviourSettings(mean=(0.0,) * 23, std=(1.0,) * 23)
+    np.testing.assert_array_equal(features(transactions, settings), np.clip(features(transactions)[:, :23], -6, 6))
+    assert FEATURE_NAMES[22] == "is_mirrored"
+
+
+def test_an_amount_is_compared_with_earlier_ones_of_its_direction() -> None:
+    transactions = [move(1, -10), move(2, 900), move(3, -20), move(4, -40), move(25, -100)]
+    np.testing.assert_allclose(column(transactions, "amount_to_usual"), np.log([1, 1, 2, 2, 5]), rtol=1e-6)
+    np.testing.assert_allclose(column(transactions, "amount_to_last"), np.log([1, 1, 2, 2, 2.5]), rtol=1e-6)
+    np.testing.assert_allclose(column(transactions, "amount_to_high"), np.log([1, 1, 2, 2, 2.5]), rtol=1e-6)
+    np.testing.assert_allclose(column(transactions, "log_count"), np.log1p([0, 0, 1, 2, 3]), rtol=1e-6)
+    np.testing.assert_allclose(column(transactions, "recent_high"), [0, 0, 0, 0, 0], atol=1e-6)
+    jumps = [move(1, -10), move(2, -10), move(3, -40), move(4, -10)]
+    np.testing.assert_allclose(column(jumps, "recent_high"), [0, 0, 0, np.log(4)], atol=1e-6)
+    np.testing.assert_allclose(column(jumps, "recent_unusual_share"), [0, 0, 0, 1 / 3], rtol=1e-6)
+
+
+def test_saturday_and_sunday_are_the_weekend() -> None:
+    assert column([move(day, -1) for day in range(7)], "at_weekend") == [0, 0, 0, 0, 0, 1, 1]  # 2 March 2026: a Monday
 
 
 MOVES = st.lists(
@@ -134,6 +158,7 @@ MOVES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(MOVES)
 def test_a_row_never_depends_on_what_came_later(transactions: list[dict[str, Any]]) -> None:
     ordered = [transactions[index] for index in latest(transactions, 200)]
@@ -153,16 +178,74 @@ def test_the_heaviest_five_are_named_by_the_caller_s_indices() -> None:
     weights = [weight for _, weight in result.top]
     assert weights == sorted(weights, reverse=True)
     np.testing.assert_allclose(weights[0], np.log1p(50) / np.log1p(np.abs(amounts)).sum(), rtol=1e-5)
-    assert result.problems == ()
+    assert [problem.split()[-1] for problem in result.problems] == ["(out_of_order)", "(short_history)"]
     assert predictor.feeds["features"].shape == (1, 8, FEATURES)
     np.testing.assert_array_equal(predictor.feeds["mask"], np.ones((1, 8), np.float32))
 
 
-@pytest.mark.parametrize("count", [0, 4])
+def clean(count: int) -> list[dict[str, Any]]:
+    return [move(1 + i / 10, -10 - i) for i in range(count)]
+
+
+def assessed(transactions: list[dict[str, Any]], now: datetime | None = None) -> tuple[BehaviourResult, list[str]]:
+    result = BehaviourModel(AmountsPredictor(), SETTINGS).assess(transactions, now)  # type: ignore[arg-type]
+    return result, [problem.split()[-1].strip("()") for problem in result.problems]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
 def test_a_history_that_is_too_short_is_said_and_not_guessed(count: int) -> None:
     predictor = AmountsPredictor()
-    result = BehaviourModel(predictor, SETTINGS).assess([move(1, -1)] * count)  # type: ignore[arg-type]
+    result = BehaviourModel(predictor, SETTINGS).assess(clean(count))  # type: ignore[arg-type]
     assert result.probability is None
     assert result.top == ()
-    assert result.problems == (f"Behaviour was not assessed: there are {count} transactions and 5 are needed.",)
+    (problem,) = result.problems
+    assert f"there are {count} transactions and 5 are needed." in problem
+    assert f"只有 {count} 笔" in problem
     assert not predictor.feeds
+
+
+def test_a_short_history_is_assessed_and_said_to_be_short() -> None:
+    result, codes = assessed(clean(5))
+    assert (result.probability, codes) == (0.75, ["short_history"])
+    assert assessed(clean(19))[1] == ["short_history"]
+    assert assessed(clean(20))[1] == []
+
+
+def test_a_history_out_of_order_is_put_in_order_and_said() -> None:
+    transactions = clean(25)
+    swapped = [*transactions[:7], transactions[8], transactions[7], *transactions[9:]]
+    result, codes = assessed(swapped)
+    assert codes == ["out_of_order"]
+    assert "transactions[8]" in result.problems[0]
+    assert result.probability == assessed(transactions)[0].probability
+
+
+def test_a_transaction_that_is_repeated_counts_once_and_is_said() -> None:
+    transactions = clean(25)
+    result, codes = assessed([*transactions, transactions[-1]])
+    assert codes == ["duplicate"]
+    assert result.top == assessed(transactions)[0].top
+    assert "transactions[25]" in result.problems[0]
+    other_balance = {**transactions[-1], "balance": 1.0}
+    assert assessed([*transactions, other_balance])[1] == []  # two purchases in one second
+
+
+def test_transactions_in_the_future_are_left_out_and_said() -> None:
+    transactions = clean(25)
+    last = datetime.fromisoformat(transactions[-1]["time"])
+    assert assessed(transactions, last)[1] == []
+    result, codes = assessed([*transactions, move(20, -99999)], last)
+    assert codes == ["in_future"]
+    assert result.top == assessed(transactions)[0].top
+
+
+def test_other_currencies_are_left_out_and_said() -> None:
+    transactions = [{**each, "currency": "cny"} for each in clean(25)]
+    assert assessed(transactions)[1] == []
+    transactions[3]["currency"] = "USD"
+    result, codes = assessed(transactions)
+    assert codes == ["other_currency"]
+    assert "transactions[3]" in result.problems[0]
+    assert 3 not in [index for index, _ in result.top]
+    strange = [{**each, "currency": "USD"} for each in clean(25)]
+    assert assessed(strange)[0].probability is None
