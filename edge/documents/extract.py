@@ -46,7 +46,7 @@ def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
         problems = income.check(fields, rows)
     else:
         fields = statement.read_fields(rows)
-        problems = statement.check(fields)
+        problems = statement.check(fields, rows)
     seen = _seen_kind(rows)
     if seen != kind:
         likeness = f"，更像{KIND_NAMES[seen]}" if seen else ""

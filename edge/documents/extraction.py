@@ -54,6 +54,7 @@ _TEXTS = {
     "capitals_mismatch": "小写金额 {digits:,.2f} 与大写金额 {capitals:,.2f} 不一致",
     "capitals_unreadable": "大写金额无法辨认",
     "row_incomplete": "第 {rows} 行的日期、金额或余额未读全",
+    "rows_unread": "另有 {count} 行像是交易，但未能读懂",
     "balance_mismatch": "第 {rows} 行的余额与金额对不上",
     "row_outside_period": "第 {rows} 行的日期不在账单起止日期内",
     "several_papers": "该文件上有 {count} 个不同的身份证号，请每张证件单独提交",

@@ -10,7 +10,7 @@ from typing import Any
 from edge.documents.extraction import Field, Problem, problem
 from edge.documents.layout import Flow, Form, Row, field_of, place_of
 from edge.documents.normalise import DATE, parse_date
-from edge.documents.table import columns_of, entries_of, whole_headings
+from edge.documents.table import columns_of, entries_of, unread_rows, whole_headings
 
 KIND = "bank_statement"
 
@@ -81,12 +81,12 @@ def _signed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def check(fields: dict[str, Field]) -> list[Problem]:
-    """Compare the table with itself and with its period."""
-    if "rows" not in fields:
-        return []
-    rows = fields["rows"].value
+def check(fields: dict[str, Field], paper: Sequence[Row]) -> list[Problem]:
+    """Compare the table with itself, with its period, and with what else on the paper looks like a movement."""
+    rows = fields["rows"].value if "rows" in fields else []
     problems = []
+    if unread := unread_rows(paper, len(rows)):
+        problems.append(problem(KIND, "rows_unread", "rows", count=unread))
     incomplete = [index for index, row in enumerate(rows) if None in (row["date"], row["amount"], row["balance"])]
     if incomplete:
         problems.append(problem(KIND, "row_incomplete", "rows", rows=incomplete))

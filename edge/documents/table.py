@@ -158,16 +158,31 @@ def whole_headings(rows: Sequence[Row]) -> list[Row]:
     joined: list[Row] = []
     for row in rows:
         last = joined[-1] if joined else ()
-        if last and row and _is_heading_line(last) and _is_heading_line(row) and _is_next_line(last, row):
-            joined[-1] = _joined(last, row)
-        else:
-            joined.append(row)
+        if len(last) > 1 and _is_of_words(last) and _is_of_words(row) and _is_next_line(last, row):
+            whole = _joined(last, row)
+            before, after = len(columns_of(last)), len(columns_of(whole))
+            # the first line of a cell below a whole heading adds no column
+            if after > before or (after == before == 0 and len(row) > 1):
+                joined[-1] = whole
+                continue
+        joined.append(row)
     return joined
 
 
-def _is_heading_line(row: Row) -> bool:
-    """Whether ``row`` holds only short words, two of them at least, as the line of a heading does."""
-    return len(row) > 1 and all(len(piece.text) <= 8 and not re.search(r"[\d:]", piece.text) for piece in row)
+def unread_rows(rows: Sequence[Row], entries: int) -> int:
+    """How many rows look like movements, with a date and two amounts, beyond the ``entries`` that were understood."""
+
+    def moves(row: Row) -> bool:
+        text = " ".join(piece.text for piece in row)
+        dated = any(re.match(rf"\s*{DATE}", piece.text) for piece in row)
+        return dated and len(_CENTS.findall(text)) > 1 and not re.search(r"[\u4e00-\u9fff]\s*:", text)
+
+    return max(0, sum(map(moves, rows)) - entries)
+
+
+def _is_of_words(row: Row) -> bool:
+    """Whether ``row`` holds only short words, as the line of a heading does."""
+    return all(len(piece.text) <= 8 and not re.search(r"[\d:]", piece.text) for piece in row)
 
 
 def _is_next_line(above: Row, below: Row) -> bool:

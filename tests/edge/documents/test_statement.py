@@ -263,6 +263,24 @@ def test_a_balance_that_is_carried_over_is_no_movement(page: Build) -> None:
     assert extraction.problems == ()
 
 
+def test_rows_under_a_heading_that_was_not_understood_are_not_lost_in_silence(page: Build) -> None:
+    first = ReadPage(bare(table(page, SIGNED, ROWS[:2])), 900, 1200)
+    extraction = statement(page, first, table(page, SIGNED, ROWS[2:]))
+    assert extraction.value("rows") == ROWS[2:]
+    assert [(each.code, each.text) for each in extraction.problems] == [
+        ("rows_unread", "另有 2 行像是交易，但未能读懂")
+    ]
+    alone = statement(page, first)
+    assert set(codes(alone)) == {"missing_field", "rows_unread"}
+
+
+def test_the_last_word_of_a_heading_may_stand_alone_on_its_line(page: Build) -> None:
+    drawn = table(page, SIGNED, ROWS)
+    rest = tuple(line for line in drawn.lines if line.text != "余额")
+    extraction = statement(page, ReadPage(rest + page((600, 162, "余额")).lines, 900, 1200))
+    assert extraction.value("rows") == ROWS
+
+
 def test_a_number_whose_label_was_misread_is_found_by_its_length(page: Build) -> None:
     head = page((40, 30, "样例银行"), (300, 60, "长号：9999990000123456789"), (40, 60, "户名：示例甲"))
     extraction = extract("bank_statement", [ReadPage(head.lines + table(page, SIGNED, ROWS).lines, 900, 1200)])
