@@ -84,6 +84,16 @@ def temporary(card: IdCard, rng: np.random.Generator) -> list[Sheet]:
     return [sheet]
 
 
+def enlarged(card: IdCard, rng: np.random.Generator) -> list[Sheet]:
+    """Both sides on white, set larger and in bold, the back first."""
+    hand = _Hand("regular", "serif_bold", (90, 60, 60), True, 48, 25, (252, 252, 250))
+    sheet = Sheet(_W + 160, 2 * _H + 160, paper=(252, 252, 250))
+    x = 80 + float(rng.uniform(-20, 20))
+    _back(sheet, card, hand, x, 50)
+    _front(sheet, card, hand, x, _H + 100)
+    return [sheet]
+
+
 def _front(sheet: Sheet, card: IdCard, hand: _Hand, x: float, y: float) -> None:
     sheet.rectangle(x, y, x + _W, y + _H, fill=hand.plate, outline=GREY)
     sheet.rectangle(x + 440, y + 66, x + 600, y + 266, fill=(205, 205, 205))

@@ -32,8 +32,8 @@ from runtime.predictor import RunOptions
 
 Progress = Callable[[str, float], None]
 SEED = 60
-_APPLICATIONS = {"demo": 8, "tuning": 12, "held out": 30}  # of three papers each
-_FORGED = 60
+_APPLICATIONS = {"demo": 6, "tuning": 12, "held out": 24}  # of three papers each
+_FORGED = 50
 # what a forged paper must be told by
 _TELLS = {
     "changed amount": "balance_mismatch",

@@ -37,8 +37,13 @@ CARDS: dict[str, dict[str, Callable[[IdCard, np.random.Generator], list[Sheet]]]
         "standard": lambda card, rng: [idcard.sheet_of(card, "standard", "both")],
         "mirrored": lambda card, rng: [idcard.sheet_of(card, "mirrored", "both")],
     },
-    "tuning": {"photocopy": cards.photocopy, "two pictures": cards.two_pictures},
-    "held out": {"side by side": cards.side_by_side, "temporary": cards.temporary},
+    "tuning": {
+        "photocopy": cards.photocopy,
+        "two pictures": cards.two_pictures,
+        "side by side": cards.side_by_side,
+        "temporary": cards.temporary,
+    },
+    "held out": {"enlarged": cards.enlarged},
 }
 PROOFS: dict[str, dict[str, Callable[[IncomeProof, np.random.Generator], list[Sheet]]]] = {
     "demo": {
@@ -50,14 +55,13 @@ PROOFS: dict[str, dict[str, Callable[[IncomeProof, np.random.Generator], list[Sh
         "grid of four": proofs.grid_of_four,
         "stacked labels": proofs.stacked_labels,
         "in ten thousands": proofs.in_ten_thousands,
-    },
-    "held out": {
         "to the bank": proofs.to_the_bank,
         "numbered": proofs.numbered,
         "right aligned": proofs.right_aligned,
     },
+    "held out": {"with remarks": proofs.with_remarks, "plain letter": proofs.plain_letter},
 }
-_TUNED = ("flagged_landscape", "balance_before_amount", "debit_credit_grid")
+_HELD_OUT = ("made_and_booked", "paid_and_received")
 
 
 def _styled(names: Iterable[str]) -> dict[str, Callable[[Statement, np.random.Generator], list[Sheet]]]:
@@ -69,8 +73,8 @@ STATEMENTS: dict[str, dict[str, Callable[[Statement, np.random.Generator], list[
         "signed": lambda account, rng: statement.sheets_of(account, "signed"),
         "two columns": lambda account, rng: statement.sheets_of(account, "two_columns"),
     },
-    "tuning": _styled(_TUNED),
-    "held out": _styled(name for name in statements.STYLES if name not in _TUNED),
+    "tuning": _styled(name for name in statements.STYLES if name not in _HELD_OUT),
+    "held out": _styled(_HELD_OUT),
 }
 
 

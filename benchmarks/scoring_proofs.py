@@ -187,3 +187,42 @@ def right_aligned(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
     sheet.seal(460, 540, 40)
     sheet.text(297, 600, _MARK, 11, colour=GREY, anchor="m")
     return [sheet]
+
+
+def with_remarks(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """A grid of three columns under headings: item, content, remark."""
+    sheet = Sheet(595, 640)
+    sheet.text(297, 70, "员工薪资收入证明", 24, font="serif_bold", anchor="m")
+    rows = (
+        ("项目", "内容", "备注"),
+        ("员工姓名", proof.name, ""),
+        ("证件号码", proof.id_number, "居民身份证"),
+        ("任职单位", proof.employer, "在职"),
+        ("工作岗位", proof.position, ""),
+        ("税后月工资", f"￥{_yuan(proof.monthly_income)}", "近六个月平均"),
+        ("大写", in_capitals(proof.monthly_income), ""),
+        ("出具时间", _chinese(proof.issue_date), ""),
+    )
+    _grid(sheet, rows, (40, 160, 440, 560), 100 + float(rng.uniform(-6, 6)), 44, 15)
+    sheet.text(60, 520, "用人单位声明：以上属实。", 14, font="serif")
+    sheet.seal(450, 540, 40)
+    sheet.text(297, 620, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+def plain_letter(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """本公司职员..., no label anywhere, the company above its date."""
+    sheet = Sheet(620, 640)
+    sheet.text(310, 90, "证  明", 30, font="bold", anchor="m")
+    year = proof.issue_date.year - int(rng.integers(2, 9))
+    text = (
+        f"兹证明{proof.name}先生/女士（公民身份号码{proof.id_number}）为{proof.employer}正式员工，于{year}年3月入职，"
+        f"目前担任{proof.position}一职，每月工资收入为￥{_yuan(proof.monthly_income)}元，"
+        f"合计大写{in_capitals(proof.monthly_income)}。本证明有效期三十天。"
+    )
+    y = _paragraph(sheet, text, 70 + float(rng.uniform(-8, 8)), 160, width=29, size=16.5, font="regular")
+    sheet.text(340, y + 70, f"{proof.employer}（盖章）", 16)
+    sheet.text(340, y + 106, _chinese(proof.issue_date), 16)
+    sheet.seal(470, y + 110, 40)
+    sheet.text(310, 620, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]

@@ -22,7 +22,7 @@ class Column:
     """One column.
 
     Attributes:
-        role: What stands in it: date, summary, counterparty, amount, out, in, flag, balance, number or currency.
+        role: date, booked, summary, counterparty, amount, out, in, flag, balance, number or currency.
         heading: Its title; a slash parts two lines.
         width: Share of the table.
         align: l, m or r.
@@ -155,6 +155,37 @@ STYLES = {
         grid="none",
         newest_first=True,
     ),
+    "made_and_booked": Style(
+        (
+            Column("number", "序号", 0.06, "m"),
+            Column("booked", "记账日期", 0.12, "m"),
+            Column("date", "交易日期", 0.12, "m"),
+            Column("currency", "币种", 0.07, "m"),
+            Column("amount", "交易金额", 0.14, "r"),
+            Column("balance", "本次余额", 0.15, "r"),
+            Column("summary", "交易摘要", 0.12),
+            Column("counterparty", "对方账户名", 0.22, wrap=8),
+        ),
+        ("!{bank}", "!个人账户交易明细（存折）", "户主姓名：{name}|账户账号：{number}", "查询区间：{begin}至{end}"),
+        lambda day: day.isoformat(),
+        size=(842, 595),
+        font="serif",
+        grid="rows",
+    ),
+    "paid_and_received": Style(
+        (
+            Column("date", "日期", 0.15, "m"),
+            Column("summary", "用途", 0.14, "m"),
+            Column("in", "存入", 0.15, "r"),
+            Column("out", "支取", 0.15, "r"),
+            Column("balance", "余额", 0.17, "r"),
+            Column("counterparty", "对方姓名", 0.24, "m", wrap=6),
+        ),
+        ("!{bank}储蓄账户流水", "客户姓名：{name}", "银行卡号：{number}", "开始日期：{begin}|结束日期：{end}"),
+        lambda day: f"{day.year}年{day.month:02d}月{day.day:02d}日",
+        grid="full",
+        centred=True,
+    ),
 }
 
 
@@ -232,6 +263,7 @@ def _headings(sheet: Sheet, style: Style, left: float, right: float, y: float, s
 def _texts(row: Row, style: Style) -> list[list[str]]:
     texts = {
         "date": style.day(row.day),
+        "booked": style.day(row.day),
         "summary": row.summary,
         "counterparty": row.counterparty,
         "amount": f"{row.amount / 100:,.2f}",

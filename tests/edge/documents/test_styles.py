@@ -36,12 +36,12 @@ def read(paper: Paper, tilt: np.random.Generator | None) -> list[ReadPage]:
 @pytest.mark.parametrize("tilted", [False, True])
 def test_every_style_is_read_exactly(group: str, tilted: bool) -> None:
     styles = set()
-    for paper in papers(group, 4, seed=3):
+    for paper in papers(group, 7, seed=3):
         styles.add(paper.style)
         extraction = extract(paper.kind, read(paper, np.random.default_rng(1) if tilted else None))
         assert {name: field.value for name, field in extraction.fields.items()} == paper.fields, paper.style
         assert extraction.problems == ()
-    assert len(styles) == (6 if group == "demo" else 9)
+    assert len(styles) == (6 if group == "demo" else 17)
 
 
 @pytest.mark.parametrize("group", GROUPS)
