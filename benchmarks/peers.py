@@ -6,6 +6,7 @@ Each environment has a lock file under ``requirements/`` that pins it by hash:
     bench-rapidocr   RapidOCR 3 on OpenVINO and its HTTP server
     bench-rapidocr1  rapidocr-openvino 1.4 with the OpenVINO that it pins
     bench-litserve   LitServe, and what the kit's text model needs to run inside it
+    bench-scikit     scikit-learn, whose gradient boosting the behaviour model is measured against
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from compress.calibration import Feeds
 from devices.errors import DownloadError, EdgeKitError
 from devices.state import ensure_state_dir
 
-Environment = Literal["bench", "bench-rapidocr", "bench-rapidocr1", "bench-litserve"]
+Environment = Literal["bench", "bench-rapidocr", "bench-rapidocr1", "bench-litserve", "bench-scikit"]
 _NNCF = Path(__file__).with_name("nncf_ptq.py")
 
 

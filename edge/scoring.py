@@ -1,8 +1,9 @@
 """From findings to a score, a decision and reasons. Pure: no clock, no files, no chance.
 
 The score is the sum of five parts, each a whole number of points between 0 and the most that the policy gives it; the
-policy's five add up to 100. So the score is the exact sum of the reasons' contributions, nothing is cut off or left
-over for "other", and there are at most five reasons.
+policy's five add up to 100. A calibration turns the sum into the score, and the score is shared out among the parts in
+proportion to their points, in whole numbers. So the score is the exact sum of the reasons' contributions, nothing is
+cut off or left over for "other", and there are at most five reasons.
 
 Within a part more risk never gives fewer points, and parts do not touch each other, so the score never falls when a
 single finding gets worse.
@@ -19,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from devices.errors import PolicyError
+from edge.calibration import UNCALIBRATED, Calibration, shared_out
 from edge.documents.extraction import Problem
 from edge.policy import Language, Policy
 from edge.receipt import Decision, Reason, RiskLevel
@@ -79,8 +81,16 @@ class _Part:
     evidence: tuple[str, ...]
 
 
-def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Assessment:
+def assess(
+    findings: Findings, policy: Policy, language: Language = "zh", calibration: Calibration = UNCALIBRATED
+) -> Assessment:
     """Score the findings.
+
+    Args:
+        findings: What the score rests on.
+        policy: How much each of them weighs.
+        language: Of the reasons.
+        calibration: From points to the score; levels are of the score.
 
     Raises:
         PolicyError: The text model gives a label that the policy does not know.
@@ -92,21 +102,26 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
         _capacity(findings, policy),
         _missing(findings, policy, language),
     )
-    score = sum(part.points for part in parts)
+    score = calibration.of(sum(part.points for part in parts))
+    contributions = shared_out([part.points for part in parts], score)
     level: RiskLevel = "low"
     if score >= policy.levels.medium_from:
         level = "high" if score >= policy.levels.high_from else "medium"
-    told = [part for part in parts if part.points or part.needs_review]
-    told.sort(key=lambda part: -part.points)
+    told = [
+        (part, contribution)
+        for part, contribution in zip(parts, contributions, strict=True)
+        if contribution or part.needs_review
+    ]
+    told.sort(key=lambda pair: (-pair[1], -pair[0].points))
     passes = level == "low" and not any(part.needs_review for part in parts)
     reasons = tuple(
         Reason(
             code=part.code,
             text=getattr(policy.reasons, part.code).filled(language, part.what),
-            contribution=part.points,
+            contribution=contribution,
             evidence=list(part.evidence[:_EVIDENCE_SHOWN]),
         )
-        for part in told
+        for part, contribution in told
     )
     return Assessment(score, level, "pass" if passes else "review", reasons)
 

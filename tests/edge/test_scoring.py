@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.errors import PolicyError
+from edge.calibration import Calibration
 from edge.documents.extraction import PROBLEM_CODES, Problem
 from edge.policy import Language, load_policy
 from edge.scoring import Assessment, DocumentFindings, Findings, assess
@@ -18,6 +19,7 @@ POLICY = load_policy(Path(__file__).parents[2] / "examples" / "policy.toml")
 LABELS = tuple(POLICY.text.labels)
 RISKS = tuple(label for label in LABELS if POLICY.text.labels[label].weight)
 KINDS = ("id_card", "income_proof", "bank_statement")
+STEEP = Calibration(points=(0, 10, 30, 100), score=(0, 37, 90, 99))
 CLEAN = Findings(
     text_labels=dict.fromkeys(LABELS, 0.02) | {"normal": 0.98},
     behaviour=0.05,
@@ -96,6 +98,18 @@ def test_a_further_problem_never_lowers_the_score_and_always_goes_to_a_person(
     after = score(replace(findings, documents=worse))
     assert after.score >= score(findings).score
     assert after.decision == "review"
+
+
+@given(FINDINGS, st.sampled_from(RISKS), SHARES)
+def test_a_calibrated_score_is_told_exactly_and_never_falls_with_risk(
+    findings: Findings, label: str, by: float
+) -> None:
+    higher = min(1.0, findings.text_labels[label] + by)
+    worse = replace(findings, text_labels={**findings.text_labels, label: higher})
+    before, after = (assess(each, POLICY, calibration=STEEP) for each in (findings, worse))
+    for result in (before, after):
+        assert sum(reason.contribution for reason in result.reasons) == result.score
+    assert after.score >= before.score
 
 
 def test_a_clean_application_passes_without_reasons() -> None:
