@@ -14,6 +14,7 @@ KIND = "id_card"
 # 长期 has no date of its own; banks write this day for it
 FOR_GOOD = "9999-12-31"
 
+_STROKES = "丿丨丶亅」|"  # what OCR makes of a border or of dust before a line
 _LABEL_END = one_of("公民身份号码", "公民身份", "身份号码")
 _HAN = r"[\u4e00-\u9fff]"
 
@@ -35,13 +36,15 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
         if match := flow.search(pattern):
             group = match.lastgroup or 1
             fields[name] = flow.field(match, group, match[group])
-    if (match := flow.search(one_of("出生") + rf"\s*(?:日期)?\s*:?\s*({DATE})")) and (day := parse_date(match[1])):
+    if (match := flow.search(one_of("出生") + rf"[^\d\n]{{0,6}}({DATE})")) and (day := parse_date(match[1])):
         fields["birth_date"] = flow.field(match, 1, day)
     if match := flow.search(ID_NUMBER):
         fields["id_number"] = flow.field(match, 0, re.sub(r"\s", "", match[0]).upper())
     fields.update(_validity(flow))
     if address := _address(rows, flow):
-        fields["address"] = field_of("".join(re.sub(r"\s", "", piece.text) for piece in address), address)
+        fields["address"] = field_of(
+            "".join(re.sub(r"\s", "", piece.text).lstrip(_STROKES) for piece in address), address
+        )
     return fields
 
 

@@ -70,8 +70,10 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
             fields[name] = prose.field(match, "value", match["value"])
     if "employer" not in fields and (match := _last(rf"(?m)^\S*?([{_HAN}（）()]{{2,30}}{_COMPANY})\s*$", flow)):
         fields["employer"] = flow.field(match, 1, match[1])  # the signature under a letter has no label
-    if match := flow.search(ID_NUMBER):
-        fields["id_number"] = flow.field(match, 0, re.sub(r"\s", "", match[0]).upper())
+    for text in (flow, prose):  # a letter breaks its lines anywhere, also within a number
+        if match := text.search(ID_NUMBER):
+            fields["id_number"] = text.field(match, 0, re.sub(r"\s", "", match[0]).upper())
+            break
     if income := _income(form, prose):
         fields["monthly_income"] = income
     dated = form.find(_LABELS["issue_date"], rf"({DATE})")

@@ -108,3 +108,10 @@ def test_the_box_of_a_value_leaves_its_label_out(page: Build) -> None:
     box = extract("id_card", [page(*FRONT, *BACK)]).fields["name"].box
     assert box[0] == pytest.approx((100, 60))
     assert box[2] == pytest.approx((160, 80))
+
+
+def test_dust_before_a_value_and_a_lost_character_of_a_label_cost_no_field(page: Build) -> None:
+    front = [(60, 60, "名 示例甲"), (60, 110, "别"), (120, 110, "男"), (200, 110, "族 汉")]
+    front += [(60, 160, "出生］1990年3月7日間"), (60, 210, "住址"), (130, 210, "丿样例省示例市虚构区假想")]
+    front += [(130, 242, "路18号2单元303室"), *FRONT[6:]]
+    assert values(page(*front, *BACK)) == EXPECTED

@@ -148,6 +148,14 @@ def test_an_income_by_the_month_is_found_wherever_the_month_stands(page: Build, 
     assert extract("income_proof", [page(*cells)]).value("monthly_income") == 12000.0
 
 
+def test_a_number_that_goes_on_on_the_next_line_is_one_number(page: Build) -> None:
+    first, rest = f"兹证明示例甲先生，身份证号{NUMBER[:11]}", f"{NUMBER[11:]}，在我公司担任软件工"
+    cells = [(300, 60, "收入证明"), (140, 140, first), (100, 180, rest), (100, 220, "程师，月工资为￥12000.50元整。")]
+    field = extract("income_proof", [page(*cells)]).fields["id_number"]
+    assert field.value == NUMBER
+    assert (field.box[0][1], field.box[2][1]) == (140, 200)
+
+
 def test_a_number_whose_check_character_is_wrong_is_a_problem(page: Build) -> None:
     wrong = NUMBER[:-1] + ("0" if NUMBER[-1] != "0" else "1")
     problems = extract("income_proof", [page(*changed(FORM, NUMBER, wrong))]).problems
