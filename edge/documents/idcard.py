@@ -14,7 +14,7 @@ KIND = "id_card"
 # 长期 has no date of its own; banks write this day for it
 FOR_GOOD = "9999-12-31"
 
-_STROKES = "丿丨丶亅」|"  # what OCR makes of a border or of dust before a line
+_STROKES = "丿丨丶亅」|‧·•."  # what OCR makes of a border or of dust before a line
 _LABEL_END = one_of("公民身份号码", "公民身份", "身份号码")
 _HAN = r"[\u4e00-\u9fff]"
 
