@@ -1,7 +1,7 @@
 """What the documents are measured on: invented applications, drawn in many styles, damaged by a phone, some forged.
 
 Three groups of styles: ``demo`` are the demonstration's own renderers; ``tuning`` and ``held out`` are drawn here. The
-reading of documents was mended by looking at the first two; the third was run for reports only.
+reading of documents was mended by looking at the first two; what the third showed is told in docs/benchmarks.md.
 """
 
 from __future__ import annotations
