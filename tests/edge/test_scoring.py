@@ -112,6 +112,16 @@ def test_a_calibrated_score_is_told_exactly_and_never_falls_with_risk(
     assert after.score >= before.score
 
 
+def test_levels_are_of_the_calibrated_score() -> None:
+    findings = replace(CLEAN, behaviour=1.0, instalment=12000)  # 30 and 10 points
+    result = assess(findings, POLICY, calibration=STEEP)
+    assert (result.score, result.risk_level) == (91, "high")
+    assert [(reason.code, reason.contribution) for reason in result.reasons] == [
+        ("account_behaviour", 68),
+        ("repayment_capacity", 23),
+    ]
+
+
 def test_a_clean_application_passes_without_reasons() -> None:
     assert score(CLEAN) == Assessment(0, "low", "pass", ())
 

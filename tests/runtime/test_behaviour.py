@@ -226,6 +226,8 @@ def test_a_transaction_that_is_repeated_counts_once_and_is_said() -> None:
     assert codes == ["duplicate"]
     assert result.top == assessed(transactions)[0].top
     assert "transactions[25]" in result.problems[0]
+    early, _ = assessed([transactions[0], *transactions])
+    assert [index for index, _ in early.top] == [index + 1 for index, _ in result.top]  # in the caller's list
     other_balance = {**transactions[-1], "balance": 1.0}
     assert assessed([*transactions, other_balance])[1] == []  # two purchases in one second
 
