@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional  # noqa: UP035  # this file runs on older Pythons, to say what is missing
 
@@ -41,17 +42,16 @@ python3 -I -c '
 import hashlib, pathlib, sys
 def h(data): return hashlib.sha256(data).hexdigest()
 m, s, r = sys.argv[1:]
+if not m: sys.exit("install.sh of this medium is damaged.")
 m = pathlib.Path(m)
 d = (m / "SHA256SUMS").read_bytes()
 if h(r.encode()) != "{start_sha256}": sys.exit("install.sh of this medium is damaged.")
 if h(d) != s: sys.exit("SHA256SUMS or install.sh of this medium is damaged.")
 if h((m / "bootstrap.py").read_bytes()) + "  bootstrap.py" not in d.decode().splitlines():
     sys.exit("bootstrap.py of this medium is damaged.")
-' "$m" "$s" "$r" || {{
+' "$m" "$s" "$r" && eval "$r"
 echo "{message}" >&2
 exit 14
-}}
-eval "$r"
 """
 _INSTALL_SH_MESSAGE = (
     "Error PROVISION-011: this medium is damaged (see the line above; else install.sh itself), or Python 3 is missing. "
@@ -80,7 +80,8 @@ def write_sums(medium: Path) -> None:
     lines = [f"{sha256_of(path)}  {path.relative_to(medium).as_posix()}\n" for path in files]
     (medium / SUMS).write_text("".join(lines), encoding="utf-8")
     (medium / "install.sh").write_text(install_sh(sha256_of(medium / SUMS)), encoding="utf-8")
-    (medium / "install.sh").chmod(0o755)
+    with suppress(PermissionError):  # a FAT stick may refuse; 'sh install.sh' does not need it
+        (medium / "install.sh").chmod(0o755)
 
 
 def find_damage(medium: Path) -> Optional[str]:  # noqa: UP045
@@ -185,15 +186,9 @@ def _install(medium: Path, root: Path, arguments: List[str]) -> int:  # noqa: UP
     command = [str(medium), "--root", str(root), *arguments]
     serving = _serving_python(root)
     if serving:  # what runs here already judges this medium; nothing of it is executed before
-        own = [
-            str(serving),
-            "-I",
-            "-m",
-            "edge.cli",
-            "provision",
-            "install",
-        ]  # -I: nothing from where it is started
-        return subprocess.run([*own, *command], check=False).returncode
+        # -I: nothing from the directory where it is started, which may be the stick's
+        own = [str(serving), "-I", "-m", "edge.cli", "provision", "install", *command]
+        return subprocess.run(own, check=False).returncode
     shop = _workshop(root)
     with shop as workshop:
         interpreter = _unpack(medium, workshop, document)
@@ -209,9 +204,11 @@ def _serving_python(root: Path) -> Optional[Path]:  # noqa: UP045
     """The interpreter of the slot that this device serves from, if it was provisioned before."""
     try:
         active = json.loads((root / "switch.json").read_text(encoding="utf-8"))["active"]
-        python = root / "slots" / str(active) / "environment" / "bin" / "python"
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    if active not in ("a", "b"):  # the service writes the record: it may not choose what root starts
+        return None
+    python = root / "slots" / active / "environment" / "bin" / "python"
     return python if python.exists() else None
 
 

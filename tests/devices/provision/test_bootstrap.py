@@ -97,6 +97,23 @@ def test_any_flipped_byte_is_found_and_its_file_named(medium: Path, name: str) -
     assert find_damage(medium) is None
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('eval "$r"', 'eval "$p"'), ("\nm=", "\no="), ("dirname --", "dirname -,"), ("\necho", "\x0becho")],
+)
+def test_a_script_that_was_damaged_so_that_it_would_do_nothing_says_so(
+    medium: Path, tmp_path: Path, old: str, new: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(medium)
+    script = medium / "install.sh"
+    assert script.read_text().count(old) == 1
+    script.write_text(script.read_text().replace(old, new))
+    done = run(medium, "--root", tmp_path / "root")
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    assert "install.sh" in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
 @pytest.mark.parametrize("name", ["SHA256SUMS", "bootstrap.py", "install.sh", "repo/blob"])
 def test_nothing_is_installed_from_a_damaged_medium_and_the_message_names_the_file(
     medium: Path, tmp_path: Path, name: str
@@ -207,12 +224,47 @@ def test_what_the_system_refuses_is_said_in_words(number: int, code: str, words:
     assert refusal.remedy.endswith(".")
 
 
+def provisioned(root: Path, active: str = "b") -> Path:
+    """A device whose active slot's Python is this one, with a kit that says how it was called."""
+    environment = root / "slots" / active / "environment"
+    packages = environment / "lib" / f"python3.{sys.version_info[1]}" / "site-packages" / "edge"
+    packages.mkdir(parents=True)
+    (packages / "__init__.py").touch()
+    (packages / "cli.py").write_text("import sys\nprint('own kit:', *sys.argv[1:])\n")
+    (environment / "bin").mkdir()
+    (environment / "bin" / "python").symlink_to(Path(sys._base_executable).resolve())  # type: ignore[attr-defined]
+    (environment / "pyvenv.cfg").write_text(f"home = {sys.base_prefix}/bin\n")
+    (root / "switch.json").write_text(json.dumps({"active": active}))
+    return root
+
+
 def test_a_provisioned_device_lets_its_own_kit_judge_the_medium(medium: Path, tmp_path: Path) -> None:
-    python = tmp_path / "root" / "slots" / "b" / "environment" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "own kit: $*"\n')
-    python.chmod(0o755)
-    (tmp_path / "root" / "switch.json").write_text('{"active": "b"}')
-    done = run(medium, "--root", tmp_path / "root")
-    assert done.stdout.startswith("own kit: -I -m edge.cli provision install")
+    done = run(medium, "--root", provisioned(tmp_path / "root"))
+    assert done.stdout.startswith("own kit: provision install"), done.stderr
     assert not (tmp_path / "root" / "bootstrap").exists()
+
+
+def test_nothing_else_that_lies_on_the_stick_runs_though_the_clerk_stands_in_its_directory(
+    medium: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (medium / "edge").mkdir()
+    (medium / "edge" / "__init__.py").touch()
+    for name in ("edge/cli.py", "json.py"):
+        (medium / name).write_text("print('of the stick')\n")
+    monkeypatch.chdir(medium)
+    for arguments in (("--root", provisioned(tmp_path / "root")), ("--root", tmp_path / "bare")):
+        assert "of the stick" not in run(medium, *arguments).stdout
+
+
+def test_a_record_that_names_no_slot_does_not_choose_what_is_started(medium: Path, tmp_path: Path) -> None:
+    root = provisioned(tmp_path / "root", "../state/x")
+    assert "own kit" not in run(medium, "--root", root).stdout
+
+
+def test_a_stick_without_permissions_is_sealed_all_the_same(medium: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")  # as vfat mounted with showexec
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    write_sums(medium)
+    assert find_damage(medium) is None
