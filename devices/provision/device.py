@@ -18,15 +18,17 @@ import json
 import logging
 import os
 import pwd
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from devices.clock import CLOCK_NAME, Clock
 from devices.durable import write_durably
-from devices.errors import EdgeKitError, MediumMismatchError, ProvisionError
+from devices.errors import EdgeKitError, MediumMismatchError, ProvisionError, UpdateTrustError
 from devices.match import match
 from devices.probe import probe
 from devices.profile import Profile, parse_profile
@@ -36,7 +38,7 @@ from devices.provision.medium import PROFILE, ROOT_JSON, MediumDocument
 from devices.provision.slots import Layout, read_switch
 from devices.provision.space import prepare_root, writing
 from devices.provision.units import UNIT_NAME, USER, write_units
-from devices.update.trust import pin_root
+from devices.update.trust import pin_root, pinned_root
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +64,8 @@ class Channel:
     url: str = ""
 
 
-def enrol(root: Path, medium: Path, document: MediumDocument, root_sha256: str | None) -> bool:
-    """Make ``root`` a device that trusts the medium's bank; returns whether it is one only now.
+def enrol(root: Path, medium: Path, document: MediumDocument, root_sha256: str | None) -> None:
+    """Make ``root`` a device that trusts the medium's bank, if it is none yet.
 
     Args:
         root: Of the device; made if need be.
@@ -80,7 +82,12 @@ def enrol(root: Path, medium: Path, document: MediumDocument, root_sha256: str |
     if (root / CHANNEL_NAME).exists():
         mine = read_channel_of(root)
         if (mine.region, mine.device_class) == (document.region, document.device_class):
-            return False
+            pinned = sha256(pinned_root(Layout(root).trust)).hexdigest()
+            if root_sha256 is not None and pinned != root_sha256.lower():
+                raise UpdateTrustError(
+                    f"This device was given the trust root with the SHA-256 {pinned} before, not {root_sha256}."
+                )
+            return
         if read_switch(root).active is not None:  # what never served may still become another class's device
             raise MediumMismatchError(
                 f"This device follows channel {mine.region}/{mine.device_class}; the medium carries "
@@ -94,7 +101,6 @@ def enrol(root: Path, medium: Path, document: MediumDocument, root_sha256: str |
         if document.own_profile:
             write_durably(Layout(root).profile, (medium / PROFILE).read_bytes())
         _write_channel(root, Channel(document.region, document.device_class))
-    return True
 
 
 def read_channel_of(root: Path) -> Channel:
@@ -191,17 +197,30 @@ def hand_over(root: Path) -> Iterator[None]:
         os.umask(before)
         if os.geteuid() == 0 and root.exists():
             for path in root.iterdir():
-                _own(path, (path if path.is_dir() else root).stat())
+                _own(path, (path if path.is_dir() and not path.is_symlink() else root).stat())
 
 
 def _own(path: Path, owner: os.stat_result) -> None:
-    """Give ``path`` and all below it to ``owner``."""
-    below = [Path(folder, name) for folder, names, files in os.walk(path) for name in (*names, *files)]
-    for each in (path, *below):
+    """Give ``path`` and all below it to ``owner``; no link that the service may have put there leads out of it."""
+
+    def give(name: str | Path, folder: int | None) -> None:
         with suppress(FileNotFoundError):  # a draft of the launcher's
-            status = os.lstat(each)
-            if (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
-                os.chown(each, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            own = stat.S_ISDIR(status.st_mode) or status.st_nlink == 1
+            if own and (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
+                os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)
+
+    give(path, None)
+    for _, names, files, folder in os.fwalk(path):
+        for name in (*names, *files):
+            give(name, folder)
+
+
+def starts_at_boot(root: Path) -> bool:
+    """Whether ``start_at_boot`` did all that it does on this machine; it may have been cut off."""
+    enabled = _UNITS / "multi-user.target.wants" / UNIT_NAME
+    possible = _SYSTEMD.is_dir() and os.geteuid() == 0
+    return (root / "units" / UNIT_NAME).is_file() and (enabled.is_symlink() or not possible)
 
 
 def start_at_boot(root: Path) -> str:

@@ -102,14 +102,15 @@ def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
 @json_option
 def install(medium: Path, root: Path, root_sha256: str | None, by: str | None) -> Result:
     """Provision the device in --root from MEDIUM, with no network; again, it updates, or finds nothing to do."""
-    from devices.provision.device import enrol, hand_over, start_at_boot
+    from devices.provision.device import enrol, hand_over, start_at_boot, starts_at_boot
     from devices.provision.medium import REPO, read_medium
 
     root = root.absolute()
     document = read_medium(medium)
-    first = enrol(root, medium, document, root_sha256)
+    with hand_over(root):
+        enrol(root, medium, document, root_sha256)
     result = _carry_out(root, medium / REPO, str(medium), by, action="install")
-    if not first and (root / "units").exists():
+    if starts_at_boot(root):
         return result
     with hand_over(root):
         said = start_at_boot(root)

@@ -18,6 +18,7 @@ from devices.provision.device import (
     read_channel_of,
     remember_source,
     start_at_boot,
+    starts_at_boot,
 )
 from devices.provision.medium import read_medium
 from devices.provision.slots import Layout, create_root
@@ -50,6 +51,23 @@ def test_a_service_owns_what_root_made_in_its_state_and_not_what_root_made_in_th
     assert (root / "slots" / "a" / "release.json").stat().st_uid == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands anything over")
+def test_links_that_a_service_leaves_lead_root_to_nobody_elses_files(root: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("symbolic", "hard"):
+        (elsewhere / name).touch()
+        os.chown(elsewhere / name, 7, 7)
+    for folder in (root, root / "state"):
+        os.chown(folder, NOBODY, NOBODY)
+    with hand_over(root):
+        (root / "units").symlink_to(elsewhere)
+        (root / "state" / "folder").symlink_to(elsewhere)
+        (root / "state" / "file").symlink_to(elsewhere / "symbolic")
+        (root / "state" / "hard").hardlink_to(elsewhere / "hard")
+    assert {path.stat().st_uid for path in elsewhere.iterdir()} == {7}
+
+
 def test_files_of_a_slot_are_readable_for_the_service_whatever_the_umask(root: Path) -> None:
     before = os.umask(0o077)
     try:
@@ -62,7 +80,9 @@ def test_files_of_a_slot_are_readable_for_the_service_whatever_the_umask(root: P
 
 def test_without_systemd_the_command_says_how_to_start(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_SYSTEMD", root / "no systemd")
+    assert not starts_at_boot(root)
     said = start_at_boot(root)
+    assert starts_at_boot(root)
     assert f"{Layout(root).launcher} {root}" in said
     assert f"ReadOnlyPaths={root}/slots" in (root / "units" / "edgekit.service").read_text()
 
@@ -82,6 +102,10 @@ def test_with_systemd_root_makes_the_user_and_enables_the_service(
     monkeypatch.setattr(device, "_UNITS", units)
     monkeypatch.setattr(device, "USER", "nobody")
     assert "systemd runs it" in start_at_boot(root)
+    assert not starts_at_boot(root)  # the stand-in enabled nothing: as if the power had failed before
+    (units / "multi-user.target.wants").mkdir()
+    (units / "multi-user.target.wants" / "edgekit.service").symlink_to(units / "edgekit.service")
+    assert starts_at_boot(root)
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls[0].startswith("systemd-sysusers")
     assert calls[1:] == [
@@ -117,9 +141,9 @@ def test_a_device_that_never_served_may_still_join_another_channel(root: Path, t
     bank.publish()
     medium = bank.pack()
     (root / "channel.json").write_text('{"region": "west", "device_class": "kiosk"}')
-    assert enrol(root, medium, read_medium(medium), None)
-    assert read_channel_of(root) == Channel("east", "kiosk")
-    assert not enrol(root, medium, read_medium(medium), None)
+    for _ in range(2):
+        enrol(root, medium, read_medium(medium), None)
+        assert read_channel_of(root) == Channel("east", "kiosk")
 
 
 def test_a_directory_that_is_no_device_and_a_damaged_channel_are_said(root: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def installed(bank: Bank, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A device on which the first release is good; a test takes a copy of it."""
     root = tmp_path_factory.mktemp("installed") / "root"
     command = [sys.executable, "-m", "edge.cli", "provision", "install", bank.place / "medium", "--root", root]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, umask=0o077)
     return root
 
 
@@ -71,6 +71,8 @@ def test_a_bare_directory_becomes_a_device_that_serves(installed: Path, tmp_path
     assert (switch.active, switch.serving.state, switch.serving.release) == ("a", "good", "small-1")
     verify_slot(installed, "a")
     assert not (installed / "download").exists()
+    for path in (installed, *(installed / name for name in ("slots", "slots/a", "slots/b", "trust"))):
+        assert path.stat().st_mode & 0o777 == 0o755, path  # the service's user may enter, whatever root's umask was
     launched = Launched(installed, log=tmp_path / "log")
     try:
         assert launched.release() == 1
@@ -179,6 +181,14 @@ def test_a_trust_root_other_than_the_one_that_was_told_is_refused(bank: Bank, tm
     error = error_of(capsys, "install", bank.place / "medium", "--root", tmp_path / "root", "--root-sha256", "0" * 64)
     assert error["code"] == "UPDATE-010"
     assert not (tmp_path / "root" / "trust" / "root.json").exists()
+
+
+def test_the_trust_root_of_an_earlier_medium_is_held_against_what_was_told(bank: Bank, root: Path, capsys: Any) -> None:
+    error = error_of(capsys, "install", bank.place / "medium", "--root", root, "--root-sha256", "0" * 64)
+    assert (error["code"], "was given the trust root" in error["problem"]) == ("UPDATE-010", True)
+    told = json.loads((bank.place / "medium" / "medium.json").read_text())["root_sha256"]
+    arguments = ("install", bank.place / "medium", "--root", root, "--root-sha256", told)
+    assert answer(capsys, "provision", *arguments)[0] == 0
 
 
 def test_a_medium_for_another_channel_is_refused(bank: Bank, root: Path, capsys: Any) -> None:
