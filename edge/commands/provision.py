@@ -111,7 +111,3 @@ def activation_result(activation: Activation, root: Path) -> Result:
     )
     document = {"slot": activation.slot, "release": release, "verdict": activation.verdict}
     return Result({**status_document(root, activation.switch), **document}, sentence)
-
-
-for _command in MEDIUM_COMMANDS:
-    provision.add_command(_command)
