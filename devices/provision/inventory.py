@@ -40,6 +40,7 @@ from devices.provision.wheelhouse import LOCK_NAME
 
 KEY_NAME = "keys/device.pem"
 DEPLOYMENTS_NAME = "deployments.json"
+_DAMAGED = "deployments-damaged-"
 _KEPT = 500  # deployments; at one a week that is ten years
 _SCHEMA = 1
 Action = Literal["install", "update", "activate", "mark-good", "rollback"]
@@ -97,13 +98,19 @@ def who() -> str:
 
 
 def record_deployment(root: Path, deployment: Deployment) -> None:
-    """Keep ``deployment``; durable on return. The verdict on the trial that was kept last takes that one's place."""
+    """Keep ``deployment``; durable on return. The verdict on the trial that was kept last takes that one's place.
+
+    A damaged record is put aside first, for an auditor; inventories say so from then on.
+    """
     kept = _read_deployments(root)
+    record = Layout(root).state / DEPLOYMENTS_NAME
+    if not kept and record.exists():
+        record.rename(record.with_name(f"{_DAMAGED}{len(_damaged_records(root)) + 1}.json"))
     if in_trial(root, deployment.release):
         kept.pop()
     kept.append(asdict(deployment))
     data = json.dumps(kept[-_KEPT:], ensure_ascii=False, indent=1).encode() + b"\n"
-    write_durably(Layout(root).state / DEPLOYMENTS_NAME, data, mode=0o600)
+    write_durably(record, data, mode=0o600)
 
 
 def in_trial(root: Path, release: str) -> bool:
@@ -141,6 +148,7 @@ def make_inventory(root: Path) -> dict[str, Any]:
         "active": switch.active,
         "slots": {name: _slot(root, name) | asdict(switch.slots[name]) for name in SLOT_NAMES},
         "deployments": _read_deployments(root),
+        "damaged_records_of_deployments": _damaged_records(root),
         "history": [asdict(event) for event in switch.history],
     }
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -232,6 +240,11 @@ def _read_deployments(root: Path) -> list[dict[str, Any]]:
         return list(json.loads((Layout(root).state / DEPLOYMENTS_NAME).read_bytes()))
     except (OSError, ValueError, TypeError):
         return []
+
+
+def _damaged_records(root: Path) -> list[str]:
+    """Names of records that could not be read when a deployment was to be kept."""
+    return sorted(path.name for path in Layout(root).state.glob(f"{_DAMAGED}*.json"))
 
 
 def _canonical(report: Mapping[str, Any]) -> bytes:

@@ -18,6 +18,7 @@ from edge.commands.progress import progress_bar
 from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Result, json_option
 
 if TYPE_CHECKING:
+    from devices.profile import Profile
     from devices.update.release import Release
 
 _root_option = click.option("--root", required=True, type=NEW_PATH, help="The device's directory.")
@@ -56,8 +57,27 @@ def wheels(profile: str, out: Path, kit: Path | None, python: Path | None) -> Re
 @json_option
 def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
     """Make a medium: one directory that provisions and updates devices of a class without a network."""
-    from devices.clock import Clock
     from devices.profile import load_profile
+
+    region, device_class = _channel(channel)
+    known = load_profile(profile)
+    with _writing_a_medium(out):
+        return _pack(profile, known, repo, region, device_class, out)
+
+
+@contextmanager
+def _writing_a_medium(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PackError(
+            f"{out} cannot be written: {error.strerror or error}.",
+            remedy="Take a larger stick, or make this one writable, and pack it again; half a medium installs nothing.",
+        ) from error
+
+
+def _pack(profile: str, known: Profile, repo: Path, region: str, device_class: str, out: Path) -> Result:
+    from devices.clock import Clock
     from devices.provision.bootstrap import DEFAULT_ROOT
     from devices.provision.medium import REPO, ROOT_JSON, seal_medium
     from devices.provision.units import write_units
@@ -65,8 +85,6 @@ def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
     from devices.update.repository import export_repository
     from devices.update.trust import pin_root
 
-    region, device_class = _channel(channel)
-    known = load_profile(profile)
     if out.exists() and any(out.iterdir()) and not (out / "medium.json").is_file():
         raise PackError(f"{out} holds files that are no medium.", remedy="Name an empty or new directory.")
     out.mkdir(parents=True, exist_ok=True)

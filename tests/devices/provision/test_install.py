@@ -335,6 +335,18 @@ def test_a_deployment_whose_command_was_killed_in_the_trial_gets_its_verdict_nex
     assert [each["result"] for each in json.loads(path.read_text())] == ["good"]
 
 
+def test_a_damaged_record_of_deployments_is_put_aside_and_said(own_bank: Bank, root: Path, capsys: Any) -> None:
+    path = root / "state" / "deployments.json"
+    damaged = path.read_bytes()[:-20]
+    path.write_bytes(damaged)
+    own_bank.publish()
+    assert answer(capsys, "provision", "update", "--root", root, own_bank.repo)[0] == 0
+    report = verify_inventory(json.loads((root / "state" / "inventory.json").read_text()))
+    assert report["damaged_records_of_deployments"] == ["deployments-damaged-1.json"]
+    assert (root / "state" / "deployments-damaged-1.json").read_bytes() == damaged
+    assert [each["release"] for each in report["deployments"]] == ["small-2"]
+
+
 def test_a_changed_inventory_and_one_of_another_device_are_refused(root: Path, installed: Path) -> None:
     document = json.loads((root / "state" / "inventory.json").read_text())
     changed = {**document, "report": {**document["report"], "device_id": "another"}}

@@ -69,6 +69,14 @@ def test_a_directory_with_other_files_is_not_packed_over(bank: Bank, tmp_path: P
     assert [path.name for path in (tmp_path / "letters").iterdir()] == ["letter"]
 
 
+def test_a_stick_that_cannot_be_written_is_said(bank: Bank, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "file").write_text("no directory")
+    arguments = ["--profile", PROFILE, "--repo", bank.repo, "--channel", CHANNEL, "--out", tmp_path / "file" / "m"]
+    status, document = answer(capsys, "provision", "pack", *arguments)
+    assert (status, document["error"]["code"]) == (14, "PROVISION-016")
+    assert "cannot be written" in document["error"]["problem"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
