@@ -45,7 +45,8 @@ Arch = Literal["x86_64", "aarch64"]
 
 
 class _Signed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # a newer kit at headquarters may say more; what an older device must not pass over raises schema_version
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     def to_bytes(self) -> bytes:
         """The bytes that are signed."""
