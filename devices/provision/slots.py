@@ -40,6 +40,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devices.durable import sync_directory
 from devices.errors import ProvisionError, SlotError, SwitchError
 from devices.provision import switch as moves
 from devices.provision.lock import record_lock
@@ -323,15 +324,6 @@ def replace_durably(path: Path, data: bytes) -> None:
 
 def _draft_of(path: Path) -> Path:
     return path.with_name(path.name + ".new")
-
-
-def sync_directory(path: Path) -> None:
-    """Put the names in a directory on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_switch(root: Path, switch: Switch) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from devices.errors import InputError, InventoryError, PackError, UsageError
+from devices.errors import InputError, InventoryError, PackError
 from devices.provision.switch import SlotName
 from edge.commands.progress import progress_bar
-from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Result, json_option
+from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Result, json_option, region_and_class
 
 if TYPE_CHECKING:
     from devices.profile import Profile
@@ -59,7 +59,7 @@ def pack(profile: str, repo: Path, channel: str, out: Path) -> Result:
     """Make a medium: one directory that provisions and updates devices of a class without a network."""
     from devices.profile import load_profile
 
-    region, device_class = _channel(channel)
+    region, device_class = region_and_class(channel)
     known = load_profile(profile)
     with _writing_a_medium(out):
         return _pack(profile, known, repo, region, device_class, out)
@@ -288,10 +288,3 @@ def _steps() -> Iterator[Any]:
     }
     with progress_bar("install") as progress:
         yield lambda step, share: progress(words[step], share)
-
-
-def _channel(channel: str) -> tuple[str, str]:
-    region, found, device_class = channel.partition("/")
-    if not found:
-        raise UsageError(f"{channel!r} is not REGION/CLASS.")
-    return region, device_class

@@ -17,7 +17,7 @@ from devices.update.roles import Roles
 from devices.update.signers import PIN_VARIABLE, Keyring
 from edge.bundle.keys import public_pem, trusted_keys
 from edge.bundle.verify import verify_bundle
-from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Command, Result, json_option
+from edge.commands.result import DIRECTORY, FILE, NEW_PATH, Command, Result, json_option, region_and_class
 
 
 def _keys_option(command: Command) -> Command:
@@ -222,12 +222,7 @@ def status(directory: Path) -> Result:
 @json_option
 def export(directory: Path, out: Path, channel: tuple[str, ...]) -> Result:
     """Copy the repository to a USB stick; what is there already is not copied again."""
-    pairs = []
-    for each in channel:
-        region, found, device_class = each.partition("/")
-        if not found:
-            raise UsageError(f"{each!r} is not REGION/CLASS.")
-        pairs.append((region, device_class))
+    pairs = [region_and_class(each) for each in channel]
     copied = export_repository(directory, out, pairs or None)
     return Result(
         {"repository": str(directory), "out": str(out), "copied_bytes": copied},

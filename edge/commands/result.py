@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from devices.errors import UsageError
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -55,3 +57,15 @@ def json_option(command: Command) -> Command:
 def backend_option(command: Command) -> Command:
     """Add ``--backend``."""
     return click.option("--backend", type=_BackendName(), help="Run on this backend.")(command)
+
+
+def region_and_class(channel: str) -> tuple[str, str]:
+    """The two parts of a channel's name.
+
+    Raises:
+        UsageError: It is not REGION/CLASS.
+    """
+    region, found, device_class = channel.partition("/")
+    if not found:
+        raise UsageError(f"{channel!r} is not REGION/CLASS.")
+    return region, device_class
