@@ -11,14 +11,11 @@ import random
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-
-import requests
 
 from benchmarks.devices_bank import (
     RealBank,
@@ -34,6 +31,7 @@ from benchmarks.harness import Figure, Goal, Report, Row
 from benchmarks.runtime_models import signed_demo
 from devices.provision.slots import Layout
 from tests.devices.provision.small_bank import Bank
+from tests.devices.provision.small_release import calling
 
 ROUNDS, KILLS, FLIPS, SAMPLED = 3, 200, 1000, 8
 _CLIENTS = 4
@@ -167,31 +165,10 @@ def _served(root: Path) -> Iterator[str]:
         process.terminate()
 
 
-@contextmanager
-def _scoring(url: str) -> Iterator[Counter[int | str]]:
+def _scoring(url: str) -> AbstractContextManager[Counter[int | str]]:
     """Clients that score the sample application all the while; yields how they were answered."""
-    answered: Counter[int | str] = Counter()
-    stop = threading.Event()
     form = sample_form()
-
-    def call() -> None:
-        with requests.Session() as session:
-            while not stop.is_set():
-                try:
-                    answered[session.post(f"{url}/v1/score", files=form, timeout=120).status_code] += 1
-                except requests.RequestException as error:
-                    answered[type(error).__name__] += 1
-                    stop.wait(0.1)
-
-    threads = [threading.Thread(target=call) for _ in range(_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answered
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    return calling(lambda session: session.post(f"{url}/v1/score", files=form, timeout=120).status_code, _CLIENTS)
 
 
 def _until(holds: Callable[[], bool], seconds: float = 300) -> None:

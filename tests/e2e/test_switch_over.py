@@ -7,11 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from devices.provision.slots import (
     read_switch,
     seal_slot,
 )
-from tests.devices.provision.small_release import write_environment
+from tests.devices.provision.small_release import calling, write_environment
 from tests.e2e.conftest import DemoRun
 
 APPLICATION = Path(__file__).parents[2] / "examples" / "application"
@@ -97,32 +96,15 @@ def branch(tmp_path: Path, demo: DemoRun, edgekit: Path) -> Branch:
     return made
 
 
-@contextmanager
-def scoring(url: str) -> Iterator[Counter[str]]:
-    """Clients that score applications without documents, each on a connection that it keeps; yields the answers."""
-    answered: Counter[str] = Counter()
-    stop = threading.Event()
+def scoring(url: str) -> AbstractContextManager[Counter[int | str]]:
+    """Clients that score applications without documents; yields how they were answered."""
     application = json.loads((APPLICATION / "application.json").read_bytes()) | {"documents": []}
 
-    def call() -> None:
-        with requests.Session() as session:
-            while not stop.is_set():
-                try:
-                    answer = session.post(f"{url}/v1/score", files={"application": json.dumps(application)}, timeout=60)
-                    answered[f"{answer.status_code} {answer.json().get('score')}"] += 1
-                except requests.RequestException as error:
-                    answered[str(error)] += 1
-                stop.wait(0.1)  # the models that are being loaded want the processor too
+    def ask(session: requests.Session) -> str:
+        answer = session.post(f"{url}/v1/score", files={"application": json.dumps(application)}, timeout=60)
+        return f"{answer.status_code} {answer.json().get('score')}"
 
-    threads = [threading.Thread(target=call) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answered
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    return calling(ask, CLIENTS, pause_s=0.1)  # the models that are being loaded want the processor too
 
 
 def until(value: Callable[[], Any], seconds: float = 180) -> Any:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -184,9 +184,16 @@ class Launched:
         self.process.stdout.close()
 
 
+def clients(url: str, path: str = "/version") -> AbstractContextManager[Counter[int | str]]:
+    """Clients that get ``path`` all the while; yields how they were answered."""
+    return calling(lambda session: session.get(url + path, timeout=60).status_code)
+
+
 @contextmanager
-def clients(url: str, path: str = "/version", number: int = 4) -> Iterator[Counter[int | str]]:
-    """``number`` clients that call all the while on connections that they keep; yields how they were answered."""
+def calling(
+    ask: Callable[[requests.Session], int | str], number: int = 4, *, pause_s: float = 0.0
+) -> Iterator[Counter[int | str]]:
+    """``number`` clients that ask all the while on connections that they keep; yields how they were answered."""
     answered: Counter[int | str] = Counter()
     stop = threading.Event()
 
@@ -194,7 +201,8 @@ def clients(url: str, path: str = "/version", number: int = 4) -> Iterator[Count
         with requests.Session() as session:
             while not stop.is_set():
                 try:
-                    answered[session.get(url + path, timeout=60).status_code] += 1
+                    answered[ask(session)] += 1
+                    stop.wait(pause_s)
                 except requests.RequestException as error:
                     answered[str(error)] += 1
                     stop.wait(0.1)
