@@ -56,14 +56,20 @@ lint() {
     "$VENV/bin/mypy"
 }
 
-# system: Debian packages that some tests need (requirements/system.txt); only root can, and only what is missing
-system() {
-    local package missing=()
-    command -v dpkg-query > /dev/null || return 0
+# missing_packages: those of requirements/system.txt that are not installed
+missing_packages() {
+    local package
     while read -r package _; do
         case "$package" in '' | '#'*) continue ;; esac
-        dpkg-query --show --showformat='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || missing+=("$package")
+        dpkg-query --show --showformat='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || echo "$package"
     done < requirements/system.txt
+}
+
+# system: Debian packages that some tests need (requirements/system.txt); only root can, and only what is missing
+system() {
+    local missing=()
+    command -v dpkg-query > /dev/null || return 0
+    mapfile -t missing < <(missing_packages)
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ]; then
         echo "Tests that need these Debian packages will skip; root can install them: ${missing[*]}" >&2
@@ -79,9 +85,15 @@ system() {
 }
 
 check() {
+    local complete=()
     system
     lint
-    test_
+    # where nothing is missing, a test that skips is a defect
+    if [ "$(id -u)" = 0 ] && command -v dpkg-query > /dev/null && [ -z "$(missing_packages)" ] \
+        && unshare --mount --net --pid --fork true 2> /dev/null; then
+        complete=(--complete)
+    fi
+    test_ "${complete[@]}"
 }
 
 serve() {
