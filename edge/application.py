@@ -107,13 +107,17 @@ class Document(_Schema):
 
 
 class Transaction(_Schema):
-    """One movement of the applicant's account; yuan, money out negative, ``balance`` after it."""
+    """One movement of the applicant's account; yuan, money out negative, ``balance`` after it.
+
+    ``currency`` is not in the contract. Where a bank's export has it, another one than yuan must not count as yuan.
+    """
 
     time: ZonedTime
     amount: Amount
     balance: Amount
     channel: Annotated[str, Field(max_length=100), AfterValidator(_printable)]
     counterparty: Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+    currency: Annotated[str, Field(max_length=20), AfterValidator(_printable)] | None = None
 
 
 class Application(_Schema):

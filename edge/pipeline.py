@@ -57,8 +57,8 @@ class ClassifiesText(Protocol):
 class AssessesBehaviour(Protocol):
     """What the scorer needs of ``runtime.behaviour.BehaviourModel``."""
 
-    def assess(self, transactions: Sequence[Mapping[str, object]]) -> BehaviourResult:
-        """The probability of trouble by a history."""
+    def assess(self, transactions: Sequence[Mapping[str, object]], now: datetime | None = None) -> BehaviourResult:
+        """The probability of trouble by a history as of ``now``."""
         ...
 
 
@@ -135,9 +135,11 @@ class Scorer:
         with timings.stage("text"):
             labels = self._text.classify([application.loan.purpose], budget=budget)[0].labels
         with timings.stage("behaviour"):
-            behaviour = self._behaviour.assess([entry.model_dump(mode="json") for entry in application.transactions])
+            history = [entry.model_dump(mode="json", exclude_none=True) for entry in application.transactions]
+            behaviour = self._behaviour.assess(history, moment)
         with timings.stage("score"):
-            outcome = assess(_findings(application, papers, labels, behaviour), self._policy, self._language)
+            findings = _findings(application, papers, labels, behaviour)
+            outcome = assess(findings, self._policy, self._language)
         receipt = Receipt(
             application_id=application.application_id,
             time=moment,

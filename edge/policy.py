@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from devices.errors import PolicyError
+from edge.calibration import UNCALIBRATED, Calibration
 
 Language = Literal["zh", "en"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -174,6 +175,7 @@ class Policy(_Schema):
     capacity: CapacityPolicy
     missing: MissingPolicy
     reasons: ReasonTexts
+    calibration: Calibration = UNCALIBRATED
     update: UpdatePolicy = UpdatePolicy()
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """From findings to a score, a decision and reasons. Pure: no clock, no files, no chance.
 
-The score is the sum of five parts, each a whole number of points between 0 and the most that the policy gives it; the
-policy's five add up to 100. A calibration turns the sum into the score, and the score is shared out among the parts in
+There are five parts, each a whole number of points between 0 and the most that the policy gives it; the policy's five
+add up to 100. The policy's calibration turns the sum into the score, and the score is shared out among the parts in
 proportion to their points, in whole numbers. So the score is the exact sum of the reasons' contributions, nothing is
 cut off or left over for "other", and there are at most five reasons.
 
@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from devices.errors import PolicyError
-from edge.calibration import UNCALIBRATED, Calibration, shared_out
+from edge.calibration import shared_out
 from edge.documents.extraction import Problem
 from edge.policy import Language, Policy
 from edge.receipt import Decision, Reason, RiskLevel
@@ -81,16 +81,13 @@ class _Part:
     evidence: tuple[str, ...]
 
 
-def assess(
-    findings: Findings, policy: Policy, language: Language = "zh", calibration: Calibration = UNCALIBRATED
-) -> Assessment:
+def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Assessment:
     """Score the findings.
 
     Args:
         findings: What the score rests on.
-        policy: How much each of them weighs.
+        policy: How much each of them weighs, and the line from points to the score; levels are of the score.
         language: Of the reasons.
-        calibration: From points to the score; levels are of the score.
 
     Raises:
         PolicyError: The text model gives a label that the policy does not know.
@@ -102,7 +99,7 @@ def assess(
         _capacity(findings, policy),
         _missing(findings, policy, language),
     )
-    score = calibration.of(sum(part.points for part in parts))
+    score = policy.calibration.of(sum(part.points for part in parts))
     contributions = shared_out([part.points for part in parts], score)
     level: RiskLevel = "low"
     if score >= policy.levels.medium_from:

@@ -113,11 +113,13 @@ def _application() -> dict[str, Schema]:
             documents=_list(_open(kind=kinds, file=_text(200)), maxItems=20),
             transactions=_list(
                 _open(
+                    *("time", "amount", "balance", "channel", "counterparty"),
                     time=time,
                     amount=_yuan(),
                     balance=_yuan(),
                     channel={"type": "string", "maxLength": 100, "pattern": _PRINTABLE},
                     counterparty={"type": "string", "maxLength": 200, "pattern": _PRINTABLE},
+                    currency=_or_null({"type": "string", "maxLength": 20, "pattern": _PRINTABLE}),
                 )
             ),
         )

@@ -76,8 +76,8 @@ class History:
     def __init__(self, result: BehaviourResult) -> None:
         self.result, self.asked = result, [{}]
 
-    def assess(self, transactions: Sequence[Mapping[str, object]]) -> BehaviourResult:
-        self.asked = [dict(transaction) for transaction in transactions]
+    def assess(self, transactions: Sequence[Mapping[str, object]], now: datetime | None = None) -> BehaviourResult:
+        self.asked, self.now = [dict(transaction) for transaction in transactions], now
         return self.result
 
 
@@ -170,6 +170,7 @@ def test_the_behaviour_model_sees_the_transactions_as_they_were_sent() -> None:
     assert history.asked == [
         {"time": "2026-01-03T09:12:00+08:00", "amount": -1.0, "balance": 2.0, "channel": "pos", "counterparty": "店"}
     ]
+    assert history.now is not None
 
 
 def test_an_application_without_papers_or_history_is_reviewed_and_says_what_is_missing() -> None:

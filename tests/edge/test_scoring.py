@@ -10,16 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.errors import PolicyError
-from edge.calibration import Calibration
+from edge.calibration import UNCALIBRATED, Calibration
 from edge.documents.extraction import PROBLEM_CODES, Problem
 from edge.policy import Language, load_policy
 from edge.scoring import Assessment, DocumentFindings, Findings, assess
 
-POLICY = load_policy(Path(__file__).parents[2] / "examples" / "policy.toml")
+EXAMPLE = load_policy(Path(__file__).parents[2] / "examples" / "policy.toml")
+POLICY = EXAMPLE.model_copy(update={"calibration": UNCALIBRATED})  # so that what is told is points
 LABELS = tuple(POLICY.text.labels)
 RISKS = tuple(label for label in LABELS if POLICY.text.labels[label].weight)
 KINDS = ("id_card", "income_proof", "bank_statement")
-STEEP = Calibration(points=(0, 10, 30, 100), score=(0, 37, 90, 99))
+STEEP = POLICY.model_copy(update={"calibration": Calibration(points=(0, 10, 30, 100), score=(0, 37, 90, 99))})
 CLEAN = Findings(
     text_labels=dict.fromkeys(LABELS, 0.02) | {"normal": 0.98},
     behaviour=0.05,
@@ -106,7 +107,7 @@ def test_a_calibrated_score_is_told_exactly_and_never_falls_with_risk(
 ) -> None:
     higher = min(1.0, findings.text_labels[label] + by)
     worse = replace(findings, text_labels={**findings.text_labels, label: higher})
-    before, after = (assess(each, POLICY, calibration=STEEP) for each in (findings, worse))
+    before, after = (assess(each, STEEP) for each in (findings, worse))
     for result in (before, after):
         assert sum(reason.contribution for reason in result.reasons) == result.score
     assert after.score >= before.score
@@ -114,12 +115,21 @@ def test_a_calibrated_score_is_told_exactly_and_never_falls_with_risk(
 
 def test_levels_are_of_the_calibrated_score() -> None:
     findings = replace(CLEAN, behaviour=1.0, instalment=12000)  # 30 and 10 points
-    result = assess(findings, POLICY, calibration=STEEP)
+    result = assess(findings, STEEP)
     assert (result.score, result.risk_level) == (91, "high")
     assert [(reason.code, reason.contribution) for reason in result.reasons] == [
         ("account_behaviour", 68),
         ("repayment_capacity", 23),
     ]
+
+
+def test_the_example_calls_low_what_is_trouble_in_fewer_than_one_of_five_and_high_what_is_in_half() -> None:
+    line, levels = EXAMPLE.calibration, EXAMPLE.levels
+    assert (levels.medium_from, levels.high_from) == (20, 50)
+    assert line != UNCALIBRATED
+    low = max(points for points in range(101) if line.of(points) < levels.medium_from)
+    assert 1 <= EXAMPLE.documents.problems["low_confidence"] <= low  # one doubtful field does not make a risk
+    assert low < EXAMPLE.documents.problems["id_checksum"]  # one forged number does
 
 
 def test_a_clean_application_passes_without_reasons() -> None:
