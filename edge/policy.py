@@ -19,6 +19,7 @@ from edge.calibration import UNCALIBRATED, Calibration
 Language = Literal["zh", "en"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Points = Annotated[int, Field(ge=0, le=100)]
+Days = Annotated[int, Field(ge=0, le=3650)]
 
 
 class _Schema(BaseModel):
@@ -91,12 +92,28 @@ class BehaviourPolicy(_Schema):
 
 
 class DocumentsPolicy(_Schema):
-    """The documents' part."""
+    """The documents' part. The keys with a default are younger than some bundles.
+
+    Attributes:
+        points: The most that all problems give.
+        default: Of a problem that ``problems`` does not list.
+        confidence_from: A field read with less is a problem.
+        income_gap_from: A proven income may be below the declared one by this share of it.
+        withheld: Salary paid in may be below the income by this share of it.
+        period_days: A statement covers at least so many.
+        statement_days: Since a statement ended, at most.
+        proof_days: Since an income proof was issued, at most.
+        problems: Points by code.
+    """
 
     points: Points
     default: Points
     confidence_from: Share
     income_gap_from: Share
+    withheld: Share = 0.25
+    period_days: Days = 80
+    statement_days: Days = 60
+    proof_days: Days = 90
     problems: dict[str, Points]
 
 
@@ -158,7 +175,7 @@ class UpdatePolicy(_Schema):
         drift_points: Further apart than this the two means may not be, in points of the score.
     """
 
-    grace_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    grace_days: Days = 30
     crashes: Annotated[int, Field(ge=1, le=100)] = 3
     drift_applications: Annotated[int, Field(ge=1, le=10_000)] = 20
     drift_points: Annotated[float, Field(gt=0, le=100)] = 15.0

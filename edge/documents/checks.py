@@ -12,9 +12,6 @@ from edge.documents.extraction import Extraction, Problem, problem
 from edge.policy import DocumentsPolicy
 
 _SALARY = re.compile(r"工资|薪|代发")
-_WITHHELD = 0.25  # tax and social insurance may keep so much of an income before it reaches the account
-_PERIOD_DAYS = 80  # three months, give or take the days on which banks cut them off
-_STATEMENT_DAYS, _PROOF_DAYS = 60, 90  # older papers say little of today
 _NAME_FIELDS = {"id_card": "name", "income_proof": "name", "bank_statement": "account_name"}
 
 
@@ -29,7 +26,7 @@ def cross_check(
     Args:
         application: What the applicant says.
         extractions: In the order of the application's documents.
-        policy: Confidence and income gap from which on a person looks.
+        policy: From when on a person looks.
         today: For the validity of cards.
 
     Returns:
@@ -47,8 +44,8 @@ def cross_check(
             *_doubtful(extraction, policy),
             *_contradictions(application, extraction, policy),
             *_validity(extraction, today),
-            *_salary(application, extraction, extractions),
-            *_timeliness(extraction, today),
+            *_salary(application, extraction, extractions, policy),
+            *_timeliness(extraction, policy, today),
         ]
         checked.append((*own, *(each.placed(extraction.fields) for each in seen)))
     return checked
@@ -87,7 +84,9 @@ def _validity(extraction: Extraction, today: date) -> list[Problem]:
     return problems
 
 
-def _salary(application: Application, statement: Extraction, papers: Sequence[Extraction]) -> list[Problem]:
+def _salary(
+    application: Application, statement: Extraction, papers: Sequence[Extraction], policy: DocumentsPolicy
+) -> list[Problem]:
     """The income that is claimed against the salary that came in: the median month, as a bonus or a gap misleads."""
     rows = statement.value("rows")
     if not rows:
@@ -105,18 +104,19 @@ def _salary(application: Application, statement: Extraction, papers: Sequence[Ex
     if not paid:
         return [problem(statement.kind, "salary_not_found", "rows", claimed=claimed)] if proven else []
     monthly = median(paid.values())
-    if monthly < (1 - _WITHHELD) * claimed:
+    if monthly < (1 - policy.withheld) * claimed:
         return [problem(statement.kind, "salary_mismatch", "rows", rows=credits, paid=monthly, claimed=claimed)]
     return []
 
 
-def _timeliness(paper: Extraction, today: date) -> list[Problem]:
+def _timeliness(paper: Extraction, policy: DocumentsPolicy, today: date) -> list[Problem]:
     """Whether a statement is long enough, and it and an income proof are recent and not from the future."""
     problems = []
     begin, end = paper.value("period_from"), paper.value("period_to")
-    if begin and end and (days := (date.fromisoformat(end) - date.fromisoformat(begin)).days + 1) < _PERIOD_DAYS:
-        problems.append(problem(paper.kind, "period_short", "period_from", days=days, needed=_PERIOD_DAYS))
-    for name, limit in (("period_to", _STATEMENT_DAYS), ("issue_date", _PROOF_DAYS)):
+    needed = policy.period_days
+    if begin and end and (days := (date.fromisoformat(end) - date.fromisoformat(begin)).days + 1) < needed:
+        problems.append(problem(paper.kind, "period_short", "period_from", days=days, needed=needed))
+    for name, limit in (("period_to", policy.statement_days), ("issue_date", policy.proof_days)):
         if (day := paper.value(name)) is None:
             continue
         age = (today - date.fromisoformat(day)).days

@@ -126,6 +126,17 @@ def test_an_income_proof_is_recent(day: str, expected: list[str]) -> None:
     assert [code for code, _ in found(read("income_proof", issue_date=day))[0]] == expected
 
 
+def test_a_bank_sets_how_long_and_how_old_papers_may_be_and_what_is_withheld() -> None:
+    strict = POLICY.model_copy(update={"withheld": 0.0, "period_days": 92, "statement_days": 2, "proof_days": 1})
+    papers = (statement(11999.0), read("income_proof", monthly_income=12000.0, issue_date="2026-11-19"))
+    assert found(*papers) == [[], []]
+    checked = cross_check(application(), papers, strict, TODAY)
+    assert [[each.code for each in problems] for problems in checked] == [
+        ["salary_mismatch", "period_short", "out_of_date"],
+        ["out_of_date"],
+    ]
+
+
 def test_a_problem_points_at_its_field_and_says_what_stood_there() -> None:
     extraction = read("id_card", name="示例乙")
     (problem,) = cross_check(application(), [extraction], POLICY, TODAY)[0]
