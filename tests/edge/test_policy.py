@@ -28,6 +28,8 @@ def test_the_example_is_read_from_its_path_and_from_its_bytes() -> None:
         ("缺少：$what", "缺少：", "reasons.missing_parts.zh"),
         ("floor = 0.3", "flor = 0.3", "behaviour.floor"),
         ("each = 2", "each = nan", "missing.each"),
+        ("full = { hours = 168", "full = { hours = 721", "offline: Value error, the hours of full, reduced"),
+        ("passed = 15_000_000", "passed = 9_000_000", "reduced.passed is 9e+06, below full.passed, 1e+07"),
         ("[levels]", "[levels", "is not TOML"),
     ],
 )
@@ -46,11 +48,11 @@ def test_a_missing_file_and_wrong_bytes_are_refused(tmp_path: Path) -> None:
         load_policy(b"\xff")
 
 
-def test_a_policy_without_the_section_on_updates_has_its_defaults() -> None:
+def test_a_policy_without_the_later_sections_has_their_defaults() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    older = load_policy(text[: text.index("[update]")].encode())
+    older = load_policy(text[: text.index("[update]")].replace("offline_authority =", "# ").encode())
+    assert older == load_policy(EXAMPLE)  # the example explains the defaults
     assert older.update == UpdatePolicy(grace_days=30, crashes=3, drift_applications=20, drift_points=15.0)
-    assert load_policy(EXAMPLE).update == older.update  # the example explains the defaults
 
 
 def test_an_older_kit_reads_what_it_knows_of_a_newer_policy(tmp_path: Path) -> None:
