@@ -62,6 +62,12 @@
         UpdateSlowError                UPDATE-008  nothing or next to nothing arrives
         UpdateContentError             UPDATE-009  a damaged file; the message names it
         UpdateTrustError               UPDATE-010  the device's trust root is missing, damaged, or another one
+      JournalError                     JOURNAL-001 the journal cannot be read or written
+        JournalDamagedError            JOURNAL-002 the journal was changed, cut or damaged; the first bad entry is named
+        JournalFullError               JOURNAL-003 the disk, or the journal's share of it, is full
+        DeviceKeyError                 JOURNAL-004 the device key is lost, or not the one that wrote the journal
+        DecisionNotFoundError          JOURNAL-005 no such decision or entry in this journal
+        RecordErasedError              JOURNAL-006 personal data that were erased or retired
       RepositoryError                  REPO-001    the update repository cannot be made or changed as asked
         SigningError                   REPO-002    a signing key is missing or cannot be used
 
@@ -88,6 +94,14 @@ from devices.errors.inputs import (
     PdfError,
     RequestError,
     TextError,
+)
+from devices.errors.journal import (
+    DecisionNotFoundError,
+    DeviceKeyError,
+    JournalDamagedError,
+    JournalError,
+    JournalFullError,
+    RecordErasedError,
 )
 from devices.errors.machine import (
     DeviceError,
@@ -175,7 +189,9 @@ __all__ = [
     "CompressionError",
     "DataError",
     "DeadlineError",
+    "DecisionNotFoundError",
     "DeviceError",
+    "DeviceKeyError",
     "DownloadError",
     "EdgeKitError",
     "EnvironmentFailedError",
@@ -185,6 +201,9 @@ __all__ = [
     "ImageError",
     "InputError",
     "InventoryError",
+    "JournalDamagedError",
+    "JournalError",
+    "JournalFullError",
     "LockedError",
     "MediumDamagedError",
     "MediumError",
@@ -198,6 +217,7 @@ __all__ = [
     "PolicyError",
     "ProfileError",
     "ProvisionError",
+    "RecordErasedError",
     "RepositoryError",
     "RequestError",
     "RootNotWritableError",

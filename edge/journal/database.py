@@ -1,0 +1,59 @@
+"""The journal's file: its tables, how it is opened, and what its errors are called."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devices.errors import JournalDamagedError, JournalError, JournalFullError
+
+DATABASE_NAME = "journal.sqlite"
+_BUSY_S = 10.0
+
+SCHEMA = """
+CREATE TABLE entries (seq INTEGER PRIMARY KEY, line BLOB NOT NULL, signature BLOB NOT NULL, kind TEXT NOT NULL,
+                      decision TEXT) STRICT;
+CREATE INDEX entries_of_decision ON entries (decision) WHERE decision IS NOT NULL;
+CREATE INDEX entries_of_kind ON entries (kind, seq);
+CREATE TABLE record_keys (seq INTEGER PRIMARY KEY, wrapped BLOB NOT NULL) STRICT;
+CREATE TABLE records (seq INTEGER NOT NULL, name TEXT NOT NULL, ciphertext BLOB NOT NULL,
+                      PRIMARY KEY (seq, name)) STRICT;
+CREATE TABLE unsent (later INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (later, seq)) STRICT, WITHOUT ROWID;
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that commits durably and overwrites what it deletes.
+
+    Raises:
+        sqlite3.Error: It cannot be opened, or is no database.
+    """
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "journal_size_limit=16777216"):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Errors of SQLite and of the disk as the kit's own."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary code
+        if code == sqlite3.SQLITE_FULL:
+            raise JournalFullError(f"The disk under the journal {path} is full.") from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise JournalDamagedError(f"The journal {path} is damaged: {error}.") from error
+        raise JournalError(f"The journal {path} cannot be used: {error}.") from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise JournalFullError(f"The disk under the journal {path} is full.") from error
+        raise JournalError(f"The journal {path} cannot be used: {error.strerror}.") from error

@@ -1,0 +1,375 @@
+"""The journal itself: SQLite with a write-ahead log, ``synchronous=FULL``, and a chain of signed entries in it.
+
+The promises:
+ - ``append`` returns only after fsync of the entry, its records and its place in the queue for headquarters, in one
+   transaction, and after the head was kept outside (edge.journal.anchor). What raised may be in the journal or not; it
+   is not to be given out.
+ - A power cut at any moment loses nothing that was acknowledged, and doubles nothing.
+ - Personal data are in records only: AES-256-GCM, one key an entry, wrapped by the device key. An entry holds the
+   SHA-256 of each ciphertext, so the chain verifies after the key was destroyed.
+ - A journal that is damaged, cut, missing, or another device's is refused with its own error. It is never begun anew.
+ - Several processes may append: one lock on the folder orders them, their heads and SQLite's checkpoints. (SQLite up to
+   3.51.2 can lose a page where two connections checkpoint and write in the same moment, its "WAL-reset bug"; the lock
+   rules that out too.)
+
+One connection a process, for any number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from devices.durable import locked
+from devices.errors import (
+    DecisionNotFoundError,
+    DeviceKeyError,
+    JournalDamagedError,
+    JournalError,
+    RecordErasedError,
+)
+from edge.journal.anchor import Anchor
+from edge.journal.database import DATABASE_NAME, SCHEMA, connect, translated
+from edge.journal.entry import NO_HASH, Entry, Head, line_of, parse, signed_bytes
+from edge.journal.keys import DeviceKeys, verifies
+from edge.journal.sealing import seal, unseal
+
+_PAGE = 256  # entries read at a time, so that a long look holds no lock and little memory
+_COLUMNS = "SELECT line, signature FROM entries"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the journal may take, and for how long.
+
+    Attributes:
+        max_bytes: Of the disk. Near it, pictures go first.
+        documents_days: How long pictures are kept.
+        records_days: How long a receipt and an application can be read; then their key is destroyed.
+    """
+
+    max_bytes: int = 8192 * 1024 * 1024
+    documents_days: int = 1830
+    records_days: int = 1830
+
+
+class Journal:
+    """The journal of this device; ``Journal.open`` makes one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keys: DeviceKeys,
+        connection: sqlite3.Connection,
+        now: Callable[[], datetime],
+        bounds: Bounds,
+    ) -> None:
+        self.folder, self.keys, self.bounds = folder, keys, bounds
+        self._now, self._connection = now, connection
+        self._anchor = Anchor(keys.folder)
+        self._mutex = threading.RLock()
+
+    @classmethod
+    def open(
+        cls, folder: Path, keys: DeviceKeys, *, now: Callable[[], datetime], bounds: Bounds | None = None
+    ) -> Journal:
+        """Open the journal in ``folder``; begin one where this device never had one.
+
+        Args:
+            folder: ``STATE/journal``, mode 0700.
+            keys: Of this device.
+            now: The time of entries, with a zone; ``devices.clock.Clock.now``.
+            bounds: Of disk and time.
+
+        Raises:
+            JournalDamagedError: It is missing though it was begun, cut, changed at its end, or no database.
+            DeviceKeyError: Another device key wrote it.
+            JournalError: It cannot be read or written: a read-only disk, no permission.
+        """
+        path, anchor = folder / DATABASE_NAME, Anchor(keys.folder)
+        with translated(path):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with locked(folder):
+                begun = anchor.exists()
+                if path.exists() and not begun:
+                    raise JournalDamagedError(f"The journal {path} is there, but its head {anchor.path} is missing.")
+                if not begun:
+                    anchor.begin(keys)
+                elif not path.exists() and (head := anchor.read(keys.public)).seq:
+                    raise JournalDamagedError(
+                        f"The journal {path} is missing; its last entry was {head.code}.",
+                        remedy="Put the file back; if it is lost, 'edgekit journal salvage' begins one that says so.",
+                    )
+                journal = cls(folder, keys, connect(path), now, bounds or Bounds())
+                try:
+                    journal._take_up()
+                except BaseException:
+                    journal._connection.close()
+                    raise
+        return journal
+
+    def close(self) -> None:
+        """Close the file. What was appended is durable without it."""
+        with self._mutex, translated(self._path), locked(self.folder):
+            self._connection.close()
+
+    def append(self, kind: str, body: Mapping[str, Any], *, records: Mapping[str, bytes] | None = None) -> Entry:
+        """Append an entry with its records; durable on return.
+
+        Args:
+            kind: ``decision``, ``review``, ...
+            body: JSON without personal data. A decision's has ``decision_id``.
+            records: Personal data by name, each encrypted.
+
+        Raises:
+            JournalFullError: The disk or the journal's share of it is full.
+            JournalError: It cannot be written.
+            ValueError: ``body`` is not JSON.
+        """
+        with self._writing():
+            return self._append(kind, body, records or {})
+
+    def entry(self, seq: int) -> Entry:
+        """The entry of that number.
+
+        Raises:
+            DecisionNotFoundError: There is none.
+            JournalDamagedError: It cannot be read.
+        """
+        rows = self._rows(f"{_COLUMNS} WHERE seq = ?", (seq,))
+        if not rows:
+            raise DecisionNotFoundError(f"The journal has no entry {seq}.")
+        return self._parsed(*rows[0])
+
+    def entries(
+        self, *, after: int = 0, kinds: Collection[str] | None = None, limit: int | None = None
+    ) -> Iterator[Entry]:
+        """Entries in their order, those appended meanwhile too.
+
+        Args:
+            after: Only those with a higher number.
+            kinds: Only of these kinds.
+            limit: At most so many.
+
+        Raises:
+            JournalDamagedError: One cannot be read.
+        """
+        left = limit
+        chosen = list(kinds or ())
+        where = f" AND kind IN ({','.join('?' * len(chosen))})" if kinds is not None else ""
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            rows = self._rows(f"{_COLUMNS} WHERE seq > ?{where} ORDER BY seq LIMIT ?", (after, *chosen, size))
+            for row in rows:
+                entry = self._parsed(*row)
+                after = entry.seq
+                yield entry
+            left = None if left is None else left - len(rows)
+            if len(rows) < size:
+                return
+
+    def decision(self, decision_id: str) -> Entry:
+        """The decision of that id.
+
+        Raises:
+            DecisionNotFoundError: It is not in this journal.
+        """
+        rows = self._rows(f"{_COLUMNS} WHERE decision = ? AND kind = 'decision'", (str(decision_id),))
+        if not rows:
+            raise DecisionNotFoundError(f"The journal has no decision {decision_id}.")
+        return self._parsed(*rows[0])
+
+    def about(self, decision_id: str) -> list[Entry]:
+        """Every entry about a decision in their order: itself, reviews, requests, an erasure."""
+        return [self._parsed(*row) for row in self._rows(f"{_COLUMNS} WHERE decision = ? ORDER BY seq", (decision_id,))]
+
+    def record(self, entry: Entry, name: str) -> bytes:
+        """A record of ``entry``, decrypted.
+
+        Raises:
+            DecisionNotFoundError: The entry never had a record of that name.
+            RecordErasedError: It was erased or retired.
+            JournalDamagedError: It is not what the entry says.
+        """
+        ref = next((each for each in entry.records if each.name == name), None)
+        if ref is None:
+            raise DecisionNotFoundError(f"Entry {entry.code} has no record {name!r}.")
+        wrapped = self._rows("SELECT wrapped FROM record_keys WHERE seq = ?", (entry.seq,))
+        sealed = self._rows("SELECT ciphertext FROM records WHERE seq = ? AND name = ?", (entry.seq, name))
+        if not wrapped or not sealed:
+            raise RecordErasedError(f"The record {name!r} of entry {entry.code} was erased or retired.")
+        ciphertext = sealed[0][0]
+        if hashlib.sha256(ciphertext).hexdigest() != ref.sha256:
+            raise JournalDamagedError(f"The record {name!r} of entry {entry.code} is not what the entry says.")
+        try:
+            return unseal(ciphertext, wrapped[0][0], self.keys, entry.seq, entry.kind, name)
+        except ValueError as error:
+            raise JournalDamagedError(f"The record {name!r} of entry {entry.code} does not open.") from error
+
+    def erased(self, entry: Entry) -> bool:
+        """Whether the records of ``entry`` can no longer be read: it has some, and their key is gone."""
+        return bool(entry.records) and not self._rows("SELECT 1 FROM record_keys WHERE seq = ?", (entry.seq,))
+
+    def erase(self, decision_id: str, *, why: str) -> Entry:
+        """Destroy the keys of everything recorded about a decision; the erasure is itself an entry.
+
+        Args:
+            decision_id: Of the decision.
+            why: A word or two; no personal data.
+
+        Raises:
+            DecisionNotFoundError: It is not in this journal.
+            JournalError: It cannot be written.
+        """
+        self.decision(decision_id)
+        with self._writing():
+            seqs = [entry.seq for entry in self.about(decision_id) if entry.records and not self.erased(entry)]
+            entry = self._append("erasure", {"decision_id": str(decision_id), "entries": seqs, "why": why}, {})
+            self._destroy(seqs)
+        self._empty_log()
+        return entry
+
+    def head(self) -> Head:
+        """The last entry's number and hash, signed now."""
+        seq, digest = self._last()
+        return self.keys.sign_head(seq, digest)
+
+    def unsent(self, *, limit: int) -> list[Entry]:
+        """What headquarters has not acknowledged: flagged decisions first, then by number."""
+        rows = self._rows(
+            "SELECT line, signature FROM unsent JOIN entries USING (seq) ORDER BY later, seq LIMIT ?", (limit,)
+        )
+        return [self._parsed(*row) for row in rows]
+
+    def mark_sent(self, seqs: Collection[int], head: Head) -> None:
+        """Headquarters has these entries, and acknowledged ``head`` as this chain's.
+
+        Raises:
+            JournalError: ``head`` is not of this chain; nothing is marked then.
+        """
+        own = self._rows(f"{_COLUMNS} WHERE seq = ?", (head.seq,))
+        if not own or hashlib.sha256(own[0][0]).hexdigest() != head.hash:
+            raise JournalError(
+                f"Headquarters acknowledged {head.code}, which is not in this journal.",
+                state="Nothing was marked as sent; it is sent again.",
+                remedy="Report it to headquarters with its code.",
+            )
+        with self._writing():
+            marks = [(later, seq) for seq in seqs for later in (0, 1)]
+            self._connection.executemany("DELETE FROM unsent WHERE later = ? AND seq = ?", marks)
+
+    def backlog(self) -> int:
+        """How many entries headquarters has not acknowledged."""
+        return int(self._rows("SELECT count(*) FROM unsent", ())[0][0])
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / DATABASE_NAME
+
+    def _take_up(self) -> None:
+        """Compare the end of the chain with the head that was kept; begin the chain where there is none."""
+        head = self._anchor.read(self.keys.public)
+        tables = self._rows("SELECT count(*) FROM sqlite_schema WHERE name = 'entries'", ())[0][0]
+        last = self._rows(f"{_COLUMNS} ORDER BY seq DESC LIMIT 1", ()) if tables else []
+        if not last:
+            if head.seq:
+                raise JournalDamagedError(f"The journal {self._path} is empty; its last entry was {head.code}.")
+            self._begin()
+            return
+        first = self._parsed(*self._rows(f"{_COLUMNS} ORDER BY seq LIMIT 1", ())[0])
+        if first.kind == "genesis" and first.body.get("public_key") != self.keys.public_bytes.hex():
+            raise DeviceKeyError(f"The journal {self._path} was written with another device key than this one.")
+        kept = self._rows(f"{_COLUMNS} WHERE seq = ?", (head.seq,)) if head.seq else []
+        if head.seq and (not kept or self._parsed(*kept[0]).hash != head.hash):
+            raise JournalDamagedError(f"The journal {self._path} does not hold {head.code}, which was its last entry.")
+        entry = self._parsed(*last[0])
+        if not verifies(self.keys.public, entry.signature, signed_bytes(entry.hash)):
+            raise JournalDamagedError(f"The last entry of the journal {self._path}, {entry.seq}, was not signed here.")
+        if entry.seq > head.seq:  # the power went between the commit and the head
+            self._anchor.write(self.keys.sign_head(entry.seq, entry.hash))
+
+    def _begin(self) -> None:
+        self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
+        body = {"public_key": self.keys.public_bytes.hex(), "journal": secrets.token_hex(16)}
+        try:
+            self._append("genesis", body, {})
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self._keep_head()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction under the lock of all processes, then the head."""
+        with self._mutex, translated(self._path), locked(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.rollback()
+                raise
+            self._keep_head()
+
+    def _append(self, kind: str, body: Mapping[str, Any], records: Mapping[str, bytes]) -> Entry:
+        last, prev = self._last()
+        seq = last + 1
+        sealed = seal(records, self.keys, seq, kind)
+        line = line_of(seq, self._now(), kind, body, prev=prev, records=sealed.refs, key=sealed.key)
+        digest = hashlib.sha256(line).hexdigest()
+        entry = parse(line, self.keys.sign(digest))
+        decision = body.get("decision_id")
+        execute = self._connection.execute
+        execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
+            (seq, line, entry.signature, kind, None if decision is None else str(decision)),
+        )
+        if sealed.wrapped is not None:
+            execute("INSERT INTO record_keys VALUES (?, ?)", (seq, sealed.wrapped))
+        self._connection.executemany(
+            "INSERT INTO records VALUES (?, ?, ?)", [(seq, name, data) for name, data in sealed.ciphertexts.items()]
+        )
+        execute("INSERT INTO unsent VALUES (?, ?)", (0 if is_flagged(entry) else 1, seq))
+        return entry
+
+    def _destroy(self, seqs: Sequence[int]) -> None:
+        """Keys and ciphertexts; ``secure_delete`` overwrites them with zeros."""
+        for table in ("record_keys", "records"):
+            self._connection.executemany(f"DELETE FROM {table} WHERE seq = ?", [(seq,) for seq in seqs])  # noqa: S608
+
+    def _empty_log(self) -> None:
+        """Cut the write-ahead log off: destroyed keys stand in it until then."""
+        with self._mutex, translated(self._path), locked(self.folder):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _keep_head(self) -> None:
+        self._anchor.write(self.keys.sign_head(*self._last()))
+
+    def _last(self) -> tuple[int, str]:
+        rows = self._rows("SELECT seq, line FROM entries ORDER BY seq DESC LIMIT 1", ())
+        return (int(rows[0][0]), hashlib.sha256(rows[0][1]).hexdigest()) if rows else (0, NO_HASH)
+
+    def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._mutex, translated(self._path):
+            return self._connection.execute(query, values).fetchall()
+
+    def _parsed(self, line: bytes, signature: bytes) -> Entry:
+        try:
+            return parse(line, signature)
+        except ValueError as error:
+            raise JournalDamagedError(f"An entry of the journal {self._path} cannot be read: {error}.") from error
+
+
+def is_flagged(entry: Entry) -> bool:
+    """Whether headquarters gets it before others: a decision that goes to a person, or of high risk."""
+    return entry.kind == "decision" and (entry.body.get("decision") == "review" or entry.body.get("level") == "high")
