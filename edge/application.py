@@ -132,10 +132,11 @@ class Application(_Schema):
 
 @dataclass(frozen=True)
 class Submission:
-    """An application with the bytes of every file that it names."""
+    """An application, the bytes of every file that it names, and those of ``application.json`` as it came."""
 
     application: Application
     files: Mapping[str, bytes]
+    raw: bytes
 
 
 def read_directory(path: Path) -> Submission:
@@ -149,7 +150,8 @@ def read_directory(path: Path) -> Submission:
     source = path / APPLICATION_NAME
     if not source.is_file():
         raise ApplicationError(f"{path} is not an application directory: {APPLICATION_NAME} is missing.")
-    application = parse_application(_read(source, MAX_APPLICATION_BYTES, APPLICATION_NAME))
+    raw = _read(source, MAX_APPLICATION_BYTES, APPLICATION_NAME)
+    application = parse_application(raw)
     root = path.resolve()
     files: dict[str, bytes] = {}
     for index, document in enumerate(application.documents):
@@ -163,7 +165,7 @@ def read_directory(path: Path) -> Submission:
         if not real.is_file():
             raise ApplicationError(f"{place}, which is not a plain file.")
         files[document.file] = _read(real, MAX_FILE_BYTES, place)
-    return Submission(application, files)
+    return Submission(application, files, raw)
 
 
 def from_parts(application: bytes, files: Mapping[str, bytes]) -> Submission:
@@ -186,7 +188,7 @@ def from_parts(application: bytes, files: Mapping[str, bytes]) -> Submission:
             raise _too_large(f"The file {name!r}", len(files[name]), MAX_FILE_BYTES)
     if extra := sorted(set(files) - set(named)):
         raise ApplicationError(f"The file {_shown(extra[0])} was sent, but no entry of documents names it.")
-    return Submission(parsed, dict(files))
+    return Submission(parsed, dict(files), application)
 
 
 def parse_application(data: bytes) -> Application:
