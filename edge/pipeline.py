@@ -108,12 +108,13 @@ class Scorer:
         self._ocr, self._text, self._behaviour = ocr, text, behaviour
         self._policy, self._identity, self._language, self._clock = policy, identity, language, clock
 
-    def score(self, submission: Submission, budget: Budget = UNLIMITED) -> Scored:
+    def score(self, submission: Submission, budget: Budget = UNLIMITED, *, moment: datetime | None = None) -> Scored:
         """Score one application.
 
         Args:
             submission: The application and its files.
             budget: What the request may still spend; asked before each stage and each page.
+            moment: As of when, with a zone; by default now.
 
         Raises:
             InputError: A document cannot be decoded, or the purpose cannot be classified; the problem names it.
@@ -123,7 +124,7 @@ class Scorer:
             ClientGoneError: The budget's client went away.
         """
         application, timings = submission.application, _Timings(budget)
-        moment = self._clock()
+        moment = moment or self._clock()
         with timings.stage("load"):
             opened = [_opened(document, submission.files[document.file]) for document in application.documents]
         reads = [
