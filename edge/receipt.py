@@ -48,10 +48,17 @@ class Model(_Schema):
 
 
 class Offline(_Schema):
-    """Since when the device has had no line, None while it has one, and what it may still decide."""
+    """Under which authority the device decided.
+
+    Attributes:
+        since: When it was last in contact with headquarters; None while that is recent.
+        authority: What it might decide by itself.
+        journal: Short code of the journal's entry, as ``1042-7F3KQ9TD``; not in the receipt that the entry keeps.
+    """
 
     since: AwareDatetime | None
     authority: Authority
+    journal: str | None = Field(default=None, exclude_if=lambda code: code is None)
 
 
 class Reason(_Schema):
@@ -167,6 +174,8 @@ def render(receipt: Receipt) -> RenderableType:
     head.add_row("设备 device", escape(f"{receipt.device_id}, {receipt.profile}, {bundle}"))
     since = f", 离线自 since {receipt.offline.since.isoformat()}" if receipt.offline.since else ""
     head.add_row("授权 authority", f"{receipt.offline.authority}{since}")
+    if receipt.offline.journal:
+        head.add_row("日志 journal", receipt.offline.journal)
     parts = [head, _reasons(receipt), *(_document(document) for document in receipt.documents)]
     return Group(*parts, _assessments(receipt), _models(receipt))
 

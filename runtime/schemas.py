@@ -159,10 +159,12 @@ def _receipt() -> dict[str, Schema]:
         timings_ms={"type": "object", "additionalProperties": {"type": "number"}},
     )
     authority = {"type": "string", "enum": ["full", "reduced", "review_only", "stopped"]}
+    code = _STRING | {"description": "Of the journal's entry: its number and a part of its hash."}
+    offline = closed(since=_or_null(_TIME), authority=authority, journal=code)
     return {
         "Receipt": receipt,
         "Model": closed(name=_STRING, sha256=_SHA256, backend=_STRING, precision=_STRING),
-        "Offline": closed(since=_or_null(_TIME), authority=authority),
+        "Offline": offline | {"required": ["since", "authority"]},
     }
 
 
