@@ -95,7 +95,7 @@ def applications(found: Material, policy: Policy, seed: int) -> tuple[NDArray[np
             behaviour_problems=(),
             documents=[DocumentFindings(kind, kind, problems if kind == "bank_statement" else ()) for kind in _KINDS],
             declared_income=10_000,
-            proven_income=10_000,
+            proof=None,
             instalment=10_000 * share,
         )
         points.append(assess(findings, policy).score)

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from devices.errors import InputError
 from edge import receipt as receipts
-from edge.application import Application, Document, Submission
+from edge.application import Application, Document, Submission, Transaction
 from edge.documents.checks import cross_check
 from edge.documents.extract import extract
 from edge.documents.extraction import Extraction, Problem
 from edge.documents.layout import ReadPage
 from edge.policy import Language, Policy
 from edge.receipt import Receipt
-from edge.scoring import DocumentFindings, Findings, assess
+from edge.scoring import DocumentFindings, Findings, Proof, WeighedTransaction, assess
 from runtime.behaviour import BehaviourResult
 from runtime.budget import UNLIMITED, Budget, each_within
 from runtime.images import Page, load_pages
@@ -194,13 +194,11 @@ class _Paper:
             file=self.document.file,
             fields={
                 name: receipts.ReadField(
-                    value=field.value, confidence=round(field.confidence, 4), box=_rounded(field.box)
+                    value=field.value, confidence=round(field.confidence, 4), box=field.box, page=field.page
                 )
                 for name, field in self.extraction.fields.items()
             },
-            problems=[
-                receipts.DocumentProblem(code=each.code, text=each.text, field=each.field) for each in self.problems
-            ],
+            problems=[_problem(each) for each in self.problems],
         )
 
     def scored_pages(self) -> Iterator[ScoredPage]:
@@ -209,20 +207,40 @@ class _Paper:
             yield ScoredPage(self.document.file, index, page.lines, fields)
 
 
+def _problem(found: Problem) -> receipts.DocumentProblem:
+    place = found.place
+    return receipts.DocumentProblem(
+        code=found.code,
+        text=found.text,
+        field=found.field,
+        rows=list(found.rows),
+        page=place.page if place else None,
+        box=place.box if place else None,
+    )
+
+
 def _findings(
     application: Application, papers: Sequence[_Paper], labels: Mapping[str, float], behaviour: BehaviourResult
 ) -> Findings:
-    incomes = [paper.extraction.value("monthly_income") for paper in papers]
+    incomes = [(paper.document.file, paper.extraction.fields.get("monthly_income")) for paper in papers]
+    proofs = [Proof(field.value, file, field.page, field.box) for file, field in incomes if field]
     return Findings(
         text_labels=labels,
         behaviour=behaviour.probability,
-        top_transactions=behaviour.top,
+        top_transactions=[
+            WeighedTransaction(index, weight, _in_words(application.transactions[index]))
+            for index, weight in behaviour.top
+        ],
         behaviour_problems=behaviour.problems,
         documents=[DocumentFindings(paper.document.kind, paper.document.file, paper.problems) for paper in papers],
         declared_income=application.applicant.declared_monthly_income,
-        proven_income=min((income for income in incomes if income is not None), default=None),
+        proof=min(proofs, key=lambda proof: proof.income, default=None),
         instalment=application.loan.amount / application.loan.term_months,
     )
+
+
+def _in_words(transaction: Transaction) -> str:
+    return f"{transaction.time:%Y-%m-%d %H:%M} {transaction.amount:+,.2f} {transaction.counterparty}".rstrip()
 
 
 class _Timings:
@@ -277,8 +295,3 @@ def _behaviour(result: BehaviourResult) -> receipts.Behaviour:
             receipts.TopTransaction(index=index, weight=round(weight, 6)) for index, weight in result.top
         ],
     )
-
-
-def _rounded(box: receipts.Box) -> receipts.Box:
-    a, b, c, d = ((round(x, 1), round(y, 1)) for x, y in box)
-    return a, b, c, d

@@ -1,7 +1,7 @@
 """The receipt: what was decided about one application, from what, by which models, and how it is shown.
 
-The keys are those of the contract and no others. A receipt is written once and never changed; what a person decides
-afterwards is kept beside it.
+The keys are those of the contract; evidence, problems and fields say also where on a page they stand. A receipt is
+written once and never changed; what a person decides afterwards is kept beside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -22,8 +22,17 @@ RiskLevel = Literal["low", "medium", "high"]
 Decision = Literal["pass", "review"]
 Authority = Literal["full", "reduced", "review_only", "stopped"]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Index = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+def _rounded(box: Corners) -> Corners:
+    a, b, c, d = ((round(x, 1), round(y, 1)) for x, y in box)
+    return a, b, c, d
+
+
+Box = Annotated[Corners, AfterValidator(_rounded)]  # pixels, to a tenth
 
 
 class _Schema(BaseModel):
@@ -61,6 +70,43 @@ class Offline(_Schema):
     journal: str | None = Field(default=None, exclude_if=lambda code: code is None)
 
 
+def _nothing(value: object) -> bool:
+    return value is None or value == []
+
+
+class Phrase(_Schema):
+    """Part of the loan's purpose: the characters from ``start`` up to, not with, ``end``."""
+
+    start: Annotated[int, Field(ge=0)]
+    end: Annotated[int, Field(ge=1)]
+
+
+class Evidence(_Schema):
+    """One thing that a reason rests on, and where a person finds it. What does not apply is left out.
+
+    Attributes:
+        text: For people, a sentence or less.
+        code: What it is about: a label of the text model, the code of a problem, or the name of a missing part.
+        file: The document, as the application names it.
+        page: Of the file, counted from 0.
+        box: In pixels of that page; where ``rows`` are given, around the first of them.
+        field: Of the document.
+        rows: Of the statement, counted from 0 as in the value of its field.
+        phrase: In the purpose.
+        transaction: Index into the application's list.
+    """
+
+    text: str
+    code: str | None = Field(default=None, exclude_if=_nothing)
+    file: str | None = Field(default=None, exclude_if=_nothing)
+    page: Index | None = Field(default=None, exclude_if=_nothing)
+    box: Box | None = Field(default=None, exclude_if=_nothing)
+    field: str | None = Field(default=None, exclude_if=_nothing)
+    rows: list[Index] = Field(default=[], exclude_if=_nothing)
+    phrase: Phrase | None = Field(default=None, exclude_if=_nothing)
+    transaction: Index | None = Field(default=None, exclude_if=_nothing)
+
+
 class Reason(_Schema):
     """One part of the score.
 
@@ -68,29 +114,39 @@ class Reason(_Schema):
         code: For programs.
         text: For people.
         contribution: Points; the contributions of all reasons add up to the score exactly.
-        evidence: What it rests on, one item a line.
+        evidence: What it rests on.
     """
 
     code: str
     text: str
     contribution: Annotated[int, Field(ge=0, le=100)]
-    evidence: list[str]
+    evidence: list[Evidence]
 
 
 class ReadField(_Schema):
-    """A field of a document: its value, the least confidence of the lines it was read from, and where it stands."""
+    """A field of a document: its value, the least confidence of the lines it was read from, and where it stands.
+
+    ``page`` counts from 0 and is left out on the first one, the only one that pictures have.
+    """
 
     value: Any
     confidence: Probability
     box: Box
+    page: Index = Field(default=0, exclude_if=lambda page: page == 0)
 
 
 class DocumentProblem(_Schema):
-    """Something about a document that a person should look at; ``field`` None where it concerns the whole."""
+    """Something about a document that a person should look at; ``field`` None where it concerns the whole.
+
+    ``rows``, ``page`` and ``box`` as in ``Evidence``.
+    """
 
     code: str
     text: str
     field: str | None
+    rows: list[Index] = Field(default=[], exclude_if=_nothing)
+    page: Index | None = Field(default=None, exclude_if=_nothing)
+    box: Box | None = Field(default=None, exclude_if=_nothing)
 
 
 class ReadDocument(_Schema):
@@ -111,7 +167,7 @@ class TextRisk(_Schema):
 class TopTransaction(_Schema):
     """A transaction that moved the behaviour score; ``index`` into the application's list."""
 
-    index: Annotated[int, Field(ge=0)]
+    index: Index
     weight: float
 
 
@@ -185,7 +241,10 @@ def _reasons(receipt: Receipt) -> Table:
     table.columns[0].justify = "right"
     for reason in receipt.reasons:
         table.add_row(
-            str(reason.contribution), _whole(reason.text), _whole("\n".join(reason.evidence)), _whole(reason.code)
+            str(reason.contribution),
+            _whole(reason.text),
+            _whole("\n".join(each.text for each in reason.evidence)),
+            _whole(reason.code),
         )
     table.add_section()
     table.add_row(str(sum(reason.contribution for reason in receipt.reasons)), "合计 score")

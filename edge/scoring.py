@@ -17,15 +17,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from devices.errors import PolicyError
 from edge.calibration import shared_out
 from edge.documents.extraction import Problem
 from edge.policy import Language, Policy
-from edge.receipt import Decision, Reason, RiskLevel
+from edge.receipt import Box, Decision, Evidence, Phrase, Reason, RiskLevel
 
 _EVIDENCE_SHOWN = 12
+_TRANSACTION = {"zh": "第 {number} 笔：{what}，权重 {weight:.2f}", "en": "No. {number}: {what}, weight {weight:.2f}"}
+_INCOME = {
+    "zh": "每月还本 {instalment:,.2f} 元，{source}月收入 {income:,.2f} 元",
+    "en": "Repayment of {instalment:,.2f} yuan a month, {source} income of {income:,.2f}",
+}
+_SOURCE = {"zh": ("申报的", "证明上的"), "en": ("declared", "proven")}
+_MORE = {"zh": "另有 {count} 项，见各项材料", "en": "{count} more, told with their documents"}
+
+
+@dataclass(frozen=True)
+class WeighedTransaction:
+    """A transaction that moved the probability: its index in the application's list, its weight, and it in words."""
+
+    index: int
+    weight: float
+    what: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The income that a paper proves, yuan a month, and where it says so."""
+
+    income: float
+    file: str
+    page: int
+    box: Box
+
+
+@dataclass(frozen=True)
+class TextPhrase:
+    """The words of the purpose that carry a label."""
+
+    start: int
+    end: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -44,22 +79,24 @@ class Findings:
     Attributes:
         text_labels: Probability of each label of the purpose text.
         behaviour: Probability of trouble by the account's history; None if it was not assessed.
-        top_transactions: (index, weight) of those that moved it most.
+        top_transactions: Those that moved it most.
         behaviour_problems: What is wrong with the history, or why it was not assessed.
         documents: One entry for each document handed in.
         declared_income: Yuan a month, as the applicant says.
-        proven_income: Yuan a month, as read from an income proof; None if none was read.
+        proof: The lowest income that a paper proves; None if none was read.
         instalment: Yuan a month: the amount divided by the term, without interest.
+        phrases: What carries a label, for those of which it can be told.
     """
 
     text_labels: Mapping[str, float]
     behaviour: float | None
-    top_transactions: Sequence[tuple[int, float]]
+    top_transactions: Sequence[WeighedTransaction]
     behaviour_problems: Sequence[str]
     documents: Sequence[DocumentFindings]
     declared_income: float
-    proven_income: float | None
+    proof: Proof | None
     instalment: float
+    phrases: Mapping[str, TextPhrase] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +115,7 @@ class _Part:
     points: int
     needs_review: bool
     what: str
-    evidence: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
 
 
 def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Assessment:
@@ -94,9 +131,9 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
     """
     parts = (
         _text(findings, policy, language),
-        _behaviour(findings, policy),
+        _behaviour(findings, policy, language),
         _documents(findings, policy),
-        _capacity(findings, policy),
+        _capacity(findings, policy, language),
         _missing(findings, policy, language),
     )
     score = policy.calibration.of(sum(part.points for part in parts))
@@ -116,11 +153,18 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
             code=part.code,
             text=getattr(policy.reasons, part.code).filled(language, part.what),
             contribution=contribution,
-            evidence=list(part.evidence[:_EVIDENCE_SHOWN]),
+            evidence=_shown(part.evidence, language),
         )
         for part, contribution in told
     )
     return Assessment(score, level, "pass" if passes else "review", reasons)
+
+
+def _shown(evidence: Sequence[Evidence], language: Language) -> list[Evidence]:
+    if len(evidence) <= _EVIDENCE_SHOWN:
+        return list(evidence)
+    more = Evidence(text=_MORE[language].format(count=len(evidence) - _EVIDENCE_SHOWN + 1))
+    return [*evidence[: _EVIDENCE_SHOWN - 1], more]
 
 
 def _text(findings: Findings, policy: Policy, language: Language) -> _Part:
@@ -144,11 +188,21 @@ def _text(findings: Findings, policy: Policy, language: Language) -> _Part:
         _points(text.points, 1.0 - spared),
         needs_review,
         _joined([text.labels[label].in_language(language) for _, label in named], language),
-        tuple(f"{label} {probability:.2f}" for probability, label in named),
+        tuple(
+            _labelled(text.labels[label].in_language(language), label, probability, findings.phrases.get(label))
+            for probability, label in named
+        ),
     )
 
 
-def _behaviour(findings: Findings, policy: Policy) -> _Part:
+def _labelled(name: str, label: str, probability: float, phrase: TextPhrase | None) -> Evidence:
+    said = f"{name} {probability:.2f}"
+    if phrase is None:
+        return Evidence(text=said, code=label)
+    return Evidence(text=f"{said}：“{phrase.text}”", code=label, phrase=Phrase(start=phrase.start, end=phrase.end))
+
+
+def _behaviour(findings: Findings, policy: Policy, language: Language) -> _Part:
     probability = findings.behaviour
     if probability is None:
         return _Part("account_behaviour", 0, False, "", ())
@@ -158,10 +212,15 @@ def _behaviour(findings: Findings, policy: Policy) -> _Part:
         bool(findings.behaviour_problems) or probability >= policy.behaviour.review_from,
         f"{probability:.0%}",
         (
-            *findings.behaviour_problems,
-            *(f"transactions[{index}] weight {weight:.2f}" for index, weight in findings.top_transactions),
+            *(Evidence(text=text) for text in findings.behaviour_problems),
+            *(_transaction(each, language) for each in findings.top_transactions),
         ),
     )
+
+
+def _transaction(weighed: WeighedTransaction, language: Language) -> Evidence:
+    said = _TRANSACTION[language].format(number=weighed.index + 1, what=weighed.what, weight=weighed.weight)
+    return Evidence(text=said, transaction=weighed.index)
 
 
 def _documents(findings: Findings, policy: Policy) -> _Part:
@@ -173,18 +232,34 @@ def _documents(findings: Findings, policy: Policy) -> _Part:
         min(weights.points, total),
         bool(found),
         str(len(found)),
-        tuple(f"{document.kind} {document.file}: {problem.text} ({problem.code})" for document, problem in found),
+        tuple(_told(document, problem) for document, problem in found),
     )
 
 
-def _capacity(findings: Findings, policy: Policy) -> _Part:
-    weights = policy.capacity
-    proven = findings.proven_income
-    income, source = (findings.declared_income, "declared") if proven is None else (proven, "proven")
+def _told(document: DocumentFindings, problem: Problem) -> Evidence:
+    place = problem.place
+    return Evidence(
+        text=f"{document.file}：{problem.text}",
+        code=problem.code,
+        file=document.file,
+        page=place.page if place else None,
+        box=place.box if place else None,
+        field=problem.field,
+        rows=list(problem.rows),
+    )
+
+
+def _capacity(findings: Findings, policy: Policy, language: Language) -> _Part:
+    weights, proof = policy.capacity, findings.proof
+    income = findings.declared_income if proof is None else proof.income
     share = findings.instalment / income if income > 0 else math.inf
     strain = _ramp(share, weights.share_from, weights.share_to)
     shown = f"{share:.0%}" if income > 0 else "∞"
-    evidence = f"instalment {findings.instalment:,.2f} / {source} income {income:,.2f} = {shown}"
+    source = _SOURCE[language][proof is not None]
+    said = _INCOME[language].format(instalment=findings.instalment, source=source, income=income)
+    evidence = Evidence(text=said)
+    if proof:
+        evidence = Evidence(text=said, file=proof.file, page=proof.page, box=proof.box, field="monthly_income")
     return _Part("repayment_capacity", _points(weights.points, strain), False, shown, (evidence,))
 
 
@@ -194,9 +269,10 @@ def _missing(findings: Findings, policy: Policy, language: Language) -> _Part:
         present.add("behaviour")
     parts = {name: getattr(policy.missing.parts, name) for name in type(policy.missing.parts).model_fields}
     absent = {name: part for name, part in parts.items() if name not in present}
-    evidence = [name for name in absent if name != "behaviour"]
-    if "behaviour" in absent:
-        evidence += findings.behaviour_problems or ["behaviour"]
+    evidence: list[Evidence] = []
+    for name, part in absent.items():
+        why = findings.behaviour_problems if name == "behaviour" else ()
+        evidence += [Evidence(text=text, code=name) for text in why or [part.in_language(language)]]
     return _Part(
         "missing_parts",
         min(policy.missing.points, policy.missing.each * len(absent)),

@@ -31,9 +31,9 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def closed(**properties: Schema) -> Schema:
-    """An object with exactly these members."""
-    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
+def closed(*required: str, **properties: Schema) -> Schema:
+    """An object with these members and no others; unless some are named, every one is required."""
+    return _open(*required, **properties) | {"additionalProperties": False}
 
 
 def _open(*required: str, **properties: Schema) -> Schema:
@@ -128,8 +128,19 @@ def _application() -> dict[str, Schema]:
 
 def _receipt() -> dict[str, Schema]:
     points = {"type": "integer", "minimum": 0, "maximum": 100}
-    field = closed(value={}, confidence=_PROBABILITY, box=ref("Box"))
-    problem = closed(code=_STRING, text=_STRING, field=_or_null(_STRING))
+    index = {"type": "integer", "minimum": 0}
+    place = {"page": index, "box": ref("Box")}
+    field = closed("value", "confidence", "box", value={}, confidence=_PROBABILITY, **place)
+    found: dict[str, Schema] = {"code": _STRING, "text": _STRING, "rows": _list(index), **place}
+    problem = closed("code", "text", "field", field=_or_null(_STRING), **found)
+    evidence = closed(
+        "text",
+        file=_STRING,
+        field=_STRING,
+        phrase=closed(start=index, end={"type": "integer", "minimum": 1}),
+        transaction=index,
+        **found,
+    )
     document = closed(
         kind=_STRING,
         file=_STRING,
@@ -138,7 +149,7 @@ def _receipt() -> dict[str, Schema]:
     )
     behaviour = closed(
         probability=_or_null(_PROBABILITY),
-        top_transactions=_list(closed(index={"type": "integer", "minimum": 0}, weight={"type": "number"})),
+        top_transactions=_list(closed(index=index, weight={"type": "number"})),
     )
     receipt = closed(
         decision_id={"type": "string", "format": "uuid"},
@@ -150,7 +161,7 @@ def _receipt() -> dict[str, Schema]:
         score=points | {"description": "Higher means more risk."},
         risk_level={"type": "string", "enum": ["low", "medium", "high"]},
         decision={"type": "string", "enum": ["pass", "review"]},
-        reasons=_list(closed(code=_STRING, text=_STRING, contribution=points, evidence=_list(_STRING))),
+        reasons=_list(closed(code=_STRING, text=_STRING, contribution=points, evidence=_list(evidence))),
         documents=_list(document),
         text_risk=closed(labels={"type": "object", "additionalProperties": _PROBABILITY}),
         behaviour=behaviour,

@@ -178,11 +178,11 @@ def test_an_application_without_papers_or_history_is_reviewed_and_says_what_is_m
     receipt = scorer(behaviour=unassessed).score(submission(documents=[], transactions=[])).receipt
     assert receipt.decision == "review"
     (reason,) = receipt.reasons
-    assert reason.evidence == [
-        "id_card",
-        "income_proof",
-        "bank_statement",
-        "There are 0 transactions and 5 are needed.",
+    assert [(each.code, each.text) for each in reason.evidence] == [
+        ("id_card", "身份证"),
+        ("income_proof", "收入证明"),
+        ("bank_statement", "银行流水"),
+        ("behaviour", "There are 0 transactions and 5 are needed."),
     ]
     assert receipt.documents == []
     assert receipt.behaviour.probability is None
@@ -196,7 +196,9 @@ def test_a_paper_that_cannot_be_read_or_contradicts_goes_to_a_person() -> None:
     receipt = scorer(reader=Reader(blue_1=stranger, blue_2=LETTER)).score(submission()).receipt
     assert [(each.code, each.field) for each in receipt.documents[0].problems] == [("name_mismatch", "name")]
     assert receipt.reasons[0].code == "document_problems"
-    assert "id.png" in receipt.reasons[0].evidence[0]
+    (problem,), (evidence,) = receipt.documents[0].problems, receipt.reasons[0].evidence
+    assert (evidence.file, evidence.page, evidence.field) == ("id.png", 0, "name")
+    assert evidence.box == problem.box == receipt.documents[0].fields["name"].box
     assert sum(reason.contribution for reason in receipt.reasons) == receipt.score
 
 

@@ -23,18 +23,33 @@ VALID: dict[str, Any] = {
     "risk_level": "medium",
     "decision": "review",
     "reasons": [
-        {"code": "text_risk", "text": "用途说明：借新还旧", "contribution": 25, "evidence": ["debt_rollover 0.93"]},
-        {"code": "document_problems", "text": "材料有 1 处问题", "contribution": 12, "evidence": ["[red]x"]},
+        {
+            "code": "text_risk",
+            "text": "用途说明：借新还旧",
+            "contribution": 25,
+            "evidence": [{"text": "借新还旧 0.93", "code": "debt_rollover", "phrase": {"start": 3, "end": 9}}],
+        },
+        {
+            "code": "document_problems",
+            "text": "材料有 1 处问题",
+            "contribution": 12,
+            "evidence": [
+                {"text": "[red]x", "code": "balance_mismatch", "file": "s.pdf", "page": 0, "box": BOX, "rows": [0, 3]}
+            ],
+        },
     ],
     "documents": [
         {
             "kind": "bank_statement",
             "file": "s.pdf",
             "fields": {
-                "bank": {"value": "样例银行", "confidence": 1.0, "box": BOX},
+                "bank": {"value": "样例银行", "confidence": 1.0, "box": BOX, "page": 1},
                 "rows": {"value": [{"date": "2026-01-01", "amount": None}] * 5, "confidence": 0.9, "box": BOX},
             },
-            "problems": [{"code": "balance_mismatch", "text": "第 2 行的余额对不上", "field": "rows"}],
+            "problems": [
+                {"code": "balance_mismatch", "text": "第 2 行的余额对不上", "field": "rows", "rows": [1], "page": 1},
+                {"code": "unreadable", "text": "未能读出文字", "field": None},
+            ],
         }
     ],
     "text_risk": {"labels": {"normal": 0.05, "debt_rollover": 0.93}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,24 +12,29 @@ from hypothesis import strategies as st
 
 from devices.errors import PolicyError
 from edge.calibration import UNCALIBRATED, Calibration
-from edge.documents.extraction import PROBLEM_CODES, Problem
+from edge.documents.extraction import PROBLEM_CODES, Place, Problem
 from edge.policy import Language, load_policy
-from edge.scoring import Assessment, DocumentFindings, Findings, assess
+from edge.receipt import Reason
+from edge.scoring import Assessment, DocumentFindings, Findings, Proof, TextPhrase, WeighedTransaction, assess
 
 EXAMPLE = load_policy(Path(__file__).parents[2] / "examples" / "policy.toml")
 POLICY = EXAMPLE.model_copy(update={"calibration": UNCALIBRATED})  # so that what is told is points
 LABELS = tuple(POLICY.text.labels)
 RISKS = tuple(label for label in LABELS if POLICY.text.labels[label].weight)
 KINDS = ("id_card", "income_proof", "bank_statement")
+BOX = ((0.0, 0.0), (90.0, 0.0), (90.0, 30.04), (0.0, 30.0))
 STEEP = POLICY.model_copy(update={"calibration": Calibration(points=(0, 10, 30, 100), score=(0, 37, 90, 99))})
 CLEAN = Findings(
     text_labels=dict.fromkeys(LABELS, 0.02) | {"normal": 0.98},
     behaviour=0.05,
-    top_transactions=((3, 0.5), (1, 0.25)),
+    top_transactions=(
+        WeighedTransaction(3, 0.5, "2026-01-03 09:12 -500.00 店"),
+        WeighedTransaction(1, 0.25, "2026-01-02 10:00 +500.00 店"),
+    ),
     behaviour_problems=(),
     documents=tuple(DocumentFindings(kind, f"{kind}.jpg") for kind in KINDS),
     declared_income=12000,
-    proven_income=12000,
+    proof=Proof(12000, "income_proof.jpg", 0, BOX),
     instalment=1000,
 )
 
@@ -46,13 +52,18 @@ FINDINGS = st.builds(
     behaviour_problems=st.just(()),
     documents=DOCUMENTS,
     declared_income=st.floats(0, 1e6),
-    proven_income=st.none() | st.floats(0, 1e6),
+    proof=st.none() | st.builds(Proof, st.floats(0, 1e6), st.just("p.jpg"), st.just(0), st.just(BOX)),
     instalment=st.floats(0, 1e6),
 )
 
 
 def score(findings: Findings) -> Assessment:
     return assess(findings, POLICY)
+
+
+def shown(reason: Reason) -> list[dict[str, Any]]:
+    evidence: list[dict[str, Any]] = reason.model_dump(mode="json")["evidence"]
+    return evidence
 
 
 @given(FINDINGS)
@@ -155,7 +166,15 @@ def test_a_probable_label_goes_to_a_person_even_at_low_risk() -> None:
     assert (score(above).decision, score(above).risk_level) == ("review", "low")
     (reason,) = score(above).reasons
     assert reason.text == "贷款用途说明含风险表述：收入来源模糊"
-    assert reason.evidence == ["vague_income 0.50"]
+    assert shown(reason) == [{"text": "收入来源模糊 0.50", "code": "vague_income"}]
+
+
+def test_a_label_is_told_with_the_words_that_carry_it() -> None:
+    phrases = {"debt_rollover": TextPhrase(4, 9, "还上信用卡"), "inducement": TextPhrase(0, 2, "急用")}
+    findings = replace(CLEAN, text_labels={"debt_rollover": 0.9, "inducement": 0.1}, phrases=phrases)
+    assert shown(score(findings).reasons[0]) == [
+        {"text": "借新还旧 0.90：“还上信用卡”", "code": "debt_rollover", "phrase": {"start": 4, "end": 9}}
+    ]
 
 
 def test_a_label_without_weight_never_counts() -> None:
@@ -179,7 +198,33 @@ def test_the_largest_contribution_is_told_first() -> None:
 def test_a_risky_account_is_told_with_its_transactions() -> None:
     (reason,) = score(replace(CLEAN, behaviour=0.9)).reasons
     assert (reason.code, reason.contribution) == ("account_behaviour", 26)
-    assert reason.evidence == ["transactions[3] weight 0.50", "transactions[1] weight 0.25"]
+    assert shown(reason) == [
+        {"text": "第 4 笔：2026-01-03 09:12 -500.00 店，权重 0.50", "transaction": 3},
+        {"text": "第 2 笔：2026-01-02 10:00 +500.00 店，权重 0.25", "transaction": 1},
+    ]
+
+
+def test_a_problem_is_told_with_its_place_on_the_page_and_its_rows() -> None:
+    found = Problem("balance_mismatch", "第 2 行对不上", "rows", (1, 7), Place(2, BOX))
+    statement = DocumentFindings("bank_statement", "s.pdf", (found,))
+    (reason,) = score(replace(CLEAN, documents=[*CLEAN.documents, statement])).reasons
+    assert shown(reason) == [
+        {
+            "text": "s.pdf：第 2 行对不上",
+            "code": "balance_mismatch",
+            "file": "s.pdf",
+            "page": 2,
+            "box": [[0.0, 0.0], [90.0, 0.0], [90.0, 30.0], [0.0, 30.0]],
+            "field": "rows",
+            "rows": [1, 7],
+        }
+    ]
+
+
+def test_what_is_not_shown_of_many_problems_is_counted() -> None:
+    many = DocumentFindings("id_card", "a.jpg", (Problem("low_confidence", "不清"),) * 20)
+    reason = score(replace(CLEAN, documents=[*CLEAN.documents, many])).reasons[0]
+    assert (len(reason.evidence), reason.evidence[-1].text) == (12, "另有 9 项，见各项材料")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -187,13 +232,13 @@ def test_a_missing_paper_is_said_and_goes_to_a_person(kind: str) -> None:
     result = score(replace(CLEAN, documents=[each for each in CLEAN.documents if each.kind != kind]))
     assert result.decision == "review"
     assert result.reasons[0].code == "missing_parts"
-    assert result.reasons[0].evidence == [kind]
+    assert shown(result.reasons[0]) == [{"text": getattr(POLICY.missing.parts, kind).zh, "code": kind}]
 
 
 def test_an_account_that_was_not_assessed_is_missing_and_not_guessed() -> None:
     result = score(replace(CLEAN, behaviour=None, behaviour_problems=("Too few transactions.",)))
     assert [reason.code for reason in result.reasons] == ["missing_parts"]
-    assert result.reasons[0].evidence == ["Too few transactions."]
+    assert shown(result.reasons[0]) == [{"text": "Too few transactions.", "code": "behaviour"}]
     assert result.decision == "review"
 
 
@@ -202,7 +247,7 @@ def test_a_history_with_a_problem_goes_to_a_person_and_says_it_first() -> None:
     assert (result.score, result.risk_level, result.decision) == (0, "low", "review")
     (reason,) = result.reasons
     assert (reason.code, reason.contribution) == ("account_behaviour", 0)
-    assert reason.evidence[0] == "2 笔交易重复 (duplicate)"
+    assert shown(reason)[0] == {"text": "2 笔交易重复 (duplicate)"}
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -226,10 +271,14 @@ def test_a_part_that_the_policy_does_not_require_is_said_without_stopping() -> N
 
 
 def test_the_proven_income_counts_before_the_declared_one() -> None:
-    low = score(replace(CLEAN, proven_income=1500, instalment=1000)).reasons[0]
+    low = score(replace(CLEAN, proof=Proof(1500, "p.jpg", 1, BOX), instalment=1000)).reasons[0]
     assert low.code == "repayment_capacity"
-    assert low.evidence == ["instalment 1,000.00 / proven income 1,500.00 = 67%"]
-    assert score(replace(CLEAN, proven_income=None, declared_income=0)).reasons[0].contribution == 10
+    (evidence,) = low.evidence
+    assert evidence.text == "每月还本 1,000.00 元，证明上的月收入 1,500.00 元"
+    assert (evidence.file, evidence.page, evidence.field) == ("p.jpg", 1, "monthly_income")
+    unproven = score(replace(CLEAN, proof=None, declared_income=0)).reasons[0]
+    assert unproven.contribution == 10
+    assert shown(unproven) == [{"text": "每月还本 1,000.00 元，申报的月收入 0.00 元"}]
 
 
 def test_a_label_that_the_policy_lacks_is_refused() -> None:

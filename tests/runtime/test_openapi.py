@@ -114,8 +114,8 @@ def test_what_edge_checks_has_the_members_that_are_described(model: Any) -> None
     document = openapi_document("1")["components"]["schemas"]
 
     def members(node: Any, definitions: Any) -> Any:
-        while "$ref" in node:
-            node = definitions[node["$ref"].rpartition("/")[2]]
+        while "$ref" in node or "anyOf" in node:
+            node = node["anyOf"][0] if "anyOf" in node else definitions[node["$ref"].rpartition("/")[2]]  # or null
         if "properties" in node:
             inside = {name: members(each, definitions) for name, each in node["properties"].items()}
             return {"members": inside, "required": sorted(node.get("required", []))}
