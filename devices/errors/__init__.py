@@ -31,12 +31,14 @@
         OverloadedError                SERVE-002   as many requests wait as may wait
         DeadlineError                  SERVE-003   a request's time was up before its answer was ready
         ClientGoneError                SERVE-004   the client closed its connection before its answer was ready
+        StoppedError                   OFFLINE-001 cut off for so long that the policy lets the device decide nothing
       AccessError                      ACCESS-001  the file of tokens cannot be read or written, or a name does not fit
         ExposureError                  ACCESS-002  asked to serve other machines without a token or without TLS
         CertificateError               ACCESS-003  the TLS certificate or its key cannot be used
         TokenError                     ACCESS-004  a request carries no token that this device knows
         HostError                      ACCESS-005  a request was sent to a name that is not this server's
         OriginError                    ACCESS-006  a request was sent by a web page of another site
+        RoleError                      ACCESS-007  a request's token is not that of a reviewer
       ProvisionError                   PROVISION-001 the device could not be provisioned, or is not
         SwitchError                    PROVISION-002 the record of the slots is lost, or does not allow what was asked
         SlotError                      PROVISION-003 a file of a slot was changed, is missing, or is one too many
@@ -68,6 +70,8 @@
         DeviceKeyError                 JOURNAL-004 the device key is lost, or not the one that wrote the journal
         DecisionNotFoundError          JOURNAL-005 no such decision or entry in this journal
         RecordErasedError              JOURNAL-006 personal data that were erased or retired
+      ReviewError                      REVIEW-001  a verdict that this person may not give, or not any more
+      ReplayError                      REPLAY-001  a decision that cannot be scored again on this machine
       RepositoryError                  REPO-001    the update repository cannot be made or changed as asked
         SigningError                   REPO-002    a signing key is missing or cannot be used
 
@@ -129,6 +133,12 @@ from devices.errors.models import (
     ModelError,
     ParityError,
     TokenizerError,
+)
+from devices.errors.offline import (
+    ReplayError,
+    ReviewError,
+    RoleError,
+    StoppedError,
 )
 from devices.errors.provision import (
     HealthError,
@@ -219,12 +229,16 @@ __all__ = [
     "ProvisionError",
     "RecordErasedError",
     "RepositoryError",
+    "ReplayError",
     "RequestError",
+    "ReviewError",
+    "RoleError",
     "RootNotWritableError",
     "ServeError",
     "SigningError",
     "SlotError",
     "SpaceError",
+    "StoppedError",
     "SwitchError",
     "TeacherError",
     "TextError",
