@@ -139,6 +139,18 @@ def test_an_answer_is_complete_with_its_last_byte() -> None:
         http_load.complete_answer(b"HTTP/1.1 200 OK\r\n\r\n")
 
 
+def test_a_server_that_answers_nobody_any_more_is_given_up_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_load, "_GIVE_UP_S", 0.2)
+    body = tmp_path / "body"
+    body.write_bytes(b"x")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        order = {"host": host, "port": port, "clients": 3, "plan": [["/", "text/plain", str(body)]] * 5}
+        assert http_load.raw_load(order)["statuses"] == {0: 3}
+
+
 def test_stages_are_the_means_that_the_server_tells() -> None:
     exposition = """# HELP edgekit_stage_duration_seconds Of the stages.
 edgekit_stage_duration_seconds_bucket{le="0.1",stage="queue"} 3.0
