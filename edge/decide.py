@@ -1,0 +1,201 @@
+"""Deciding: what the device may decide, the score, the authority on it, the journal, and only then the answer.
+
+The promises:
+ - Nothing is answered that is not in the journal: ``append`` is durable before the receipt is given.
+ - A device whose lease has run out scores nothing.
+ - What the device may not let pass by itself goes to a person, and the receipt says why. The score stays as it is.
+ - The lease's sums hold across threads and processes: what passes is counted under one lock.
+ - The journal's entry holds no personal data; receipt, application and papers are encrypted records of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from devices.clock import Clock
+from devices.durable import locked
+from devices.errors import JournalError, StoppedError
+from devices.state import ensure_state_dir
+from edge.application import Submission
+from edge.journal.entry import Entry
+from edge.journal.store import Journal
+from edge.ledger import Ledger
+from edge.offline.lease import Lease, lease
+from edge.pipeline import Scored
+from edge.policy import Language, Policy
+from edge.receipt import Bundle, Offline, Reason, Receipt
+from runtime.budget import UNLIMITED, Budget
+
+AUTHORITY_CODE = "offline_authority"
+
+
+class Scores(Protocol):
+    """What deciding needs of ``edge.pipeline.Scorer``."""
+
+    def score(self, submission: Submission, budget: Budget = UNLIMITED, *, moment: datetime | None = None) -> Scored:
+        """The receipt of an application, scored as of ``moment``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A receipt as the journal keeps it, and its entry there."""
+
+    receipt: Receipt
+    entry: Entry
+
+    def answered(self) -> Receipt:
+        """The receipt as it is given out, with the short code of its entry."""
+        return coded(self.receipt, self.entry)
+
+
+class Desk:
+    """Where applications are decided. Threads may share one.
+
+    Args:
+        scorer: Of the bundle that serves.
+        policy: Of the same bundle.
+        bundle: It.
+        journal: Of this device.
+        clock: Of this device.
+        machine: What an auditor should know of the machine that scored, such as its processor; no personal data.
+        language: Of reasons.
+    """
+
+    def __init__(
+        self,
+        scorer: Scores,
+        policy: Policy,
+        bundle: Bundle,
+        journal: Journal,
+        clock: Clock,
+        *,
+        machine: Mapping[str, str] | None = None,
+        language: Language = "zh",
+    ) -> None:
+        self._scorer, self._policy, self._bundle, self._language = scorer, policy, bundle, language
+        self._clock, self._machine = clock, dict(machine or {})
+        self.journal, self.ledger = journal, Ledger(journal)
+        self._mutex = threading.Lock()
+        # what the journal holds has passed, even where clock.json was removed and the clock set back
+        clock.saw(journal.entry(journal.head().seq).time)
+
+    def serve(self) -> None:
+        """Write down that this bundle and its policy decide from now on, unless the journal says so already.
+
+        Raises:
+            JournalError: It cannot be written.
+        """
+        with self.alone():
+            if self.ledger.bundle() != self._bundle.sha256:
+                self.journal.append("policy", {"bundle": self._bundle.model_dump(mode="json")})
+
+    def lease(self, amount: float = 0.0) -> Lease:
+        """What the device may decide now, about an application of ``amount`` yuan.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        return lease(self.ledger.standing(), self._clock.now(), self._policy.offline, amount)
+
+    def decide(self, submission: Submission, budget: Budget = UNLIMITED) -> Decided:
+        """Decide one application.
+
+        Args:
+            submission: The application and its files.
+            budget: What the request may still spend.
+
+        Raises:
+            StoppedError: The lease has run out; nothing was scored.
+            JournalError: The journal cannot be read or written; nothing was decided.
+            EdgeKitError: As of ``Scorer.score``; nothing was decided.
+        """
+        amount = submission.application.loan.amount
+        self._refuse_if_stopped(self.lease())
+        moment = self._clock.now().astimezone().replace(microsecond=0)
+        scored = self._scorer.score(submission, budget, moment=moment).receipt
+        with budget.stage("journal"), self.alone():
+            held = self.lease(amount)
+            self._refuse_if_stopped(held)
+            receipt = under(scored, held, amount, self._policy, self._language)
+            entry = self.journal.append(
+                "decision", self._body(receipt, submission), records=_records(receipt, submission)
+            )
+        return Decided(receipt, entry)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other thread or process of this device decide or review meanwhile.
+
+        Raises:
+            JournalError: The lock cannot be had.
+        """
+        with self._mutex, ExitStack() as held:
+            try:
+                held.enter_context(locked(ensure_state_dir("offline")))
+            except OSError as error:
+                raise JournalError(f"The state directory cannot be used: {error.strerror}.") from error
+            yield
+
+    def _refuse_if_stopped(self, held: Lease) -> None:
+        if held.authority != "stopped":
+            return
+        allowed = self._policy.offline.review_only_hours / 24
+        problem = (
+            f"This device was last in contact with headquarters {held.cut_off.total_seconds() / 86_400:.1f} days ago, "
+            f"and the bank lets it decide for {allowed:g} days."
+        )
+        reading = self._clock.peek()
+        raise StoppedError(problem if reading.state == "ok" else f"{problem} {reading.sentence}")
+
+    def _body(self, receipt: Receipt, submission: Submission) -> dict[str, Any]:
+        return {
+            "decision_id": str(receipt.decision_id),
+            "application": self.journal.keys.pseudonym(receipt.application_id),
+            "amount": submission.application.loan.amount,
+            "score": receipt.score,
+            "level": receipt.risk_level,
+            "decision": receipt.decision,
+            "reasons": [{"code": each.code, "contribution": each.contribution} for each in receipt.reasons],
+            "profile": receipt.profile,
+            "bundle": receipt.bundle.model_dump(mode="json"),
+            "models": [each.model_dump(mode="json") for each in receipt.models],
+            "offline": receipt.offline.model_dump(mode="json"),
+            "machine": self._machine,
+        }
+
+
+def under(receipt: Receipt, held: Lease, amount: float, policy: Policy, language: Language) -> Receipt:
+    """``receipt`` under the authority that the device has: what it may not let pass goes to a person."""
+    offline = Offline(since=held.since, authority=held.authority)
+    if receipt.decision == "review" or held.lets_pass(amount):
+        return receipt.model_copy(update={"offline": offline})
+    text = policy.reasons.offline_authority.filled(language, held.why(language))
+    reason = Reason(code=AUTHORITY_CODE, text=text, contribution=0, evidence=[])
+    return receipt.model_copy(update={"offline": offline, "decision": "review", "reasons": [*receipt.reasons, reason]})
+
+
+def before_authority(receipt: Receipt) -> Receipt:
+    """What ``under`` was given: the receipt as the score alone made it, its authority aside."""
+    reasons = [each for each in receipt.reasons if each.code != AUTHORITY_CODE]
+    decision = receipt.decision if len(reasons) == len(receipt.reasons) else "pass"
+    return receipt.model_copy(update={"decision": decision, "reasons": reasons})
+
+
+def coded(receipt: Receipt, entry: Entry) -> Receipt:
+    """``receipt`` with the short code of its journal entry, by which paper and journal can be compared."""
+    return receipt.model_copy(update={"offline": receipt.offline.model_copy(update={"journal": entry.code})})
+
+
+def _records(receipt: Receipt, submission: Submission) -> dict[str, bytes]:
+    documents = [submission.files[document.file] for document in submission.application.documents]
+    return {
+        "receipt": receipt.to_json().encode(),
+        "application": submission.raw,
+        **{f"document/{index}": data for index, data in enumerate(documents)},
+    }

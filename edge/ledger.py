@@ -1,0 +1,169 @@
+"""What the journal adds up to: where the device stands with headquarters, and which cases wait for a person.
+
+The ledger holds nothing of its own: it is read from the journal when it is opened, and from there on takes in what was
+appended since, by whichever process. Closed cases are not kept; they are read again when somebody asks for one.
+
+A case waits for a person when its decision is ``review``, when the customer asked for a human decision, or when
+headquarters disagrees. A verdict closes it, for large amounts the verdict of two persons who agree; what opens it
+again asks for new ones.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from edge.journal.entry import Entry
+from edge.journal.store import Journal
+from edge.offline.lease import Standing
+
+VerdictName = Literal["approve", "decline"]
+State = Literal["passed", "waiting", "second", "decided"]
+
+_KINDS = ("genesis", "contact", "decision", "review", "request", "disagreement", "policy")
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What one person said: the name of the token that they logged in with, and their verdict."""
+
+    login: str
+    verdict: VerdictName
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One decision and what became of it; no personal data.
+
+    Attributes:
+        entry: Of the decision.
+        state: ``passed`` without a person, ``waiting`` for one, ``second`` where one more is needed, ``decided``.
+        votes: Since it was last opened.
+        opened_by: Why it was opened again: ``human_decision`` or ``disagreement``, in their order.
+        verdict: The last one that stood.
+    """
+
+    entry: Entry
+    state: State
+    votes: tuple[Vote, ...] = ()
+    opened_by: tuple[str, ...] = ()
+    verdict: VerdictName | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person has to look at it."""
+        return self.state in ("waiting", "second")
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """The riskiest first, and of equal ones the oldest."""
+        return -int(self.entry.body["score"]), self.entry.seq
+
+    def after(self, entry: Entry) -> Case:
+        """The case after one more entry about it."""
+        body = entry.body
+        if entry.kind == "review":
+            votes = (*self.votes, Vote(body["login"], body["verdict"], entry.time))
+            if body["final"]:
+                return replace(self, state="decided", votes=votes, verdict=body["verdict"])
+            return replace(self, state="second", votes=votes)
+        if entry.kind == "disagreement" or (entry.kind == "request" and body["request"] == "human_decision"):
+            why = "disagreement" if entry.kind == "disagreement" else "human_decision"
+            return replace(self, state="waiting", votes=(), opened_by=(*self.opened_by, why))
+        return self
+
+
+def case_of(entries: Iterable[Entry]) -> Case:
+    """A case from all entries about it, the decision first."""
+    first, *later = entries
+    case = Case(first, "waiting" if first.body["decision"] == "review" else "passed")
+    for entry in later:
+        case = case.after(entry)
+    return case
+
+
+class Ledger:
+    """The sums over one journal. Threads may share it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._seen = 0
+        self._standing: Standing | None = None
+        self._open: dict[str, Case] = {}
+        self._bundle: str | None = None
+        self.standing()
+
+    def standing(self) -> Standing:
+        """Where the device stands with headquarters now.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        with self._lock:
+            self._catch_up()
+            assert self._standing is not None, "a journal begins with an entry"  # noqa: S101
+            return self._standing
+
+    def bundle(self) -> str | None:
+        """SHA-256 of the bundle that the journal last said to serve; None before the first."""
+        with self._lock:
+            self._catch_up()
+            return self._bundle
+
+    def waiting(self) -> list[Case]:
+        """The cases that wait for a person, the riskiest first.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        with self._lock:
+            self._catch_up()
+            return sorted(self._open.values(), key=lambda case: case.order)
+
+    def case(self, decision_id: str) -> Case:
+        """One case, whatever its state.
+
+        Raises:
+            DecisionNotFoundError: There is none of that id.
+            JournalError: The journal cannot be read.
+        """
+        return case_of(about(self._journal, decision_id))
+
+    def _catch_up(self) -> None:
+        for entry in self._journal.entries(after=self._seen, kinds=_KINDS):
+            self._seen = entry.seq
+            standing = self._standing or Standing(entry.time)
+            self._standing = standing.after(entry.kind, entry.time, entry.body)
+            if entry.kind == "policy":
+                self._bundle = entry.body["bundle"]["sha256"]
+            elif "decision_id" in entry.body:
+                self._take_in(entry)
+
+    def _take_in(self, entry: Entry) -> None:
+        name = str(entry.body["decision_id"])
+        if entry.kind == "decision":
+            case = case_of([entry])
+        elif name in self._open:
+            case = self._open[name].after(entry)
+        else:
+            case = case_of(each for each in about(self._journal, name) if each.seq <= entry.seq)
+        if case.waits:
+            self._open[name] = case
+        else:
+            self._open.pop(name, None)
+
+
+def about(journal: Journal, decision_id: str, kinds: Collection[str] = _KINDS) -> list[Entry]:
+    """The decision's entry and those about it, of these kinds, in their order.
+
+    Raises:
+        DecisionNotFoundError: There is no such decision.
+        JournalError: The journal cannot be read.
+    """
+    decision = journal.decision(decision_id)
+    return [decision, *(each for each in journal.about(decision_id) if each.kind in kinds and each.seq > decision.seq)]
