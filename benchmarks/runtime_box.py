@@ -34,7 +34,7 @@ Progress = Callable[[str, float], None]
 def measure_box(report: Report, scratch: Path, progress: Progress) -> None:
     """All rows on the demonstration's bundle."""
     bundle, application = signed_demo(scratch / "demo"), application_form(scratch)
-    _application_rows(report, progress, bundle, application)
+    application_rows(report, progress, bundle, application)
     _start_rows(report, scratch, progress, bundle, application)
     _endurance_row(report, scratch, progress, bundle)
 
@@ -55,7 +55,8 @@ def application_form(scratch: Path) -> Step:
     return "/v1/score", FORM, file
 
 
-def _application_rows(report: Report, progress: Progress, bundle: Path, application: Step) -> None:
+def application_rows(report: Report, progress: Progress, bundle: Path, application: Step) -> None:
+    """Rows on a whole application over HTTP: alone, and several at once."""
     progress("a whole application", 0.0)
     with client() as load, kit_server(bundle) as kit:
         load.load(kit.url, [application] * AT_ONCE)

@@ -3,23 +3,37 @@
     documents   fields, ID numbers and rows of papers in layouts that nobody tuned for; forged papers and honest ones
     behaviour   the behaviour model against gradient boosting on the same histories
     card        whether the score's probabilities are what they say
+    whole       what a whole application takes: three papers, the purpose, 200 transactions
 
 Rows appear as they are finished. A goal that is not met is said and is no error.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks.harness import Report
+from benchmarks.runtime_box import application_form, application_rows
+from benchmarks.runtime_models import signed_demo
 from benchmarks.scoring_behaviour import measure_behaviour
 from benchmarks.scoring_card import measure_card
 from benchmarks.scoring_documents import measure_documents
+
+
+def measure_whole(report: Report, progress: Callable[[str, float], None]) -> None:
+    """Rows on the time of a whole application."""
+    with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as name:
+        scratch = Path(name)
+        application_rows(report, progress, signed_demo(scratch / "demo"), application_form(scratch))
+
 
 PARTS: dict[str, Callable[[Report, Callable[[str, float], None]], None]] = {
     "documents": measure_documents,
     "behaviour": measure_behaviour,
     "card": measure_card,
+    "whole": measure_whole,
 }
 
 

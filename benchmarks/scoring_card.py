@@ -6,9 +6,10 @@ bundle's models says of them is put together as the pipeline does it. A case is 
 its papers are, or if the instalment was too much. Problems of papers are drawn, not read: forged ones are found as
 often as the goal for documents asks, honest ones are suspected as often as it allows.
 
-The calibration is fitted to one set of applications (purposes of the dev file, accounts of one seed) and measured on
-another (purposes of the test file, accounts of another seed). It holds for cases that are as mixed as these; a bank
-fits its own.
+The calibration is the one in ``examples/policy.toml``. It was fitted to one set of applications (purposes of the dev
+file, accounts of one seed) and is measured on another (purposes of the test file, accounts of another seed). What a fit
+to the first set gives today stands in the benchmark's JSON under ``details``, to be written into the policy when models
+or points have changed. It holds for cases that are as mixed as these; a bank fits its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import ROOT, Figure, Goal, Report, Row
 from benchmarks.runtime_models import demo_bundle
-from edge.calibration import MOST, Calibration, expected_calibration_error, fitted
+from edge.calibration import MOST, UNCALIBRATED, Calibration, expected_calibration_error, fitted
 from edge.documents.extraction import Problem
 from edge.policy import Policy, load_policy
 from edge.scoring import DocumentFindings, Findings, assess
@@ -34,6 +35,7 @@ from runtime.predictor import load_predictor, model_files
 from runtime.text import load_text_classifier
 
 STATEMENTS = ROOT / "examples" / "statements"
+POLICY = ROOT / "examples" / "policy.toml"
 APPLICATIONS = 4000
 HISTORIES = 500
 KNOTS = (0, 5, 10, 15, 20, 25, 30, 35, 40, 60, 100)
@@ -41,7 +43,7 @@ RESAMPLES = 200
 # shares of all applications
 _RISKY_TEXT, _RISKY_ACCOUNT, _FORGED = 0.15, 0.15, 0.05
 _FOUND, _SUSPECTED = 0.99, 0.02
-_FORGERIES = ("balance_mismatch", "id_checksum", "name_mismatch", "income_mismatch", "capitals_mismatch")
+_FORGERIES = ("balance_mismatch", "id_checksum", "name_mismatch", "income_mismatch", "salary_mismatch")
 _MISREADINGS = ("missing_field", "low_confidence")
 _KINDS = ("id_card", "income_proof", "bank_statement")
 Progress = Callable[[str, float], None]
@@ -77,6 +79,7 @@ def material(bundle: Path, purposes: Path, seed: int, progress: Progress) -> Mat
 
 def applications(found: Material, policy: Policy, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Points of ``APPLICATIONS`` invented ones, and 1 where one is trouble."""
+    policy = policy.model_copy(update={"calibration": UNCALIBRATED})
     rng = np.random.default_rng(seed)
     points, trouble = [], []
     for _ in range(APPLICATIONS):
@@ -111,28 +114,28 @@ def _drawn(found: Sequence[tuple[T, bool]], risky: float, rng: np.random.Generat
 
 def measure_card(report: Report, progress: Progress) -> None:
     """Rows on the calibration of the score."""
-    bundle = demo_bundle()
-    policy = load_policy(bundle / "policy.toml")
+    bundle, policy = demo_bundle(), load_policy(POLICY)
     known = applications(material(bundle, STATEMENTS / "written_dev.tsv", 31, progress), policy, 1)
     asked = applications(material(bundle, STATEMENTS / "written_test.tsv", 32, progress), policy, 2)
-    line = fitted(*known, KNOTS)
-    score = _scores(line, asked[0])
+    score = _scores(policy.calibration, asked[0])
     before = expected_calibration_error(*asked)
+    anew = fitted(*known, KNOTS)
     rng = np.random.default_rng(0)
     errors = []
     for _ in range(RESAMPLES):
         drawn = rng.integers(0, APPLICATIONS, APPLICATIONS)
         errors.append(expected_calibration_error(score[drawn], asked[1][drawn]))
     low, high = np.quantile(errors, [0.025, 0.975])
-    report.details["calibration"] = line.model_dump()
+    report.details["calibration"] = {"shipped": policy.calibration.model_dump(), "fitted anew": anew.model_dump()}
     report.add(
         Row(
-            "Score: expected calibration error on applications that the calibration has not seen",
+            "Score: expected calibration error of the shipped policy, on applications that it was not fitted to",
             Figure(expected_calibration_error(score, asked[1]), float(low), float(high)),
             "of 1",
             Goal(0.05, at_least=False),
             f"{APPLICATIONS:,} invented applications, {asked[1].mean():.0%} of them trouble; ten bins of equal width, "
-            f"95 % interval by resampling in brackets. Points without a calibration: {before:.3f}.",
+            f"95 % interval by resampling in brackets. Points without a calibration: {before:.3f}; fitted anew: "
+            f"{expected_calibration_error(_scores(anew, asked[0]), asked[1]):.3f}.",
         )
     )
 
