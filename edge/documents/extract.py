@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from edge.documents import idcard, income, statement
 from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, Extraction, problem
 from edge.documents.layout import Flow, ReadPage, Row, rows_of
-from edge.documents.normalise import ID_NUMBER
 
 # words of each kind of paper; other kinds may carry a few of them, so the most words win
 _MARKS = {
@@ -51,9 +49,8 @@ def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
     if seen != kind:
         likeness = f"，更像{KIND_NAMES[seen]}" if seen else ""
         return Extraction(kind, {}, (problem(kind, "wrong_kind", seen=likeness),))
-    numbers = {re.sub(r"\s", "", match[0]).upper() for match in re.finditer(ID_NUMBER, Flow(rows).text)}
-    if kind == "id_card" and len(numbers) > 1:
-        return Extraction(kind, {}, (problem(kind, "several_papers", count=len(numbers)),))
+    if kind == "id_card" and (cards := idcard.several(rows)) > 1:
+        return Extraction(kind, {}, (problem(kind, "several_papers", count=cards),))
     missing = [problem(kind, "missing_field", name) for name in FIELD_NAMES[kind] if name not in fields]
     ordered = {name: fields[name] for name in FIELD_NAMES[kind] if name in fields}
     return Extraction(kind, ordered, tuple(each.placed(ordered) for each in (*missing, *problems)))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from edge.documents.normalise import parse_date
+import re
 
-_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_CHECKS = "10X98765432"
+from stdnum.iso7064 import mod_11_2
+
+from edge.documents.normalise import parse_date
 
 
 def checksum_fits(number: str) -> bool:
     """Whether the check character is right (ISO 7064, MOD 11-2)."""
-    if len(number) != 18 or not (number[:17].isascii() and number[:17].isdigit()):
-        return False
-    total = sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, number[:17], strict=True))
-    return _CHECKS[total % 11] == number[17].upper()
+    return re.fullmatch(r"[0-9]{17}[0-9Xx]", number) is not None and bool(mod_11_2.is_valid(number.upper()))
 
 
 def birth_date(number: str) -> str | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 
 from edge.documents import id_number
 from edge.documents.extraction import Field, Problem, problem
+from edge.documents.labels import mended
 from edge.documents.layout import Flow, Piece, Row, field_of, one_of
 from edge.documents.normalise import DATE, ID_NUMBER, parse_date
 
@@ -14,28 +16,39 @@ KIND = "id_card"
 # 长期 has no date of its own; banks write this day for it
 FOR_GOOD = "9999-12-31"
 
+_LABELS = ("公民身份号码", "公民身份证号码", "签发机关", "有效期限")
 _STROKES = "丿丨丶亅」|‧·•."  # what OCR makes of a border or of dust before a line
 _LABEL_END = one_of("公民身份号码", "公民身份", "身份号码")
 _HAN = r"[\u4e00-\u9fff]"
-
+_NEXT = rf"(?={one_of('姓名', '性别', '民族', '出生', '住址', '公民身份')}|[^\u4e00-\u9fff·•]|$)"
+# GB/T 3304-1991
+_PEOPLES = (
+    *("汉", "蒙古", "回", "藏", "维吾尔", "苗", "彝", "壮", "布依", "朝鲜", "满", "侗", "瑶", "白", "土家", "哈尼"),
+    *("哈萨克", "傣", "黎", "傈僳", "佤", "畲", "高山", "拉祜", "水", "东乡", "纳西", "景颇", "柯尔克孜", "土"),
+    *("达斡尔", "仫佬", "羌", "布朗", "撒拉", "毛南", "仡佬", "锡伯", "阿昌", "普米", "塔吉克", "怒", "乌孜别克"),
+    *("俄罗斯", "鄂温克", "德昂", "保安", "裕固", "京", "塔塔尔", "独龙", "鄂伦春", "赫哲", "门巴", "珞巴", "基诺"),
+)
+_YEARS = (5, 10, 20)  # that a card is valid for, by the age of its holder (居民身份证法, article 5)
 
 # of a label that stands by itself OCR may lose the first character; 男 and 女 alone say enough
+_NAME = rf"{_HAN}(?: (?={_HAN}(?!{_HAN})))?[\u4e00-\u9fff·•]{{1,24}}?"  # two characters may stand apart
 _PATTERNS = {
-    "name": rf"(?:{one_of('姓名')}|(?<!{_HAN})名)\s*:?\s*({_HAN}[\u4e00-\u9fff·•]{{1,24}})",
+    "name": rf"(?:{one_of('姓名')}|(?<!{_HAN})名)\s*:?\s*({_NAME}){_NEXT}",
     "sex": rf"(?:{one_of('性别')}|(?<!{_HAN})[性别])\s*:?\s*([男女])|(?<!{_HAN})(?P<alone>[男女])(?!{_HAN})",
-    "ethnicity": rf"(?:{one_of('民族')}|(?<!{_HAN})族)\s*:?\s*({_HAN}{{1,8}})",
+    "ethnicity": rf"(?:{one_of('民族')}|(?<!{_HAN})族)\s*:?\s*({_HAN}{{1,8}}?)族?{_NEXT}",
     "issuing_authority": rf"(?:{one_of('签发机关')}|发机关)\s*:?\s*({_HAN}{{3,40}})",
 }
 
 
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     """Find the fields that the card carries."""
+    rows = mended(rows, _LABELS)
     flow = Flow(rows)
     fields: dict[str, Field] = {}
     for name, pattern in _PATTERNS.items():
         if match := flow.search(pattern):
             group = match.lastgroup or 1
-            fields[name] = flow.field(match, group, match[group])
+            fields[name] = flow.field(match, group, match[group].replace(" ", ""))
     if (match := flow.search(one_of("出生") + rf"[^\d\n]{{0,6}}({DATE})")) and (day := parse_date(match[1])):
         fields["birth_date"] = flow.field(match, 1, day)
     if match := flow.search(ID_NUMBER):
@@ -49,18 +62,47 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
 
 
 def check(fields: dict[str, Field]) -> list[Problem]:
-    """Compare the card with itself: check character, birth date and sex against the number."""
+    """Compare the card with itself and with what cards say.
+
+    Check character, birth date and sex against the number; a people that is none, an authority that is no police, and
+    a time of validity that no card has are read wrongly more often than printed.
+    """
+    problems = _implausible(fields)
     if "id_number" not in fields:
-        return []
+        return problems
     number = fields["id_number"].value
     if not id_number.checksum_fits(number):
-        return [problem(KIND, "id_checksum", "id_number")]
-    problems = []
+        return [*problems, problem(KIND, "id_checksum", "id_number")]
     if "birth_date" in fields and fields["birth_date"].value != id_number.birth_date(number):
         problems.append(problem(KIND, "birth_date_mismatch", "birth_date"))
     if "sex" in fields and fields["sex"].value != id_number.sex(number):
         problems.append(problem(KIND, "sex_mismatch", "sex"))
     return problems
+
+
+def several(rows: Sequence[Row]) -> int:
+    """How many different cards the paper shows, by their numbers, or by their names, or by their validity."""
+    text = Flow(mended(rows, _LABELS)).text
+    patterns = (
+        ID_NUMBER,
+        one_of("姓名") + r"\s*:?\s*([\u4e00-\u9fff·•]{2,25})",
+        rf"{DATE}\s*(?:-+|~|至|到)\s*(?:{DATE}|长期)",
+    )
+    return max(len({re.sub(r"\s", "", match[0]).upper() for match in re.finditer(each, text)}) for each in patterns)
+
+
+def _implausible(fields: dict[str, Field]) -> list[Problem]:
+    odd = []
+    if "ethnicity" in fields and fields["ethnicity"].value not in _PEOPLES:
+        odd.append("ethnicity")
+    if "issuing_authority" in fields and "公安" not in fields["issuing_authority"].value:
+        odd.append("issuing_authority")
+    if "valid_from" in fields and "valid_until" in fields and fields["valid_until"].value != FOR_GOOD:
+        begin, end = (date.fromisoformat(fields[name].value) for name in ("valid_from", "valid_until"))
+        years = (end - begin).days / 365.25
+        if min(abs(years - each) for each in _YEARS) > 0.03:  # some days: offices count the last one in or not
+            odd.append("valid_until")
+    return [problem(KIND, "implausible", name, seen=fields[name].value) for name in odd]
 
 
 def _validity(flow: Flow) -> dict[str, Field]:

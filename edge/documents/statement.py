@@ -8,13 +8,21 @@ from dataclasses import replace
 from typing import Any
 
 from edge.documents.extraction import Field, Problem, problem
+from edge.documents.headings import columns_of, whole_headings
+from edge.documents.id_number import checksum_fits
+from edge.documents.labels import mended
 from edge.documents.layout import Flow, Form, Row, field_of, place_of
 from edge.documents.normalise import DATE, parse_date
-from edge.documents.table import columns_of, entries_of, unread_rows, whole_headings
+from edge.documents.table import entries_of, unread_rows, values_of
 
 KIND = "bank_statement"
 
-_BANK = r"([\u4e00-\u9fff]{2,14}?(?:银行|信用社|信用合作社))"
+# 开户银行 and the like are labels, not banks
+_BANK = r"(?!开户|发卡|对方|本银|我行)([\u4e00-\u9fff]{2,14}?(?:银行|信用社|信用合作社)|微信支付|支付宝)"
+_TIME = r"(?:\d{2}:\d{2}(?::\d{2})?)?"
+_PERIOD = rf"({DATE}){_TIME}\s*(?:起|[(（][^)）\n]{{0,6}}[)）])?\s*[-~至到]+\s*({DATE})"
+# 兹证明:示例甲(居民身份证...)在其微信号:...中的交易明细
+_CERTIFIED = r"兹证明:?\s*([\u4e00-\u9fff·•]{2,25})[(（]"
 _LABELS = {
     "account_name": (
         *("户名", "账户名称", "账户名", "客户姓名", "客户名称", "户主", "户主姓名", "姓名", "账户户名", "持卡人"),
@@ -22,10 +30,10 @@ _LABELS = {
     ),
     "account_number": (
         *("账号", "卡号", "账户号码", "客户账号", "账号/卡号", "卡号/账号", "账户账号", "银行卡号", "交易卡号", "账户"),
-        *("交易账号", "借记卡号", "查询账号", "查询卡号", "账(卡)号"),
+        *("交易账号", "借记卡号", "查询账号", "查询卡号", "账(卡)号", "卡(账)号", "账户/卡号", "账号卡号", "账户卡号"),
     ),
-    "period_from": ("起始日期", "开始日期", "起始日", "查询起日"),
-    "period_to": ("截止日期", "终止日期", "结束日期", "截止日", "查询止日"),
+    "period_from": ("起始日期", "开始日期", "起始日", "查询起日", "起始时间", "开始时间", "起日"),
+    "period_to": ("截止日期", "终止日期", "结束日期", "截止日", "查询止日", "截止时间", "结束时间", "止日"),
 }
 _PATTERNS = {
     "account_name": r"([\u4e00-\u9fff·•]{2,25})",
@@ -38,7 +46,7 @@ _ALL_LABELS = (*(label for labels in _LABELS.values() for label in labels), "币
 
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     """Find the fields of the head and the rows of the table."""
-    rows = whole_headings(rows)
+    rows = whole_headings(mended(rows, _ALL_LABELS))
     first_table = next((index for index, row in enumerate(rows) if columns_of(row)), len(rows))
     flow = Flow(rows[:first_table])
     fields: dict[str, Field] = {}
@@ -49,20 +57,36 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
         if found := form.find(_LABELS[name], pattern):
             value = found[0][1].replace(" ", "")
             fields[name] = field_of(parse_date(value) if name.startswith("period") else value, found[1])
-    numbers = re.findall(r"(?<![\d*])\d{12,23}(?!\d)", flow.text)
+    if "account_name" not in fields and (match := flow.search(_CERTIFIED)):
+        fields["account_name"] = flow.field(match, 1, match[1])
+    numbers = [
+        number for number in re.findall(r"(?<![\d*])\d{12,23}(?![\dXx])", flow.text) if not checksum_fits(number)
+    ]
     if "account_number" not in fields and len(numbers) == 1:  # its label was misread; nothing else is so long
         match = flow.search(rf"({numbers[0]})")
         assert match is not None
         fields["account_number"] = flow.field(match, 1, match[1])
-    if period := flow.search(rf"({DATE})[^\d\n]{{0,16}}({DATE})"):
-        for name, group in (("period_from", 1), ("period_to", 2)):
-            if day := parse_date(period[group]):
-                fields[name] = flow.field(period, group, day)
+    fields |= _period(flow, Flow(rows[first_table:]))
     if entries := entries_of(rows[first_table:]):
         cells = [[piece for cell in entry.cells.values() for piece in cell] for entry in entries]
-        whole = field_of(_signed([entry.value() for entry in entries]), [piece for pieces in cells for piece in pieces])
+        days = [fields[name].value for name in ("period_from", "period_to") if name in fields]
+        values = values_of(entries, (days[0], days[1]) if len(days) == 2 else None)
+        whole = field_of(_signed(values), [piece for pieces in cells for piece in pieces])
         fields["rows"] = replace(whole, places=tuple(place_of(pieces) for pieces in cells))
     return {name: field for name, field in fields.items() if field.value is not None}
+
+
+def _period(head: Flow, table: Flow) -> dict[str, Field]:
+    """Two days that a word or a stroke joins, above the table or else below it; or two in one line above it."""
+    for flow, pattern in ((head, _PERIOD), (table, _PERIOD), (head, rf"({DATE})[^\d\n]{{0,16}}({DATE})")):
+        match = flow.search(pattern)
+        days = [parse_date(day) for day in match.groups()] if match else []
+        if match and None not in days and sorted(map(str, days)) == days:
+            return {
+                name: flow.field(match, group, days[group - 1])
+                for group, name in ((1, "period_from"), (2, "period_to"))
+            }
+    return {}
 
 
 def _signed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -87,7 +111,11 @@ def check(fields: dict[str, Field], paper: Sequence[Row]) -> list[Problem]:
     problems = []
     if unread := unread_rows(paper, len(rows)):
         problems.append(problem(KIND, "rows_unread", "rows", count=unread))
-    incomplete = [index for index, row in enumerate(rows) if None in (row["date"], row["amount"], row["balance"])]
+    balanced = any(row["balance"] is not None for row in rows)
+    if rows and not balanced:  # as apps print them: nothing to add up
+        problems.append(problem(KIND, "no_balance", "rows"))
+    needed = ("date", "amount", "balance") if balanced else ("date", "amount")
+    incomplete = [index for index, row in enumerate(rows) if any(row[name] is None for name in needed)]
     if incomplete:
         problems.append(problem(KIND, "row_incomplete", "rows", rows=incomplete))
     if wrong := _unbalanced(rows):

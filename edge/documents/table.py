@@ -1,95 +1,39 @@
-"""The table of a statement: headings in any order, over one or more pages, and cells of one or more lines.
+"""The table of a statement: its movements, over one or more pages, with cells of one or more lines.
 
-Columns are known by the words in their heading; cells belong to the column that they line up with. Money out is
-negative, whether the paper signs it, gives it a column of its own, or says so in a column of words.
+Cells belong to the column that they line up with (``edge.documents.headings``). Money out is negative, whether the
+paper signs it, gives it a column of its own, or says so in words.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from edge.documents.headings import Column, columns_of
 from edge.documents.layout import Piece, Row
-from edge.documents.normalise import DATE, parse_amount, parse_date
+from edge.documents.normalise import DATE, DAY_OF_YEAR, day_in_period, parse_amount, parse_date
 
-# heading to column; "" is a column that nobody asked for, known so that its cells do not land in another
-_HEADINGS = {
-    "date": ("交易日期", "记账日期", "入账日期", "交易时间", "记账时间", "记账日", "入账日", "交易日", "日期", "时间"),
-    "summary": (
-        *(
-            "交易摘要",
-            "业务摘要",
-            "摘要",
-            "交易类型",
-            "业务类型",
-            "交易说明",
-            "交易名称",
-            "业务种类",
-            "交易种类",
-            "用途",
-        ),
-        *("交易描述", "摘要说明", "交易内容", "类型", "说明"),
-    ),
-    "counterparty": (
-        *(
-            "对方户名",
-            "对方名称",
-            "对方姓名",
-            "对方账户名",
-            "对方账户名称",
-            "交易对方",
-            "交易对手",
-            "商户名称",
-            "对方信息",
-        ),
-        *("对手信息", "对手户名", "收付款人", "交易对象", "对方"),
-    ),
-    "amount": ("交易金额", "发生金额", "发生额", "金额", "交易额"),
-    "out": ("支出金额", "支出", "借方发生额", "借方金额", "借方", "转出", "取出", "支取", "付出", "支付"),
-    "in": ("收入金额", "收入", "贷方发生额", "贷方金额", "贷方", "转入", "存入"),
-    "flag": (
-        "借贷标志",
-        "借贷标识",
-        "借贷方向",
-        "收支标志",
-        "收支类型",
-        "收支方向",
-        "收付标志",
-        "借贷",
-        "收支",
-        "借/贷",
-        "收/支",
-        "方向",
-    ),
-    "balance": ("账户余额", "联机余额", "当前余额", "交易后余额", "本次余额", "账面余额", "账户结余", "余额", "结余"),
-    "": (
-        *("对方账号", "对方账户", "对方卡号", "币种", "货币", "序号", "交易渠道", "渠道", "交易地点", "备注", "附言"),
-        *("流水号", "凭证号", "交易流水", "对方开户行", "对方银行", "柜员号", "网点", "钞汇", "可用余额"),
-    ),
-}
-_OUT = frozenset(("借", "借方", "支", "支出", "出", "转出", "取", "支取", "付", "取出", "-"))
-_IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存入", "+"))
-_ROLES = {heading: role for role, headings in _HEADINGS.items() for heading in headings}
-_HEADING = re.compile("|".join(sorted(_ROLES, key=len, reverse=True)))
-_MOST_COLUMNS = 40
+_OUT = frozenset(("借", "借方", "支", "支出", "出", "转出", "取", "支取", "付", "取出", "-", "DR", "Dr"))
+_IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存入", "+", "CR", "Cr"))
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
+_DAYS = ("date", "other date")
 _CARRIED = re.compile(r"期初|承前|上期|上页|结转|期末|合计|小计")
+_SUM = re.compile(r"合计|小计|总计|累计|总额|承前|过次|期初|期末|上页|上期|本页|笔")
 _CENTS = re.compile(r"[+-]?¥?\d[\d,.]{0,20}\.\d{2}(?!\d)")
+# with brackets, words and signs around it; a minus may have been read as the character for one
+_MONEY = re.compile(
+    r"(?<![\u4e00-\u9fff])(?:支出|收入|一)?:?[（(]?"
+    + _CENTS.pattern
+    + r"[)）]?(?:\s*(?:CR|DR|Cr|Dr|[借贷](?![\u4e00-\u9fff])|[+-](?![\d¥])))?"
+    + "|"
+    + _CENTS.pattern
+)
 
 
-@dataclass(frozen=True)
-class _Column:
-    role: str
-    left: float
-    right: float
-
-    def apart(self, piece: Piece) -> float:
-        """How badly ``piece`` lines up, whichever way the column is aligned."""
-        centre = abs(piece.left + piece.right - self.left - self.right) / 2
-        return min(abs(piece.left - self.left), abs(piece.right - self.right), centre)
+Period = tuple[str, str] | None  # first and last day, ISO 8601
 
 
 @dataclass
@@ -104,14 +48,27 @@ class Entry:
         # lines of a grid and dust are read as signs at the edges of a cell
         return "".join(piece.text.lstrip(" |.,:;'_)）]】").rstrip(" |,:;'_") for piece in self.cells.get(role, []))
 
-    def day(self) -> str | None:
-        """The first day of the row: some banks print when a movement was booked beside when it was made."""
-        return next(filter(None, (parse_date(piece.text) for piece in self.cells.get("date", []))), None)
+    def day(self, period: Period) -> str | None:
+        """The day of the row; one without a year takes the year that ``period`` leaves."""
+        for piece in (piece for role in _DAYS for piece in self.cells.get(role, [])):
+            text = piece.text.strip()
+            if day := parse_date(text):
+                return day
+            if period and re.fullmatch(DAY_OF_YEAR, text):
+                return day_in_period(text, *period)
+        return None
+
+    def is_dated(self) -> bool:
+        """Whether anything stands where the date should."""
+        return any(role in self.cells for role in _DAYS)
 
     def is_carried(self) -> bool:
-        """Whether the row carries a balance over, and is no movement."""
+        """Whether the row carries a balance over or sums rows up, and is no movement."""
+        text = self.text("summary") + self.text("counterparty")
+        if re.fullmatch(r"本?[页日月期年]?(?:小计|合计|累计|总计)", text):
+            return True
         moved = any(self.amount(role) for role in ("amount", "out", "in"))
-        return not moved and _CARRIED.search(self.text("summary") + self.text("counterparty")) is not None
+        return not moved and _CARRIED.search(text) is not None
 
     def level_at(self, piece: Piece) -> float:
         """How high the row stands where ``piece`` is; on a tilted page rows slant."""
@@ -121,7 +78,7 @@ class Entry:
         """Yuan; None if there is no cell or it is no amount."""
         return parse_amount(self.text(role)) if role in self.cells else None
 
-    def value(self) -> dict[str, Any]:
+    def value(self, period: Period) -> dict[str, Any]:
         """The row as the contract names its cells, money out negative; None for what was not read."""
         amount = self.amount("amount")
         if amount is None:
@@ -135,38 +92,36 @@ class Entry:
         elif "flag" in self.cells and self.text("flag") not in _IN:
             amount = None  # out or in was not read
         return {
-            "date": self.day(),
+            "date": self.day(period),
             "summary": self.text("summary"),
-            "counterparty": self.text("counterparty"),
+            "counterparty": re.sub(r"^[\d*]{6,}[/\s]*(?=.)", "", self.text("counterparty")),
             "amount": amount,
             "balance": self.amount("balance"),
         }
 
 
-def columns_of(row: Row) -> list[_Column]:
-    """The columns that ``row`` heads; none if it is no heading."""
-    found = [(piece, match) for piece in row for match in _HEADING.finditer(piece.text)]
-    roles = {_ROLES[match[0]] for _, match in found}
-    if not {"date", "balance"} <= roles or not roles & {"amount", "out", "in"} or len(found) > _MOST_COLUMNS:
-        return []
-    parts = [(_ROLES[match[0]], piece.part(*match.span())) for piece, match in found]
-    return [_Column(role, part.left, part.right) for role, part in parts]
+def values_of(entries: Sequence[Entry], period: Period = None) -> list[dict[str, Any]]:
+    """The rows as the contract names their cells.
 
+    A row without any date has that of the rows around it where these agree, and that of the row above where the paper
+    prints each date once for several rows.
 
-def whole_headings(rows: Sequence[Row]) -> list[Row]:
-    """Join the lines of a heading that stands on two or three: 交易 above 日期 is 交易日期."""
-    joined: list[Row] = []
-    for row in rows:
-        last = joined[-1] if joined else ()
-        if len(last) > 1 and _is_of_words(last) and _is_of_words(row) and _is_next_line(last, row):
-            whole = _joined(last, row)
-            before, after = len(columns_of(last)), len(columns_of(whole))
-            # the first line of a cell below a whole heading adds no column
-            if after > before or (after == before == 0 and len(row) > 1):
-                joined[-1] = whole
-                continue
-        joined.append(row)
-    return joined
+    Args:
+        entries: The movements.
+        period: First and last day of the statement, for dates without a year.
+    """
+    rows = [entry.value(period) for entry in entries]
+    bare = [index for index, entry in enumerate(entries) if not entry.is_dated()]
+    printed_once = len(bare) > len(rows) / 3
+    days = [row["date"] for row in rows]
+    for index in bare:
+        if index == 0:
+            continue
+        before = rows[index - 1]["date"]
+        after = next((day for day in days[index:] if day), None)
+        if printed_once or before == after:
+            rows[index]["date"] = before
+    return rows
 
 
 def unread_rows(rows: Sequence[Row], entries: int) -> int:
@@ -180,46 +135,21 @@ def unread_rows(rows: Sequence[Row], entries: int) -> int:
     return max(0, sum(map(moves, rows)) - entries)
 
 
-def _is_of_words(row: Row) -> bool:
-    """Whether ``row`` holds only short words, as the line of a heading does."""
-    return all(len(piece.text) <= 8 and not re.search(r"[\d:]", piece.text) for piece in row)
-
-
-def _is_next_line(above: Row, below: Row) -> bool:
-    nearest = min(above, key=lambda piece: abs(piece.left - below[0].left))
-    return above[0].page == below[0].page and below[0].middle - nearest.middle < 1.8 * below[0].height
-
-
-def _joined(above: Row, below: Row) -> Row:
-    pieces, rest = [], list(below)
-    for piece in above:
-        under = next((other for other in rest if other.left < piece.right and piece.left < other.right), None)
-        if under is None:
-            pieces.append(piece)
-            continue
-        rest.remove(under)
-        left, right = min(piece.left, under.left), max(piece.right, under.right)
-        text, printed = piece.text + under.text, piece.printed + under.printed
-        pieces.append(replace(piece, text=text, printed=printed, left=left, right=right, bottom=under.bottom))
-    return tuple(sorted((*pieces, *rest), key=lambda piece: piece.left))
-
-
 def entries_of(rows: Sequence[Row]) -> list[Entry]:
     """The movements under the headings in ``rows``; no movements where there is no heading."""
     entries: list[Entry] = []
-    columns: list[_Column] = []
+    columns: list[Column] = []
     loose: list[tuple[Row, dict[str, list[Piece]]]] = []  # rows of texts alone since the last entry
     for row in rows:
         if heading := columns_of(row):
             _continue(entries, loose, columns)
             columns, loose = heading, []
             continue
-        cells: dict[str, list[Piece]] = {}
-        for piece in (token for whole in _once(row) for token in _tokens(whole)):
-            role = _role(piece, columns)
-            cells.setdefault(role, []).append(piece)
-        cells.pop("", None)
-        if "date" in cells:
+        cells = _cells(row, columns)
+        if cells and _belongs_to(row, cells, entries):
+            for role, pieces in cells.items():
+                entries[-1].cells.setdefault(role, []).extend(pieces)
+        elif _moves(row, cells):
             entry = Entry(cells, row)
             if entries and entries[-1].row[0].page != row[0].page:
                 _continue(entries, loose, columns)
@@ -231,6 +161,39 @@ def entries_of(rows: Sequence[Row]) -> list[Entry]:
             loose.append((row, cells))
     _continue(entries, loose, columns)
     return [entry for entry in entries if not entry.is_carried()]
+
+
+def _cells(row: Row, columns: Sequence[Column]) -> dict[str, list[Piece]]:
+    """What stands in each column that somebody asked for."""
+    cells: dict[str, list[Piece]] = {}
+    for piece in (part for whole in _once(row) for token in _tokens(whole) for part in _at_columns(token, columns)):
+        cells.setdefault(_role(piece, columns), []).append(piece)
+    cells.pop("", None)
+    return cells
+
+
+def _moves(row: Row, cells: dict[str, list[Piece]]) -> bool:
+    """Whether ``row`` is a movement: a date and a number, or two numbers that no word calls a sum.
+
+    A date with no number beside it is one too, so that it is seen to be incomplete, but not in a line of labels, as
+    pages have them above and below the table.
+    """
+    numbers = sum(role in cells for role in _NUMBERS)
+    text = " ".join(piece.text for piece in row)
+    labels = re.search(r"[\u4e00-\u9fffA-Za-z]\s*:", text) or re.search(rf"{DATE}\s*[至到~-]+\s*{DATE}", text)
+    if any(role in cells for role in _DAYS):
+        return bool(numbers) or not (labels or re.search("打印|查询|制表|日期|时间|页", text))
+    return numbers > 1 and not labels and not _SUM.search(text)
+
+
+def _belongs_to(row: Row, cells: dict[str, list[Piece]], entries: Sequence[Entry]) -> bool:
+    """Whether ``row`` holds the numbers of the last entry: on a slanted page a row may come as two."""
+    if not entries or any(role in cells for role in _DAYS) or not any(role in cells for role in _NUMBERS):
+        return False
+    last = entries[-1]
+    if last.row[0].page != row[0].page or any(role in last.cells for role in _NUMBERS):
+        return False
+    return row[0].middle - last.level_at(row[0]) < row[0].height
 
 
 def _share(entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]], below: Entry) -> None:
@@ -262,7 +225,7 @@ def _share(entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[P
 
 
 def _continue(
-    entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]], columns: Sequence[_Column]
+    entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]], columns: Sequence[Column]
 ) -> None:
     """Give the last row of a table the lines below it that belong to its cells, and no footer."""
     if not entries:
@@ -289,11 +252,11 @@ def _once(row: Row) -> Iterator[Piece]:
 
 
 def _tokens(piece: Piece) -> list[Piece]:
-    """Split what OCR ran together: a date and the word after it, one amount and the next."""
+    """Split what OCR ran together: a number of the row, a date and the word after it, one amount and the next."""
     cuts = [0]
-    if (match := re.match(DATE, piece.text)) and match.end() < len(piece.text):
-        cuts.append(match.end())
-    amounts = list(_CENTS.finditer(piece.text))
+    if match := re.match(rf"(?:\s*\d{{1,5}}\s+)?({DATE})", piece.text):
+        cuts += [edge for edge in match.span(1) if 0 < edge < len(piece.text)]
+    amounts = list(_MONEY.finditer(piece.text))
     ends = [match.end() for match in amounts if piece.text[match.end() :].strip(" 元")]
     cuts = sorted({*cuts, *(match.start() for match in amounts if match.start() > cuts[-1]), *ends})
     parts = [piece.part(*span) for span in zip(cuts, [*cuts[1:], len(piece.text)], strict=True)]
@@ -301,12 +264,34 @@ def _tokens(piece: Piece) -> list[Piece]:
     return [part for part in parts if part.text.strip() and not times.fullmatch(part.text)]
 
 
-def _role(piece: Piece, columns: Sequence[_Column]) -> str:
-    if re.fullmatch(rf"\s*{DATE}\s*", piece.text):
-        wanted: tuple[str, ...] = ("date",)
-    elif _CENTS.search(piece.text) or (parse_amount(piece.text) is not None):
+def _at_columns(piece: Piece, columns: Sequence[Column]) -> Iterator[Piece]:
+    """The parts of a text that stand in columns of their own: its words that begin where a heading begins."""
+    begin = 0
+    for space in re.finditer(r"(?<=\S)\s+(?=\S)", piece.text):
+        left = piece.part(space.end(), len(piece.text)).left
+        if any(abs(left - column.left) < 0.6 * piece.height for column in columns):
+            yield piece.part(begin, space.start())
+            begin = space.end()
+    yield piece.part(begin, len(piece.text)) if begin else piece
+
+
+def _role(piece: Piece, columns: Sequence[Column]) -> str:
+    text = piece.text.strip()
+    wanted: tuple[str, ...]
+    if (
+        re.fullmatch(DATE, text)
+        or re.fullmatch(DAY_OF_YEAR, text)
+        and columns
+        and min(columns, key=lambda each: each.apart(piece)).role in _DAYS
+    ):
+        wanted = _DAYS
+    elif text in ("CR", "DR", "Cr", "Dr"):
+        return "flag"
+    elif _CENTS.search(text):
         wanted = (*_NUMBERS, "")
-    elif piece.text.strip() in _OUT | _IN:
+    elif parse_amount(text) is not None:  # or the number of an account, a row, a hotline
+        wanted = ("", *_TEXTS) if len(text) > 9 and text.isdigit() else (*_NUMBERS, *_TEXTS, "")
+    elif text in _OUT | _IN:
         wanted = ("flag", *_TEXTS, "")
     else:
         wanted = (*_TEXTS, "")
@@ -314,7 +299,7 @@ def _role(piece: Piece, columns: Sequence[_Column]) -> str:
     return min(able, key=lambda column: column.apart(piece)).role if able else ""
 
 
-def _continues(row: Row, previous: Row, cells: dict[str, list[Piece]], columns: Sequence[_Column]) -> bool:
+def _continues(row: Row, previous: Row, cells: dict[str, list[Piece]], columns: Sequence[Column]) -> bool:
     """Whether ``row`` is the second line of texts too long for their cell, and no footer."""
     if not cells or set(cells) - set(_TEXTS) or row[0].page != previous[0].page:
         return False

@@ -43,7 +43,7 @@ def test_three_cards_on_one_picture_give_no_fields_and_one_problem(page: Build) 
     extraction = extract("id_card", [page((60, 60, "姓名示例甲"), *cells)])
     assert extraction.fields == {}
     assert [(each.code, each.text) for each in extraction.problems] == [
-        ("several_papers", "该文件上有 3 个不同的身份证号，请每张证件单独提交")
+        ("several_papers", "该文件上像有 3 张不同的证件，请每张证件单独提交")
     ]
     twice = extract("id_card", [page(cells[0], (60, 300, cells[0][2]))])
     assert twice.value("id_number") == numbers[0]
