@@ -145,6 +145,11 @@ class Desk:
     def _refuse_if_stopped(self, held: Lease) -> None:
         if held.authority != "stopped":
             return
+        if held.cause == "revoked":
+            raise StoppedError(
+                "Headquarters has withdrawn this device's authority.",
+                remedy="Ask headquarters; once it lifts the stop, 'edgekit sync --once' fetches that.",
+            )
         allowed = self._policy.offline.review_only_hours / 24
         problem = (
             f"This device was last in contact with headquarters {held.cut_off.total_seconds() / 86_400:.1f} days ago, "

@@ -10,8 +10,9 @@ again asks for new ones.
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -21,9 +22,9 @@ from edge.journal.store import Journal
 from edge.offline.lease import Standing
 
 VerdictName = Literal["approve", "decline"]
-State = Literal["passed", "waiting", "second", "decided"]
 
-_KINDS = ("genesis", "contact", "decision", "review", "request", "disagreement", "policy")
+_OF_CASES = ("decision", "review", "request", "disagreement")
+_KINDS = ("genesis", "contact", "revocation", "policy", *_OF_CASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,55 +33,77 @@ class Vote:
 
     login: str
     verdict: VerdictName
-    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One decision and what became of it; no personal data.
+    """One decision and what became of it; no personal data, and little of it, since thousands may wait.
 
     Attributes:
-        entry: Of the decision.
-        state: ``passed`` without a person, ``waiting`` for one, ``second`` where one more is needed, ``decided``.
+        decision_id: Of the decision.
+        seq: Of its entry in the journal.
+        code: The short code of that entry.
+        time: Of that entry.
+        score: From 0 to 100.
+        level: ``low``, ``medium`` or ``high``.
+        decision: Of the device: ``pass`` or ``review``.
+        amount: Yuan.
+        reasons: Code and contribution of each.
+        open: Whether it waits for a person.
         votes: Since it was last opened.
         opened_by: Why it was opened again: ``human_decision`` or ``disagreement``, in their order.
         verdict: The last one that stood.
     """
 
-    entry: Entry
-    state: State
+    decision_id: str
+    seq: int
+    code: str
+    time: datetime
+    score: int
+    level: str
+    decision: str
+    amount: float
+    reasons: tuple[tuple[str, int], ...]
+    open: bool
     votes: tuple[Vote, ...] = ()
     opened_by: tuple[str, ...] = ()
     verdict: VerdictName | None = None
 
     @property
-    def waits(self) -> bool:
-        """Whether a person has to look at it."""
-        return self.state in ("waiting", "second")
-
-    @property
     def order(self) -> tuple[int, int]:
         """The riskiest first, and of equal ones the oldest."""
-        return -int(self.entry.body["score"]), self.entry.seq
+        return -self.score, self.seq
 
     def after(self, entry: Entry) -> Case:
         """The case after one more entry about it."""
         body = entry.body
         if entry.kind == "review":
-            votes = (*self.votes, Vote(body["login"], body["verdict"], entry.time))
+            votes = (*self.votes, Vote(body["login"], body["verdict"]))
             if body["final"]:
-                return replace(self, state="decided", votes=votes, verdict=body["verdict"])
-            return replace(self, state="second", votes=votes)
+                return replace(self, open=False, votes=votes, verdict=body["verdict"])
+            return replace(self, votes=votes)
         if entry.kind == "disagreement" or (entry.kind == "request" and body["request"] == "human_decision"):
             why = "disagreement" if entry.kind == "disagreement" else "human_decision"
-            return replace(self, state="waiting", votes=(), opened_by=(*self.opened_by, why))
+            return replace(self, open=True, votes=(), opened_by=(*self.opened_by, why))
         return self
 
 
 def case_of(entries: Iterable[Entry]) -> Case:
     """A case from all entries about it, the decision first."""
     first, *later = entries
-    case = Case(first, "waiting" if first.body["decision"] == "review" else "passed")
+    body = first.body
+    case = Case(
+        decision_id=str(body["decision_id"]),
+        seq=first.seq,
+        code=first.code,
+        time=first.time,
+        score=int(body["score"]),
+        level=sys.intern(body["level"]),
+        decision=sys.intern(body["decision"]),
+        amount=float(body["amount"]),
+        reasons=tuple((sys.intern(each["code"]), int(each["contribution"])) for each in body["reasons"]),
+        open=body["decision"] == "review",
+    )
     for entry in later:
         case = case.after(entry)
     return case
@@ -115,7 +138,7 @@ class Ledger:
             self._catch_up()
             return self._bundle
 
-    def waiting(self) -> list[Case]:
+    def open_cases(self) -> list[Case]:
         """The cases that wait for a person, the riskiest first.
 
         Raises:
@@ -124,6 +147,21 @@ class Ledger:
         with self._lock:
             self._catch_up()
             return sorted(self._open.values(), key=lambda case: case.order)
+
+    def all_cases(self) -> list[Case]:
+        """Every case of the journal, the riskiest first; reads the whole journal.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        cases: dict[str, Case] = {}
+        for entry in self._journal.entries(kinds=_OF_CASES):
+            name = str(entry.body["decision_id"])
+            if entry.kind == "decision":
+                cases[name] = case_of([entry])
+            elif name in cases:
+                cases[name] = cases[name].after(entry)
+        return sorted(cases.values(), key=lambda case: case.order)
 
     def case(self, decision_id: str) -> Case:
         """One case, whatever its state.
@@ -141,7 +179,7 @@ class Ledger:
             self._standing = standing.after(entry.kind, entry.time, entry.body)
             if entry.kind == "policy":
                 self._bundle = entry.body["bundle"]["sha256"]
-            elif "decision_id" in entry.body:
+            elif entry.kind in _OF_CASES:
                 self._take_in(entry)
 
     def _take_in(self, entry: Entry) -> None:
@@ -152,18 +190,21 @@ class Ledger:
             case = self._open[name].after(entry)
         else:
             case = case_of(each for each in about(self._journal, name) if each.seq <= entry.seq)
-        if case.waits:
+        if case.open:
             self._open[name] = case
         else:
             self._open.pop(name, None)
 
 
-def about(journal: Journal, decision_id: str, kinds: Collection[str] = _KINDS) -> list[Entry]:
-    """The decision's entry and those about it, of these kinds, in their order.
+def about(journal: Journal, decision_id: str) -> list[Entry]:
+    """The decision's entry, and what persons and headquarters said about it, in their order.
 
     Raises:
         DecisionNotFoundError: There is no such decision.
         JournalError: The journal cannot be read.
     """
     decision = journal.decision(decision_id)
-    return [decision, *(each for each in journal.about(decision_id) if each.kind in kinds and each.seq > decision.seq)]
+    return [
+        decision,
+        *(each for each in journal.about(decision_id) if each.kind in _OF_CASES and each.seq > decision.seq),
+    ]

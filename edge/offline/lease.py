@@ -5,7 +5,8 @@ The bank signs the lease as ``[offline]`` of its policy. The rules:
  2. Sums are of the applications that passed since then without a person, the one at hand included.
  3. The stricter of the two holds: full, then reduced (only applications up to a limit pass), then review_only
     (everything goes to a person), then stopped (nothing is scored). Only time leads to stopped.
- 4. A clock that was ahead at the contact wins nothing: a contact is never later than an entry that follows it.
+ 4. What headquarters withdrew stays withdrawn until it says otherwise.
+ 5. A clock that was ahead at the contact wins nothing: a contact is never later than an entry that follows it.
 
 ``now`` comes from ``devices.clock.Clock``, which cannot be set back.
 """
@@ -15,10 +16,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from edge.policy import Language, OfflinePolicy
 from edge.receipt import Authority
+
+Cause = Literal["time", "sum", "revoked"]
+
+_CAUSES_ZH: Mapping[Cause, str] = {
+    "time": "已 {days:.1f} 天未联系总行",
+    "sum": "自上次联系总行以来已通过 {passed:,.0f} 元",
+    "revoked": "总行已收回本机的审批权限",
+}
+_CAUSES_EN: Mapping[Cause, str] = {
+    "time": "no contact with headquarters for {days:.1f} days",
+    "sum": "{passed:,.0f} yuan passed since the last contact with headquarters",
+    "revoked": "headquarters has withdrawn this device's authority",
+}
 
 
 @dataclass(frozen=True)
@@ -29,17 +43,21 @@ class Standing:
         contact: When it last was in contact; the journal's beginning while it never was.
         ever: Whether it ever was.
         passed: Yuan that passed since then without a person.
+        most: The authority beyond which headquarters lets it do nothing.
     """
 
     contact: datetime
     ever: bool = False
     passed: float = 0.0
+    most: Authority = "full"
 
     def after(self, kind: str, time: datetime, body: Mapping[str, Any]) -> Standing:
         """The standing after one more entry of the journal, its kind, time and body."""
         if kind == "contact":
-            return Standing(time, ever=True)
+            return Standing(time, ever=True, most=self.most)
         standing = self if time >= self.contact else replace(self, contact=time)
+        if kind == "revocation":
+            return replace(standing, most=body["authority"])
         if kind == "decision" and body["decision"] == "pass":
             return replace(standing, passed=standing.passed + body["amount"])
         return standing
@@ -55,7 +73,7 @@ class Lease:
         limit: Yuan up to which an application passes; None without such a limit.
         cut_off: Time since the last contact, whether recent or not.
         passed: Yuan that passed since then, the application at hand not included.
-        by_sum: Whether the sum, not the time, led to this authority.
+        cause: What led to this authority: the time, the sum, or a revocation by headquarters.
     """
 
     authority: Authority
@@ -63,7 +81,7 @@ class Lease:
     limit: float | None
     cut_off: timedelta
     passed: float
-    by_sum: bool
+    cause: Cause
 
     def lets_pass(self, amount: float) -> bool:
         """Whether an application of so many yuan may pass without a person."""
@@ -73,16 +91,14 @@ class Lease:
 
     def why(self, language: Language) -> str:
         """Why something does not pass, as a part of a sentence."""
-        days = self.cut_off.total_seconds() / 86_400
-        if language == "zh":
-            cause = f"自上次联系总行以来已通过 {self.passed:,.0f} 元" if self.by_sum else f"已 {days:.1f} 天未联系总行"
-            return cause if self.limit is None else f"{cause}，且金额超过 {self.limit:,.0f} 元"
-        cause = (
-            f"{self.passed:,.0f} yuan passed since the last contact with headquarters"
-            if self.by_sum
-            else f"no contact with headquarters for {days:.1f} days"
+        zh = language == "zh"
+        cause = (_CAUSES_ZH if zh else _CAUSES_EN)[self.cause].format(
+            days=self.cut_off.total_seconds() / 86_400, passed=self.passed
         )
-        return cause if self.limit is None else f"{cause}, and the amount is over {self.limit:,.0f} yuan"
+        if self.limit is None:
+            return cause
+        limit = "{}，且金额超过 {:,.0f} 元" if zh else "{}, and the amount is over {:,.0f} yuan"
+        return limit.format(cause, self.limit)
 
 
 def lease(standing: Standing, now: datetime, policy: OfflinePolicy, amount: float = 0.0) -> Lease:
@@ -92,14 +108,15 @@ def lease(standing: Standing, now: datetime, policy: OfflinePolicy, amount: floa
     recent = standing.ever and hours * 60 <= policy.online_minutes
     by_time = _authority(hours <= policy.full.hours, hours <= policy.reduced.hours, hours <= policy.review_only_hours)
     by_sum = _authority(total <= policy.full.passed, total <= policy.reduced.passed)
-    authority = max(by_time, by_sum, key=_ORDER.index)
+    found: tuple[tuple[Authority, Cause], ...] = ((by_time, "time"), (by_sum, "sum"), (standing.most, "revoked"))
+    authority, cause = max(found, key=lambda each: _ORDER.index(each[0]))
     return Lease(
         authority=authority,
         since=None if recent else standing.contact,
         limit=policy.reduced.limit if authority == "reduced" else None,
         cut_off=cut_off,
         passed=standing.passed,
-        by_sum=by_time != authority,
+        cause=cause,
     )
 
 

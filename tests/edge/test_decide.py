@@ -118,6 +118,12 @@ def test_a_lease_that_ran_out_scores_nothing_until_the_next_contact(desk: Desk, 
     assert desk.decide(submission()).receipt.offline.authority == "full"
 
 
+def test_a_device_that_headquarters_stopped_says_so(desk: Desk) -> None:
+    desk.journal.append("revocation", {"authority": "stopped"})
+    with pytest.raises(StoppedError, match="Headquarters has withdrawn"):
+        desk.decide(submission())
+
+
 def test_a_clock_in_2099_stops_and_says_so_and_setting_it_right_makes_it_right(desk: Desk, wall: Wall) -> None:
     wall.time = wall.time.replace(year=2099)
     with pytest.raises(StoppedError, match="clock says 2099"):

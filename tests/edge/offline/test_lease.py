@@ -83,6 +83,14 @@ def test_a_contact_begins_the_count_anew_and_only_passes_count() -> None:
     assert standing.after("contact", met, {}) == Standing(met, ever=True)
 
 
+def test_what_headquarters_withdrew_stays_withdrawn_until_it_says_otherwise() -> None:
+    standing = Standing(BEGIN).after("revocation", BEGIN, {"authority": "stopped"}).after("contact", BEGIN, {})
+    assert at(0, standing) == "stopped"
+    assert at(0, standing.after("revocation", BEGIN, {"authority": "review_only"})) == "review_only"
+    assert at(0, standing.after("revocation", BEGIN, {"authority": "full"})) == "full"
+    assert at(100, standing.after("revocation", BEGIN, {"authority": "full"})) == "review_only"  # its own lease holds
+
+
 def test_a_clock_set_back_leaves_no_time_that_does_not_count() -> None:
     ahead = Standing(BEGIN).after("contact", BEGIN + timedelta(days=26_000), {})
     assert lease(ahead, BEGIN, POLICY).cut_off == timedelta(0)  # at most until the next entry
@@ -103,6 +111,8 @@ def test_the_reason_names_what_led_to_it() -> None:
     assert by_time.why("en") == "no contact with headquarters for 1.5 days, and the amount is over 100 yuan"
     by_sum = lease(Standing(BEGIN, passed=1600), BEGIN, POLICY)
     assert by_sum.why("zh") == "自上次联系总行以来已通过 1,600 元"
+    revoked = lease(Standing(BEGIN).after("revocation", BEGIN, {"authority": "review_only"}), BEGIN, POLICY)
+    assert revoked.why("zh") == "总行已收回本机的审批权限"
     assert by_sum.why("en") == "1,600 yuan passed since the last contact with headquarters"
 
 
