@@ -18,10 +18,12 @@ CREATE TABLE entries (seq INTEGER PRIMARY KEY, line BLOB NOT NULL, signature BLO
                       decision TEXT) STRICT;
 CREATE INDEX entries_of_decision ON entries (decision) WHERE decision IS NOT NULL;
 CREATE INDEX entries_of_kind ON entries (kind, seq);
-CREATE TABLE record_keys (seq INTEGER PRIMARY KEY, wrapped BLOB NOT NULL) STRICT;
+CREATE TABLE record_keys (seq INTEGER PRIMARY KEY, day INTEGER NOT NULL, wrapped BLOB NOT NULL) STRICT;
 CREATE TABLE records (seq INTEGER NOT NULL, name TEXT NOT NULL, ciphertext BLOB NOT NULL,
                       PRIMARY KEY (seq, name)) STRICT;
 CREATE TABLE unsent (later INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (later, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE retention (id INTEGER PRIMARY KEY CHECK (id = 1), counted INTEGER NOT NULL, looked INTEGER NOT NULL)
+STRICT;
 """
 
 

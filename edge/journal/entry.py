@@ -6,8 +6,9 @@ An entry is one line of canonical JSON (sorted keys, no spaces, UTF-8)::
      "time":"2026-11-23T08:00:00.000000+00:00","v":1}
 
 ``prev`` is the SHA-256 of the line before; of the first line it is 64 zeros. ``records`` holds the SHA-256 of each
-ciphertext, ``key`` that of the wrapped key which opens them. The device signs every line: Ed25519 over
-``edgekit journal 1``, a line break and the line's SHA-256. So a chain that was computed anew is told at its first new line.
+ciphertext, ``key`` that of the wrapped key which opens them (edge.journal.sealing). The device signs every line:
+Ed25519 over ``edgekit journal 1``, a line break and the line's hash. So a chain that was computed anew shows at its
+first line.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Entry:
         kind: ``genesis``, ``decision``, ``review``, ...
         body: What it says; no personal data.
         records: The encrypted records that belong to it; they may have been erased since.
-        key: SHA-256 of the wrapped key of the records; None without records.
+        key: SHA-256 of the day and the wrapped key of the records; None without records.
         prev: Hash of the entry before.
         hash: SHA-256 of ``raw``.
         raw: The line that is hashed.
@@ -169,3 +170,8 @@ def parse(raw: bytes, signature: bytes) -> Entry:
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no entry: {type(error).__name__} at {error}") from error
+
+
+def is_flagged(entry: Entry) -> bool:
+    """Whether headquarters gets it before others: a decision that goes to a person, or of high risk."""
+    return entry.kind == "decision" and (entry.body.get("decision") == "review" or entry.body.get("level") == "high")

@@ -28,30 +28,37 @@ class Sealed:
     Attributes:
         refs: What the entry says of them, in the order of their names.
         ciphertexts: By name.
+        day: From which they age, in days since 1970.
         wrapped: The key that opens them, wrapped; None without records.
     """
 
     refs: tuple[RecordRef, ...]
     ciphertexts: Mapping[str, bytes]
+    day: int
     wrapped: bytes | None
 
     @property
     def key(self) -> str | None:
-        """SHA-256 of the wrapped key."""
-        return None if self.wrapped is None else hashlib.sha256(self.wrapped).hexdigest()
+        """What the entry says of the key."""
+        return None if self.wrapped is None else key_hash(self.day, self.wrapped)
 
 
-def seal(records: Mapping[str, bytes], keys: DeviceKeys, seq: int, kind: str) -> Sealed:
+def key_hash(day: int, wrapped: bytes) -> str:
+    """SHA-256 of the day from which records age, in decimal, a space, and their wrapped key."""
+    return hashlib.sha256(b"%d " % day + wrapped).hexdigest()
+
+
+def seal(records: Mapping[str, bytes], keys: DeviceKeys, seq: int, kind: str, *, day: int) -> Sealed:
     """Encrypt the records of entry ``seq`` with a fresh key."""
     if not records:
-        return Sealed((), {}, None)
+        return Sealed((), {}, day, None)
     key = AESGCM.generate_key(bit_length=256)
     cipher, refs, ciphertexts = AESGCM(key), list[RecordRef](), dict[str, bytes]()
     for name, plain in sorted(records.items()):
         nonce = secrets.token_bytes(_NONCE_BYTES)
         ciphertexts[name] = nonce + cipher.encrypt(nonce, plain, _record_bound_to(seq, kind, name))
         refs.append(RecordRef(name, hashlib.sha256(ciphertexts[name]).hexdigest(), len(plain)))
-    return Sealed(tuple(refs), ciphertexts, keys.wrap(key, _key_bound_to(seq)))
+    return Sealed(tuple(refs), ciphertexts, day, keys.wrap(key, _key_bound_to(seq)))
 
 
 def unseal(ciphertext: bytes, wrapped: bytes, keys: DeviceKeys, seq: int, kind: str, name: str) -> bytes:

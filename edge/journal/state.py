@@ -10,7 +10,8 @@ from devices.errors import DeviceKeyError
 from devices.state import ensure_state_dir, state_dir
 from edge.journal.database import DATABASE_NAME
 from edge.journal.keys import KEY_NAME, open_keys
-from edge.journal.store import Bounds, Journal
+from edge.journal.retention import Bounds
+from edge.journal.store import Journal
 
 
 def open_journal(*, now: Callable[[], datetime] | None = None, bounds: Bounds | None = None) -> Journal:

@@ -23,7 +23,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,27 +37,24 @@ from devices.errors import (
 )
 from edge.journal.anchor import Anchor
 from edge.journal.database import DATABASE_NAME, SCHEMA, connect, translated
-from edge.journal.entry import NO_HASH, Entry, Head, line_of, parse, signed_bytes
+from edge.journal.entry import NO_HASH, Entry, Head, is_flagged, line_of, parse, signed_bytes
 from edge.journal.keys import DeviceKeys, verifies
+from edge.journal.retention import (
+    Bounds,
+    check_room,
+    counted_day,
+    day_of,
+    day_to_count_from,
+    drop_pictures,
+    drop_records,
+    past_their_time,
+    pictures_to_go,
+    room_bytes,
+)
 from edge.journal.sealing import seal, unseal
 
 _PAGE = 256  # entries read at a time, so that a long look holds no lock and little memory
 _COLUMNS = "SELECT line, signature FROM entries"
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What the journal may take, and for how long.
-
-    Attributes:
-        max_bytes: Of the disk. Near it, pictures go first.
-        documents_days: How long pictures are kept.
-        records_days: How long a receipt and an application can be read; then their key is destroyed.
-    """
-
-    max_bytes: int = 8192 * 1024 * 1024
-    documents_days: int = 1830
-    records_days: int = 1830
 
 
 class Journal:
@@ -134,8 +130,25 @@ class Journal:
             JournalError: It cannot be written.
             ValueError: ``body`` is not JSON.
         """
+        records = records or {}
         with self._writing():
-            return self._append(kind, body, records or {})
+            retired = kind == "decision" and self._retire(sum(map(len, records.values())))
+            entry = self._append(kind, body, records)
+        if retired:
+            self._empty_log()
+        return entry
+
+    def make_room(self, incoming_bytes: int) -> None:
+        """Make sure that a decision with records of so many bytes can be appended; to be asked before it is made.
+
+        Raises:
+            JournalFullError: It cannot, and no picture is left that could go.
+            JournalError: It cannot be written.
+        """
+        with self._writing():
+            retired = self._retire(incoming_bytes)
+        if retired:
+            self._empty_log()
 
     def entry(self, seq: int) -> Entry:
         """The entry of that number.
@@ -233,7 +246,7 @@ class Journal:
         with self._writing():
             seqs = [entry.seq for entry in self.about(decision_id) if entry.records and not self.erased(entry)]
             entry = self._append("erasure", {"decision_id": str(decision_id), "entries": seqs, "why": why}, {})
-            self._destroy(seqs)
+            drop_records(self._connection, seqs)
         self._empty_log()
         return entry
 
@@ -324,8 +337,9 @@ class Journal:
     def _append(self, kind: str, body: Mapping[str, Any], records: Mapping[str, bytes]) -> Entry:
         last, prev = self._last()
         seq = last + 1
-        sealed = seal(records, self.keys, seq, kind)
-        line = line_of(seq, self._now(), kind, body, prev=prev, records=sealed.refs, key=sealed.key)
+        time = self._now()
+        sealed = seal(records, self.keys, seq, kind, day=day_to_count_from(self._connection, time))
+        line = line_of(seq, time, kind, body, prev=prev, records=sealed.refs, key=sealed.key)
         digest = hashlib.sha256(line).hexdigest()
         entry = parse(line, self.keys.sign(digest))
         decision = body.get("decision_id")
@@ -335,17 +349,30 @@ class Journal:
             (seq, line, entry.signature, kind, None if decision is None else str(decision)),
         )
         if sealed.wrapped is not None:
-            execute("INSERT INTO record_keys VALUES (?, ?)", (seq, sealed.wrapped))
+            execute("INSERT INTO record_keys VALUES (?, ?, ?)", (seq, sealed.day, sealed.wrapped))
         self._connection.executemany(
             "INSERT INTO records VALUES (?, ?, ?)", [(seq, name, data) for name, data in sealed.ciphertexts.items()]
         )
         execute("INSERT INTO unsent VALUES (?, ?)", (0 if is_flagged(entry) else 1, seq))
         return entry
 
-    def _destroy(self, seqs: Sequence[int]) -> None:
-        """Keys and ciphertexts; ``secure_delete`` overwrites them with zeros."""
-        for table in ("record_keys", "records"):
-            self._connection.executemany(f"DELETE FROM {table} WHERE seq = ?", [(seq,) for seq in seqs])  # noqa: S608
+    def _retire(self, incoming: int) -> bool:
+        """Let go of what is past its time, and of pictures where room is needed; whether anything went."""
+        retired, connection = False, self._connection
+        if (day := counted_day(connection, day_of(self._now()))) is not None:
+            pictures, entries = past_their_time(connection, day, self.bounds)
+            if pictures or entries:
+                self._append("retention", {"why": "age", "documents": pictures, "entries": entries}, {})
+                drop_pictures(connection, pictures)
+                drop_records(connection, entries)
+                retired = True
+        room = room_bytes(connection, self.folder, self.bounds)
+        while pictures := pictures_to_go(connection, room, incoming):
+            self._append("retention", {"why": "space", "documents": pictures, "entries": []}, {})
+            drop_pictures(connection, pictures)
+            retired = True
+        check_room(connection, room, incoming)
+        return retired
 
     def _empty_log(self) -> None:
         """Cut the write-ahead log off: destroyed keys stand in it until then."""
@@ -368,8 +395,3 @@ class Journal:
             return parse(line, signature)
         except ValueError as error:
             raise JournalDamagedError(f"An entry of the journal {self._path} cannot be read: {error}.") from error
-
-
-def is_flagged(entry: Entry) -> bool:
-    """Whether headquarters gets it before others: a decision that goes to a person, or of high risk."""
-    return entry.kind == "decision" and (entry.body.get("decision") == "review" or entry.body.get("level") == "high")

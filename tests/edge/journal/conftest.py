@@ -12,7 +12,8 @@ import pytest
 
 from edge.journal.entry import Entry
 from edge.journal.keys import DeviceKeys, open_keys
-from edge.journal.store import Bounds, Journal
+from edge.journal.retention import Bounds
+from edge.journal.store import Journal
 
 
 @dataclass
