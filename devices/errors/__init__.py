@@ -72,6 +72,13 @@
         RecordErasedError              JOURNAL-006 personal data that were erased or retired
       ReviewError                      REVIEW-001  a verdict that this person may not give, or not any more
       ReplayError                      REPLAY-001  a decision that cannot be scored again on this machine
+      SyncError                        SYNC-001    headquarters cannot be reached, or does not answer as it should
+        SyncRefusedError               SYNC-002    headquarters refuses this device, or what it sends
+        AcknowledgementError           SYNC-003    an answer that is not headquarters', old, or for what was not sent
+        SyncCertificateError           SYNC-004    a certificate on the way to headquarters has ended or is not trusted
+        SyncSettingsError              SYNC-005    where headquarters is, or its keys, is not said or not readable
+      CollectorError                   COLLECTOR-001 headquarters' collector cannot be made or used
+        MessageError                   COLLECTOR-002 what a device sent is no message, or its signature does not fit
       RepositoryError                  REPO-001    the update repository cannot be made or changed as asked
         SigningError                   REPO-002    a signing key is missing or cannot be used
 
@@ -165,6 +172,15 @@ from devices.errors.serving import (
     ServeError,
     TokenError,
 )
+from devices.errors.sync import (
+    AcknowledgementError,
+    CollectorError,
+    MessageError,
+    SyncCertificateError,
+    SyncError,
+    SyncRefusedError,
+    SyncSettingsError,
+)
 from devices.errors.update import (
     RepositoryError,
     SigningError,
@@ -183,6 +199,7 @@ from devices.errors.update import (
 __all__ = [
     "AccessError",
     "AccuracyDropError",
+    "AcknowledgementError",
     "ApplicationError",
     "ArtifactError",
     "BackendError",
@@ -196,6 +213,7 @@ __all__ = [
     "CertificateError",
     "CheckpointError",
     "ClientGoneError",
+    "CollectorError",
     "CompressionError",
     "DataError",
     "DeadlineError",
@@ -218,6 +236,7 @@ __all__ = [
     "MediumDamagedError",
     "MediumError",
     "MediumMismatchError",
+    "MessageError",
     "ModelError",
     "OriginError",
     "OverloadedError",
@@ -240,6 +259,10 @@ __all__ = [
     "SpaceError",
     "StoppedError",
     "SwitchError",
+    "SyncCertificateError",
+    "SyncError",
+    "SyncRefusedError",
+    "SyncSettingsError",
     "TeacherError",
     "TextError",
     "TokenError",

@@ -1,0 +1,51 @@
+"""The collector over HTTP: one path that takes a device's message and gives headquarters' signed answer."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flask import Flask, Response, request
+
+from devices.errors import CollectorError, MessageError, RequestError
+from edge.collector.store import Store
+from edge.offline.sync_https import CONTENT_TYPE, PATH
+from edge.offline.sync_message import MESSAGE_MAX_BYTES, unpack_message
+from runtime.problems import problem_response, register_problem_handlers
+
+_RETRY_AFTER_S = 30
+
+
+def create_collector(store: Store, key: Ed25519PrivateKey) -> Flask:
+    """The WSGI application.
+
+    Args:
+        store: What devices sent is kept here.
+        key: Signs answers.
+    """
+    app = Flask("edgekit-collector", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MESSAGE_MAX_BYTES
+    register_problem_handlers(app)
+
+    @app.errorhandler(MessageError)
+    def malformed(error: MessageError) -> Response:
+        return problem_response(error, 400)
+
+    @app.errorhandler(CollectorError)
+    def unusable(error: CollectorError) -> Response:
+        response = problem_response(error, 503)
+        response.headers["Retry-After"] = str(_RETRY_AFTER_S)
+        return response
+
+    @app.post(PATH)
+    def journal() -> Response:
+        message = unpack_message(request.get_data(cache=False))
+        answer = store.receive([message], key)[0]
+        if answer is None:
+            raise RequestError("The message asks for no answer; over HTTPS every one does.")
+        return Response(answer, content_type=CONTENT_TYPE)
+
+    @app.get("/healthz")
+    def health() -> Response:
+        store.rows("SELECT count(*) FROM devices")
+        return Response("ok\n", content_type="text/plain; charset=utf-8")
+
+    return app

@@ -1,0 +1,303 @@
+"""What travels between a device and headquarters, the same over HTTPS and NATS. Pure: bytes in, values out.
+
+Up go messages: pieces of the journal and, at the end, a call that asks which of them headquarters holds. Down comes
+one answer to each call. Both are a frame: zstd over ``EKS1``, an Ed25519 signature, and what it signs.
+
+ - A piece is an entry's raw line, or a part of one of its sealed records; its id names the entry's hash, so nothing
+   can be acknowledged by number alone.
+ - A device is called by its key: its id is the SHA-256 of its public key, so nobody can write in another's name.
+ - A call has a nonce and the journal's head; an answer that is not for this nonce is a replay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, Self
+
+import zstandard
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from devices.errors import AcknowledgementError, MessageError
+from edge.journal.entry import signed_bytes
+
+PART_BYTES = 128 * 1024  # of a record: half a minute at 35 kbit/s, so a line that is cut every 30 s still brings it
+MESSAGE_MAX_BYTES = 16 * 1024 * 1024  # unpacked
+ANSWER_MAX_BYTES = 4 * 1024 * 1024
+
+_MAGIC = b"EKS1"
+_SIGNATURE_BYTES = 64
+_SCHEMA = 1
+_ID = re.compile(r"\d{1,15}:[0-9a-f]{64}(:[a-z0-9_/-]{1,40}:\d{1,9})?", re.ASCII)
+_LEVEL = 6  # of zstd; lines of JSON shrink to a third, what is sealed not at all
+
+_SENT = b"edgekit sync 1\n"  # before what a device signs, so that no message passes for an entry
+_ANSWERED = b"edgekit answer 1\n"
+
+
+class Signer(Protocol):
+    """A device's keys, as ``edge.journal.keys.DeviceKeys`` has them."""
+
+    @property
+    def public_bytes(self) -> bytes:
+        """32 bytes."""
+
+    def sign(self, digest: str) -> bytes:
+        """The signature of what has this SHA-256, 64 bytes."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is sent and acknowledged as one.
+
+    Attributes:
+        seq: Of the entry.
+        hash: Of the entry, hexadecimal.
+        name: Of the record; empty for the entry's own line.
+        part: Which part of the record, from 0.
+        parts: How many there are.
+        data: The device's signature of the entry, 64 bytes, and the raw line after it; or the sealed part.
+    """
+
+    seq: int
+    hash: str
+    name: str
+    part: int
+    parts: int
+    data: bytes
+
+    @property
+    def id(self) -> str:
+        """``SEQ:HASH``, or ``SEQ:HASH:NAME:PART``."""
+        return f"{self.seq}:{self.hash}" + (f":{self.name}:{self.part}" if self.name else "")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A device asks: which of these do you hold, and what have you to tell me?
+
+    Attributes:
+        nonce: 32 hexadecimal characters, drawn anew for each call.
+        time: The device's, ISO 8601.
+        head_seq: Of the journal's newest entry.
+        head_hash: Its hash.
+        answers_after: Number of the last answer that the device has journaled.
+        pieces: Ids of what is asked about.
+    """
+
+    nonce: str
+    time: str
+    head_seq: int
+    head_hash: str
+    answers_after: int
+    pieces: tuple[str, ...]
+
+    @classmethod
+    def make(cls, now: datetime, head: tuple[int, str], answers_after: int, pieces: Sequence[Piece]) -> Self:
+        """A call with a new nonce."""
+        return cls(secrets.token_hex(16), now.isoformat(), *head, answers_after, tuple(piece.id for piece in pieces))
+
+
+@dataclass(frozen=True)
+class Message:
+    """What one device sent, its signature checked.
+
+    Attributes:
+        device: Its id, made from its key.
+        name: What its owner calls it, for people.
+        public_key: Hexadecimal.
+        call: None where an answer is not expected yet.
+        pieces: In the order in which they were sent.
+    """
+
+    device: str
+    name: str
+    public_key: str
+    call: Call | None
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What headquarters says to one call, its signature checked.
+
+    Attributes:
+        time: Headquarters' clock.
+        held: Ids of pieces that are safe there.
+        refused: Ids that it will not take, and why.
+        wanted: Numbers of entries that it lacks though later ones are there.
+        notes: What it tells the device, each with its number ``n``, in order.
+        more: Whether there are more notes than fitted in.
+    """
+
+    time: datetime
+    held: frozenset[str]
+    refused: Mapping[str, str]
+    wanted: tuple[int, ...]
+    notes: tuple[Mapping[str, Any], ...]
+    more: bool
+
+
+def device_id(public_key: bytes) -> str:
+    """How a device is called: the first half of the SHA-256 of its raw public key, hexadecimal."""
+    return hashlib.sha256(public_key).hexdigest()[:32]
+
+
+def pack_message(keys: Signer, name: str, pieces: Sequence[Piece], call: Call | None) -> bytes:
+    """Sign and compress what a device sends; ``name`` is for people."""
+    header = {
+        "schema": _SCHEMA,
+        "name": name,
+        "key": keys.public_bytes.hex(),
+        "call": asdict(call) if call else None,
+        "pieces": [
+            {"seq": p.seq, "hash": p.hash, "name": p.name, "part": p.part, "parts": p.parts, "size": len(p.data)}
+            for p in pieces
+        ],
+    }
+    body = json.dumps(header, ensure_ascii=False).encode() + b"\n" + b"".join(piece.data for piece in pieces)
+    return _pack(keys.sign(_digest(body)), body)
+
+
+def unpack_message(data: bytes) -> Message:
+    """Read what a device sent and check its signature.
+
+    Raises:
+        MessageError: It is not one, is too large, or was changed on the way.
+    """
+    try:
+        signature, body = _unpack(data, MESSAGE_MAX_BYTES)
+        line, _, blobs = body.partition(b"\n")
+        header = json.loads(line)
+        public_key = bytes.fromhex(header["key"])
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_bytes(_digest(body)))
+        call = header["call"]
+        pieces = _pieces(header["pieces"], blobs)
+        return Message(
+            device_id(public_key),
+            str(header["name"])[:64],
+            public_key.hex(),
+            _call(call) if call else None,
+            pieces,
+        )
+    except InvalidSignature as error:
+        raise MessageError("The message's signature does not fit its key.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, zstandard.ZstdError) as error:
+        raise MessageError(f"This is no message of a device: {error}.") from error
+
+
+def pack_answer(
+    key: Ed25519PrivateKey,
+    device: str,
+    call: Call,
+    *,
+    time: datetime,
+    held: Sequence[str],
+    refused: Mapping[str, str],
+    wanted: Sequence[int],
+    notes: Sequence[Mapping[str, Any]],
+    more: bool,
+) -> bytes:
+    """Sign and compress headquarters' answer to ``call``."""
+    document = {
+        "schema": _SCHEMA,
+        "device": device,
+        "nonce": call.nonce,
+        "head": [call.head_seq, call.head_hash],
+        "time": time.isoformat(),
+        "held": list(held),
+        "refused": dict(refused),
+        "wanted": list(wanted),
+        "notes": list(notes),
+        "more": more,
+    }
+    body = json.dumps(document, ensure_ascii=False).encode()
+    return _pack(key.sign(_ANSWERED + body), body)
+
+
+def unpack_answer(data: bytes, headquarters: Ed25519PublicKey, device: str, call: Call) -> Answer:
+    """Read an answer and check that it is headquarters', for this call, and says nothing about what was not sent.
+
+    Raises:
+        AcknowledgementError: It is not; the message says which.
+    """
+    try:
+        signature, body = _unpack(data, ANSWER_MAX_BYTES)
+        headquarters.verify(signature, _ANSWERED + body)
+        document = json.loads(body)
+        held, refused = frozenset(map(str, document["held"])), {str(k): str(v) for k, v in document["refused"].items()}
+        about = (document["device"], document["nonce"], document["head"])
+        answer = Answer(
+            datetime.fromisoformat(document["time"]),
+            held,
+            refused,
+            tuple(map(int, document["wanted"])),
+            tuple(dict(note) for note in document["notes"]),
+            bool(document["more"]),
+        )
+    except InvalidSignature as error:
+        raise AcknowledgementError("The answer is not signed by headquarters' key.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, zstandard.ZstdError) as error:
+        raise AcknowledgementError("The answer is none that headquarters' collector gives.") from error
+    if about != (device, call.nonce, [call.head_seq, call.head_hash]):
+        raise AcknowledgementError("The answer is for another call: an old one again, or one of another device.")
+    if unknown := (held | refused.keys()) - set(call.pieces):
+        raise AcknowledgementError(f"The answer acknowledges {min(unknown)[:80]}, which this call did not ask about.")
+    return answer
+
+
+def _call(document: Mapping[str, Any]) -> Call:
+    pieces = tuple(map(str, document["pieces"]))
+    if not all(map(_ID.fullmatch, pieces)):
+        raise ValueError("it asks about what is no piece")
+    return Call(
+        nonce=str(document["nonce"]),
+        time=datetime.fromisoformat(document["time"]).astimezone(UTC).isoformat(),
+        head_seq=int(document["head_seq"]),
+        head_hash=str(document["head_hash"]),
+        answers_after=int(document["answers_after"]),
+        pieces=pieces,
+    )
+
+
+def _pieces(described: Sequence[Mapping[str, Any]], blobs: bytes) -> tuple[Piece, ...]:
+    pieces, start = [], 0
+    for each in described:
+        end = start + int(each["size"])
+        if end < start or end > len(blobs):
+            raise ValueError("it ends within a piece")
+        name, part, parts = str(each["name"]), int(each["part"]), int(each["parts"])
+        piece = Piece(int(each["seq"]), str(each["hash"]), name, part, parts, blobs[start:end])
+        if not _ID.fullmatch(piece.id) or not 0 <= part < parts:
+            raise ValueError(f"{piece.id[:100]!r} is no piece")
+        pieces.append(piece)
+        start = end
+    if start != len(blobs):
+        raise ValueError("it goes on after its last piece")
+    return tuple(pieces)
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(_SENT + body).hexdigest()
+
+
+def _pack(signature: bytes, body: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(_MAGIC + signature + body)
+
+
+def _unpack(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    """Signature and signed bytes of a frame; never more than ``limit`` bytes in memory, whatever ``data`` says."""
+    with zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).stream_reader(data) as reader:
+        frame = reader.read(limit + 1)
+    if len(frame) > limit:
+        raise ValueError(f"it has more than {limit} bytes")
+    if not frame.startswith(_MAGIC) or len(frame) < len(_MAGIC) + _SIGNATURE_BYTES:
+        raise ValueError("it does not begin as one")
+    start = len(_MAGIC)
+    return frame[start : start + _SIGNATURE_BYTES], frame[start + _SIGNATURE_BYTES :]

@@ -1,0 +1,284 @@
+"""Sessions between the real journal and the real collector, over a line that does what lines do."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from typing import Any
+
+import pytest
+
+from devices.clock import BUILT, Clock
+from devices.errors import AcknowledgementError, SyncError
+from edge.journal.entry import parse
+from edge.journal.keys import open_keys
+from edge.offline.sync import Session
+from edge.offline.sync_message import Call, pack_answer, pack_message, unpack_message
+from edge.offline.sync_seal import open_record
+
+
+def kinds(branch: Any) -> list[str]:
+    return [entry.kind for entry in branch.journal.entries()]
+
+
+def test_everything_arrives_once_and_is_then_acknowledged(branch: Any, headquarters: Any) -> None:
+    for number in range(30):
+        branch.decide(number)
+    outcome = branch.session().run()
+    assert outcome.sent == 31
+    assert sorted(headquarters.entries(branch.device)) == list(range(1, 32))
+    assert [entry.kind for entry in branch.journal.unsent(limit=10)] == ["contact"]
+    raw, signature = headquarters.store.rows("SELECT raw, signature FROM entries WHERE seq = 5")[0]
+    assert parse(raw, signature) == branch.journal.entry(5)
+
+
+def test_flagged_decisions_go_first(branch: Any, headquarters: Any) -> None:
+    for number in range(20):
+        branch.decide(number, decision="review" if number in (7, 19) else "pass")
+    branch.session().run()
+    assert headquarters.entries(branch.device)[:3] == [9, 21, 1]
+
+
+def test_papers_go_up_sealed_and_only_as_the_policy_says(branch: Any, headquarters: Any) -> None:
+    big = random.Random(1).randbytes(300_000)
+    entry = branch.decide(1, papers={"receipt": "张三".encode(), "document/0": big})
+    branch.session(papers="all").run()
+    sealed = headquarters.store.sealed(branch.device, entry.seq)
+    assert {name: len(parts) for name, parts in sealed.items()} == {"receipt": 1, "document/0": 3}
+    where = (headquarters.sealing, branch.device, entry.seq, entry.hash)
+    assert open_record(*where, "receipt", sealed["receipt"]) == "张三".encode()
+    assert open_record(*where, "document/0", sealed["document/0"]) == big
+    second = branch.decide(2, papers={"receipt": b"r", "document/0": big})
+    branch.session(papers="decision").run()
+    assert set(headquarters.store.sealed(branch.device, second.seq)) == {"receipt"}
+    third = branch.decide(3)
+    branch.session(sealed_for="").run()
+    assert headquarters.store.sealed(branch.device, third.seq) == {}
+    assert third.seq in headquarters.entries(branch.device)
+
+
+def test_papers_that_were_erased_meanwhile_stay_away_and_hold_nothing_up(branch: Any, headquarters: Any) -> None:
+    entry = branch.decide(1)
+    branch.journal.erase("D-1", why="asked for")
+    assert branch.session().run().sent == 3
+    assert headquarters.store.sealed(branch.device, entry.seq) == {}
+
+
+@pytest.mark.parametrize("fault", ["cut", "cut_on_the_way_back"])
+def test_a_cut_line_loses_nothing_and_doubles_nothing(branch: Any, headquarters: Any, fault: str) -> None:
+    for number in range(5):
+        branch.decide(number)
+    branch.line.fault = getattr(branch.line, fault)
+    with pytest.raises(SyncError):
+        branch.session().run()
+    assert branch.journal.backlog() == 6
+    assert kinds(branch).count("contact") == 0
+    branch.line.fault = None
+    assert branch.session().run().sent == 6
+    assert sorted(headquarters.entries(branch.device)) == list(range(1, 7))
+
+
+def test_a_line_that_is_cut_in_most_calls_still_brings_large_papers_up(branch: Any, headquarters: Any) -> None:
+    draw = random.Random(2)
+    paper = draw.randbytes(2_000_000)
+    entry = branch.decide(1, papers={"document/0": paper})
+
+    def bad(data: bytes, answer: Any) -> bytes:
+        if len(data) > 200_000 or draw.random() < 0.5:
+            return branch.line.cut(data, answer)
+        return answer(data)  # type: ignore[no-any-return]
+
+    branch.line.fault = bad
+    session, sessions = branch.session(papers="all"), 0
+    while branch.journal.backlog() > kinds(branch).count("contact"):
+        sessions += 1
+        assert sessions < 100
+        try:
+            session.run()
+        except SyncError:
+            continue
+    sealed = headquarters.store.sealed(branch.device, entry.seq)["document/0"]
+    assert open_record(headquarters.sealing, branch.device, entry.seq, entry.hash, "document/0", sealed) == paper
+
+
+def test_an_answer_signed_by_somebody_else_counts_for_nothing(branch: Any, headquarters: Any, tmp_path: Any) -> None:
+    branch.decide(1)
+    other = type(headquarters)(tmp_path / "impostor", headquarters.time)
+    branch.line.fault = lambda data, answer: other.answer(data)
+    with pytest.raises(AcknowledgementError, match="not signed by headquarters"):
+        branch.session().run()
+    other.store.close()
+    assert branch.journal.backlog() == 2
+    assert "contact" not in kinds(branch)
+
+
+def test_an_old_answer_again_is_no_contact(branch: Any, headquarters: Any) -> None:
+    old: list[bytes] = []
+
+    def keep(data: bytes, answer: Any) -> bytes:
+        old.append(answer(data))
+        return old[-1]
+
+    branch.line.fault = keep
+    branch.session().run()
+    contacts = kinds(branch).count("contact")
+    branch.time.pass_by(days=1)
+    branch.line.fault = lambda data, answer: old[-1]
+    with pytest.raises(AcknowledgementError, match="another call"):
+        branch.session().run()
+    assert kinds(branch).count("contact") == contacts
+
+
+def test_headquarters_itself_cannot_acknowledge_what_was_not_asked(branch: Any, headquarters: Any) -> None:
+    branch.decide(1)
+
+    def lie(data: bytes, answer: Any) -> bytes:
+        message = unpack_message(data)
+        assert message.call is not None
+        held = [f"2:{'0' * 64}"]
+        more = {"refused": {}, "wanted": [], "notes": [], "more": False}
+        return pack_answer(headquarters.signing, message.device, message.call, time=branch.time(), held=held, **more)
+
+    branch.line.fault = lie
+    with pytest.raises(AcknowledgementError, match="did not ask about"):
+        branch.session().run()
+    assert branch.journal.backlog() == 2
+
+
+def test_an_answer_that_holds_nothing_ends_the_session_instead_of_going_round(branch: Any, headquarters: Any) -> None:
+    branch.decide(1)
+
+    def nothing(data: bytes, answer: Any) -> bytes:
+        message = unpack_message(data)
+        more = {"held": [], "refused": {}, "wanted": [], "notes": [], "more": False}
+        assert message.call is not None
+        return pack_answer(headquarters.signing, message.device, message.call, time=branch.time(), **more)
+
+    branch.line.fault = nothing
+    with pytest.raises(SyncError, match="holds nothing"):
+        branch.session().run()
+    assert len(branch.line.messages) == 1
+
+
+def test_what_headquarters_lost_is_sent_again(branch: Any, headquarters: Any) -> None:
+    for number in range(5):
+        branch.decide(number)
+    branch.session().run()
+    headquarters.store._do("DELETE FROM entries WHERE seq IN (3, 6)")  # as after a restored backup
+    branch.session().run()
+    assert sorted(headquarters.entries(branch.device)) == list(range(1, 8))
+
+
+def test_verdicts_disagreements_and_revocations_are_journaled_once_in_order(branch: Any, headquarters: Any) -> None:
+    branch.decide(1)
+    branch.session().run()
+    note = headquarters.store.note
+    note(branch.device, "verdict", {"decision_id": "D-1", "verdict": "decline", "reason": "收入不实"})
+    rescored = {"score": 80, "level": "high", "decision": "review", "model": "big"}
+    note(branch.device, "disagreement", {"decision_id": "D-1", **rescored})
+    note(branch.device, "revocation", {"authority": "review_only", "reason": "audit"})
+    note(branch.device, "disagreement", {"decision_id": "somebody else's", **rescored})
+    branch.line.fault = branch.line.cut_on_the_way_back
+    with pytest.raises(SyncError):
+        branch.session().run()
+    branch.line.fault = None
+    assert branch.session().run().notes == 4
+    assert branch.session().run().notes == 0
+    came = [entry for entry in branch.journal.entries() if "note" in entry.body]
+    assert [(entry.kind, entry.body["note"]) for entry in came] == [
+        ("review", 1),
+        ("disagreement", 2),
+        ("revocation", 3),
+        ("note", 4),
+    ]
+    assert "收入不实" not in came[0].raw.decode()
+    assert "收入不实" in branch.journal.record(came[0], "review").decode()
+
+
+def test_hundreds_of_notes_come_in_several_answers(branch: Any, headquarters: Any) -> None:
+    branch.session().run()
+    for number in range(250):
+        headquarters.store.note(branch.device, "revocation", {"authority": "full", "reason": str(number)})
+    assert branch.session().run().notes == 250
+
+
+def test_a_note_of_a_newer_collector_is_refused_and_said(branch: Any, headquarters: Any) -> None:
+    branch.session().run()
+    headquarters.store.note(branch.device, "self-destruct", {})
+    with pytest.raises(AcknowledgementError, match="does not know"):
+        branch.session().run()
+
+
+def test_contact_is_journaled_but_not_for_every_call(branch: Any) -> None:
+    session = branch.session()
+    for _ in range(4):
+        session.run()
+        branch.time.pass_by(minutes=4)
+    contacts = list(branch.journal.entries(kinds=("contact",)))
+    assert len(contacts) == 2  # the first one, and one ten minutes later
+    assert contacts[0].body["head"] == {"seq": 1, "hash": branch.journal.entry(1).hash}
+
+
+def test_a_second_session_of_the_same_device_stands_back(branch: Any) -> None:
+    branch.decide(1)
+    second: list[Any] = []
+
+    def meanwhile(data: bytes, answer: Any) -> bytes:
+        branch.line.fault = None
+        second.append(branch.session().run())
+        return answer(data)  # type: ignore[no-any-return]
+
+    branch.line.fault = meanwhile
+    assert branch.session().run().sent == 2
+    assert second[0].busy
+
+
+def test_a_fork_is_refused_and_does_not_hold_up_the_rest(branch: Any, headquarters: Any, tmp_path: Any) -> None:
+    """The disk of a branch was copied: two journals grow from one."""
+    branch.decide(1)
+    branch.session().run()
+    branch.journal.close()
+    shutil.copytree(branch.folder, tmp_path / "copy")
+    branch.journal = type(branch.journal).open(branch.folder / "journal", branch.keys, now=branch.time)
+    branch.decide(2)
+    branch.session().run()
+
+    copy = type(branch)(tmp_path / "copy2", headquarters, branch.time)
+    copy.journal.close()
+    copy.keys = open_keys(tmp_path / "copy" / "keys")
+    copy.journal = type(branch.journal).open(tmp_path / "copy" / "journal", copy.keys, now=branch.time)
+    copy.line = type(branch.line)(headquarters, copy.keys)
+    copy.decide(3)
+    outcome = copy.session().run()
+    assert outcome.refused
+    copy.journal.close()
+    alarms = headquarters.store.rows("SELECT kind FROM alarms")
+    assert ("fork",) in alarms
+
+
+def test_a_journal_whose_tail_was_cut_is_noticed(branch: Any, headquarters: Any) -> None:
+    for number in range(3):
+        branch.decide(number)
+    branch.session().run()
+    branch.time.pass_by(hours=1)
+    entry = branch.journal.entry(2)
+    call = Call.make(branch.time(), (2, entry.hash), 0, [])
+    headquarters.answer(pack_message(branch.keys, "branch-7", [], call))
+    assert headquarters.store.rows("SELECT kind, seq FROM alarms") == [("shorter", 2)]
+
+
+def test_memory_holds_one_batch(branch: Any) -> None:
+    """A week's backlog does not become one message."""
+    for number in range(450):
+        branch.decide(number)
+    branch.session().run()
+    assert max(len({piece.seq for piece in pieces}) for pieces, _ in branch.line.messages) <= 200
+    assert max(sum(len(piece.data) for piece in pieces) for pieces, _ in branch.line.messages) < 700_000
+
+
+def test_headquarters_time_is_remembered(branch: Any, headquarters: Any) -> None:
+    """A box whose battery is dead learns the time from a signed answer."""
+    clock = Clock(None, wall=lambda: BUILT.replace(year=1970), boot=lambda: ("boot", 1.0))
+    where = {"clock": clock, "state": branch.folder}
+    Session(branch.journal, branch.keys, branch.line, headquarters.policy(), **where).run()
+    assert clock.now() == branch.time()
