@@ -152,7 +152,7 @@ def _roll_out(
         done, said = hq.roll_out(fleet, release, edgekit_source="/media/edgekit")
         seconds = time.monotonic() - start
         progress("roll out", 1.0)
-        records = {box: json.loads(fleet.on(box, f"cat {KIT}/switch.json")) for box in boxes}
+        records = {box: json.loads(fleet.on(box, f"cat {KIT}/record/switch.json")) for box in boxes}
         answering = sum(_serves(fleet, box) for box in boxes)
         collected = hq.play(fleet, "collect.yml", edgekit=BIN / "edgekit", fleet_inventories=hq.folder / "inventories")[
             1

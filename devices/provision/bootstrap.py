@@ -203,7 +203,7 @@ def _install(medium: Path, root: Path, arguments: List[str]) -> int:  # noqa: UP
 def _serving_python(root: Path) -> Optional[Path]:  # noqa: UP045
     """The interpreter of the slot that this device serves from, if it was provisioned before."""
     try:
-        active = json.loads((root / "switch.json").read_text(encoding="utf-8"))["active"]
+        active = json.loads((root / "record" / "switch.json").read_text(encoding="utf-8"))["active"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if active not in ("a", "b"):  # the service writes the record: it may not choose what root starts

@@ -8,8 +8,8 @@
     ROOT/state/inventory.json   the signed report after the latest deployment
     ROOT/units                  what systemd is given
 
-What root's commands make is handed over: below ``state``, ``slots`` and ``trust`` to the owner of that directory, so
-that a service owns its state and not its slots, and beside them to the owner of the root.
+What root's commands make is handed over: below each of the root's directories to that directory's owner, and beside
+them to the root's, so that a service owns ``state`` and ``record`` and nothing that root runs or reads.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def start_at_boot(root: Path) -> str:
         return f"{by_hand}; for systemd, root copies {units[0]} to {_UNITS} and enables it."
     _run("systemd-sysusers", str(root / "units" / f"{USER}.conf"))
     owner = pwd.getpwnam(USER)
-    for folder in (root, Layout(root).state):  # the slots and the trust stay root's: the service cannot change them
+    for folder in (Layout(root).state, Layout(root).switch.parent):
         os.chown(folder, owner.pw_uid, owner.pw_gid)
     write_durably(_UNITS / UNIT_NAME, units[0].read_bytes())
     with hand_over(root):

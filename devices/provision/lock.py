@@ -1,6 +1,6 @@
 """One launcher, one installer at a time, and one change of the record at a time.
 
-All are ``flock`` on a file of the device's root, which the kernel gives back when its holder dies, however it dies.
+All are ``flock`` on a file, which the kernel gives back when its holder dies, however it dies.
 The launcher's lock is held for its life, the installer's for minutes, the record's for milliseconds.
 """
 
@@ -18,8 +18,9 @@ from typing import Any
 from devices.errors import LockedError, ProvisionError
 
 INSTALLER = "lock"
-RECORD = "switch.lock"
-LAUNCHER = "launcher.lock"
+RECORD_FOLDER = "record"
+RECORD = f"{RECORD_FOLDER}/switch.lock"
+LAUNCHER = f"{RECORD_FOLDER}/launcher.lock"
 _MODE = 0o666  # root's commands and the launcher's own user both take them
 _RECORD_PATIENCE_S = 10.0
 _RETRY_S = 0.02

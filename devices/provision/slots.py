@@ -2,12 +2,15 @@
 
 ::
 
-    ROOT/switch.json       the record (devices.provision.switch); replacing it is the switch
+    ROOT/record            switch.json (devices.provision.switch), replacing which is the switch, and its locks
     ROOT/slots/a, slots/b  release.json  bundle/  environment/  slot.json
     ROOT/state             keys, tokens, journal, caches: EDGEKIT_STATE_DIR of this device
     ROOT/trust             TUF metadata and its root
     ROOT/profile.toml      the bank's own profile for this device, if there is one
     ROOT/launcher.pyz      starts the server of the active slot (devices.provision.launcher)
+
+Where root installs and a service's user serves, that user owns ``record`` and ``state`` and nothing else, so that it
+cannot lay a link or a file where root's next command looks for its own.
 
 The promises:
  1. ``switch.json`` is replaced by one rename of a file that is already on the disk; then the directory is. After a
@@ -43,7 +46,7 @@ from typing import Any
 from devices.durable import sync_directory
 from devices.errors import ProvisionError, SlotError, SwitchError
 from devices.provision import switch as moves
-from devices.provision.lock import record_lock
+from devices.provision.lock import RECORD_FOLDER, record_lock
 from devices.provision.switch import SLOT_NAMES, SlotName, Switch, read_record
 
 SWITCH_NAME = "switch.json"
@@ -62,7 +65,7 @@ class Layout:
     @property
     def switch(self) -> Path:
         """The record."""
-        return self.root / SWITCH_NAME
+        return self.root / RECORD_FOLDER / SWITCH_NAME
 
     @property
     def state(self) -> Path:
@@ -113,7 +116,7 @@ def create_root(root: Path) -> None:
     """
     layout = Layout(root)
     try:
-        for path in (root, root / "slots", *map(layout.slot, SLOT_NAMES), layout.trust):
+        for path in (root, layout.switch.parent, root / "slots", *map(layout.slot, SLOT_NAMES), layout.trust):
             path.mkdir(parents=True, exist_ok=True)
         layout.state.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

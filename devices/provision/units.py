@@ -54,7 +54,7 @@ def service_unit(
     Args:
         root: Of the device, absolute.
         profile: Whose limits hold.
-        user: Runs everything; owns ``root``.
+        user: Runs everything; owns ``state`` and ``record`` of ``root``.
         python: The box's own, absolute.
         port: On loopback.
 
@@ -112,13 +112,10 @@ LimitNOFILE=16384
 LimitCORE=0
 OOMPolicy=continue
 
-# files: nothing but the device's own directory, and in that neither slots nor trust
+# files: what the device keeps and the record of its slots; all else under {root} is root's
 ProtectSystem=strict
 {home}
-ReadWritePaths={root}
-ReadOnlyPaths={root}/slots {root}/trust {root}/launcher.pyz
-# nor what root runs or writes here by its name
-ReadOnlyPaths=-{root}/python -{root}/units -{root}/channel.json -{root}/profile.toml
+ReadWritePaths={root}/state {root}/record
 PrivateTmp=yes
 PrivateDevices={private}
 {devices}

@@ -16,7 +16,7 @@ from devices.provision import switch as moves  # noqa: E402
 
 command, _, root, *rest = sys.argv[sys.argv.index("provision") + 1 :]
 ROOT = Path(root)
-RECORD = ROOT / "switch.json"
+RECORD = ROOT / "record" / "switch.json"
 
 
 def write(switch: moves.Switch) -> None:

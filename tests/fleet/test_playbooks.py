@@ -60,7 +60,7 @@ class Headquarters:
 
     def serving(self, box: str) -> tuple[str, str]:
         """Release and state of a box's active slot."""
-        slot = moves.read_record(self.fleet.on(box, f"cat {KIT}/switch.json").encode()).serving
+        slot = moves.read_record(self.fleet.on(box, f"cat {KIT}/record/switch.json").encode()).serving
         return slot.release, slot.state
 
     def calls(self, box: str) -> list[str]:
@@ -73,7 +73,8 @@ class Headquarters:
         text = moves.mark_good(record).to_bytes().decode()
         for box in BOXES:
             mark = f"touch {wrong[box]};" if box in wrong else ""
-            self.fleet.on(box, f"cd {KIT}; rm -f fail hang refuse cut calls; {mark} cat >switch.json <<'X'\n{text}X")
+            record_it = f"mkdir -p record; cat >record/switch.json <<'X'\n{text}X"
+            self.fleet.on(box, f"cd {KIT}; rm -f fail hang refuse cut calls; {mark} {record_it}")
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_every_way_to_fail_has_its_own_word_a_second_rollout_goes_on_and_boxes_g
 
 def test_a_bare_box_is_installed_from_the_archive_and_no_copy_stays_anywhere(headquarters: Headquarters) -> None:
     headquarters.prepare(n1="fail")
-    headquarters.fleet.on("s1", f"rm {KIT}/switch.json")
+    headquarters.fleet.on("s1", f"rm {KIT}/record/switch.json")
     archive = str(headquarters.folder / "medium.tar")
     _, report = headquarters.roll_out(boxes="n1:s1", fleet_waves=["100%"], edgekit_source="", edgekit_archive=archive)
     assert report["counts"] == {"rolled back": 1, "updated": 1}

@@ -234,7 +234,8 @@ def provisioned(root: Path, active: str = "b") -> Path:
     (environment / "bin").mkdir()
     (environment / "bin" / "python").symlink_to(Path(sys._base_executable).resolve())  # type: ignore[attr-defined]
     (environment / "pyvenv.cfg").write_text(f"home = {sys.base_prefix}/bin\n")
-    (root / "switch.json").write_text(json.dumps({"active": active}))
+    (root / "record").mkdir()
+    (root / "record" / "switch.json").write_text(json.dumps({"active": active}))
     return root
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from devices.durable import write_durably
 from devices.errors import ProvisionError
 from devices.provision import device
 from devices.provision.device import (
@@ -20,8 +22,9 @@ from devices.provision.device import (
     start_at_boot,
     starts_at_boot,
 )
+from devices.provision.lock import launcher_lock
 from devices.provision.medium import read_medium
-from devices.provision.slots import Layout, create_root
+from devices.provision.slots import Layout, change, create_root
 from tests.devices.provision.small_bank import PROFILE, REPOSITORY, Bank
 
 NOBODY = 65534
@@ -38,17 +41,39 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands anything over")
-def test_a_service_owns_what_root_made_in_its_state_and_not_what_root_made_in_the_slots(root: Path) -> None:
-    for folder in (root, root / "state"):
+def test_a_service_owns_what_root_made_in_its_state_and_record_and_nothing_else(root: Path) -> None:
+    for folder in (root / "record", root / "state"):
         os.chown(folder, NOBODY, NOBODY)
     with hand_over(root):
         (root / "state" / "keys").mkdir()
         (root / "state" / "keys" / "device.pem").touch()
-        (root / "switch.json").write_text("{}")
+        (root / "record" / "switch.json").write_text("{}")
+        (root / "channel.json").touch()
         (root / "slots" / "a" / "release.json").touch()
-    owners = {path: (root / path).stat().st_uid for path in ("state/keys/device.pem", "switch.json")}
-    assert owners == {"state/keys/device.pem": NOBODY, "switch.json": NOBODY}
-    assert (root / "slots" / "a" / "release.json").stat().st_uid == 0
+    its_own, roots = ("state/keys/device.pem", "record/switch.json"), (".", "channel.json", "slots/a/release.json")
+    owners = {path: (root / path).stat().st_uid for path in (*its_own, *roots)}
+    assert owners == dict.fromkeys(its_own, NOBODY) | dict.fromkeys(roots, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands anything over")
+def test_a_service_changes_its_record_and_makes_nothing_where_root_looks(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (root / "record", root / "state"):
+        os.chown(folder, NOBODY, NOBODY)
+    with hand_over(root):
+        write_durably(Layout(root).switch, Layout(root).switch.read_bytes())
+    monkeypatch.chdir(root)  # what leads to it may be closed to others
+    os.seteuid(NOBODY)
+    try:
+        with launcher_lock(Path()):
+            change(Path(), lambda switch: replace(switch, active="a"))
+        with pytest.raises(PermissionError):
+            Path("download").symlink_to("/")
+        with pytest.raises(PermissionError):
+            Path("record").rename("elsewhere")
+    finally:
+        os.seteuid(0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands anything over")
@@ -58,10 +83,10 @@ def test_links_that_a_service_leaves_lead_root_to_nobody_elses_files(root: Path,
     for name in ("symbolic", "hard"):
         (elsewhere / name).touch()
         os.chown(elsewhere / name, 7, 7)
-    for folder in (root, root / "state"):
+    for folder in (root / "record", root / "state"):
         os.chown(folder, NOBODY, NOBODY)
     with hand_over(root):
-        (root / "units").symlink_to(elsewhere)
+        (root / "record" / "folder").symlink_to(elsewhere)
         (root / "state" / "folder").symlink_to(elsewhere)
         (root / "state" / "file").symlink_to(elsewhere / "symbolic")
         (root / "state" / "hard").hardlink_to(elsewhere / "hard")
@@ -84,7 +109,7 @@ def test_without_systemd_the_command_says_how_to_start(root: Path, monkeypatch: 
     said = start_at_boot(root)
     assert starts_at_boot(root)
     assert f"{Layout(root).launcher} {root}" in said
-    assert f"ReadOnlyPaths={root}/slots" in (root / "units" / "edgekit.service").read_text()
+    assert f"ReadWritePaths={root}/state {root}/record\n" in (root / "units" / "edgekit.service").read_text()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives systemd a unit")
@@ -114,8 +139,8 @@ def test_with_systemd_root_makes_the_user_and_enables_the_service(
         "systemctl restart edgekit.service",
     ]
     assert (units / "edgekit.service").read_bytes() == (root / "units" / "edgekit.service").read_bytes()
-    assert root.stat().st_uid == NOBODY
-    assert (root / "slots").stat().st_uid == 0
+    owners = {path.name: path.stat().st_uid for path in (root, *root.iterdir()) if path.is_dir()}
+    assert {name for name, owner in owners.items() if owner == NOBODY} == {"state", "record"}
 
 
 def test_what_systemd_refuses_is_said_and_the_release_stays(monkeypatch: pytest.MonkeyPatch) -> None:

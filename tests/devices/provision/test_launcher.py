@@ -225,8 +225,8 @@ def test_a_disk_that_takes_no_record_does_not_keep_the_device_from_serving(
     root: Path, launch: Callable[..., Launched]
 ) -> None:
     activate_slot(root, install(root, 2))
-    (root / "switch.lock").unlink()
-    (root / "switch.lock").mkdir()  # root may write anywhere, so a full disk is played by this
+    (root / "record" / "switch.lock").unlink()
+    (root / "record" / "switch.lock").mkdir()  # root may write anywhere, so a full disk is played by this
     launched = launch(root)
     assert launched.release() == 2
     assert "cannot be opened for writing" in launched.log.read_text()

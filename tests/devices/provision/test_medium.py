@@ -34,7 +34,7 @@ def test_a_medium_says_what_it_is_for_and_carries_its_units_and_its_root(bank: B
     assert (document.region, document.device_class) == ("east", "kiosk")
     assert document.root_sha256 == sha256_of(medium / "root.json")
     assert not document.own_profile
-    assert "ReadOnlyPaths=/opt/edgekit/slots" in (medium / "units" / "edgekit.service").read_text()
+    assert "ReadWritePaths=/opt/edgekit/state /opt/edgekit/record" in (medium / "units" / "edgekit.service").read_text()
 
 
 def test_packing_again_onto_an_older_medium_leaves_nothing_of_it(bank: Bank, tmp_path: Path) -> None:
