@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import ROOT, Figure, Goal, Report, Row
 from benchmarks.runtime_models import demo_bundle
-from edge.calibration import MOST, UNCALIBRATED, Calibration, expected_calibration_error, fitted
+from edge.calibrate import expected_calibration_error, fitted
+from edge.calibration import MOST, UNCALIBRATED, Calibration
 from edge.documents.extraction import Problem
 from edge.policy import Policy, load_policy
 from edge.scoring import DocumentFindings, Findings, assess

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge.calibration import UNCALIBRATED, Calibration, expected_calibration_error, fitted, shared_out
+from edge.calibrate import expected_calibration_error, fitted
+from edge.calibration import UNCALIBRATED, Calibration, shared_out
 
 SCORES = st.integers(0, 100)
 LINES = st.lists(SCORES, min_size=4, max_size=4).map(
