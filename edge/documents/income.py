@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from edge.documents import id_number
 from edge.documents.extraction import Field, Problem, problem
+from edge.documents.labels import mended
 from edge.documents.layout import Flow, Form, Row, field_of
 from edge.documents.normalise import AMOUNT, CAPITALS, DATE, ID_NUMBER, parse_amount, parse_capitals, parse_date
 
@@ -17,11 +18,20 @@ _NAME = rf"([{_HAN}·•]{{2,25}})"
 _VALUE = r"([^\s:,。;]{2,40})"
 _MONEY = rf"(?:人民币|RMB|CNY|约|\s)*({AMOUNT})(?![\d年月/-])"
 _COMPANY = (
-    r"(?:公司|集团|工厂|厂|商行|商店|中心|学校|中学|小学|大学|医院|银行|研究院|研究所|事务所|合作社|委员会|局|部)"
+    r"(?:公司|集团|工厂|厂|商行|商店|酒店|餐厅|中心|学校|中学|小学|大学|学院|幼儿园|医院|银行|支行|分行|研究院|研究所|事务所"
+    r"|工作室|合作社|委员会|协会|局|部|店)"
 )
-_INCOME = r"(?:月薪|月均(?=[\d人约为¥])|月[^\d\n]{0,8}?(?:收入|工资|薪资|薪金|薪酬))"
+_OFFICE = r"(?:人力资源部?|人事[部处科]?|行政部?|财务[部处科]?|综合部|综合办公室|办公室)"
+_PAY = r"(?:收入|工资|薪资|薪金|薪酬|薪水)"
+_INCOME = rf"(?:月薪|月均(?=[\d人约为¥])|(?:(?<!个)月|个月(?=[平月]?均))[^\d\n年,。;]{{0,8}}?{_PAY})"
+# a comma may part the amount in words from the one in digits, nothing else
+_GAP = r"(?:[^\d,。;]|,(?=[(（]?(?:小写|大写|人民币|¥|即|计|合|共)))"
+_COMPONENT = re.compile(r"基本|岗位|绩效|奖|补贴|津贴|加班")  # a part of an income, not the income
 # 工资12,000元/月: the month stands behind
-_A_MONTH = rf"(?:收入|工资|薪资|薪金|薪酬)[^\d,。;]{{0,20}}?({AMOUNT})元?(?:/月|每月)"
+_A_MONTH = rf"{_PAY}[^\d,。;]{{0,20}}?({AMOUNT})元?(?:/月|每月)"
+_OTHER_DAYS = re.compile(
+    r"(?:入职|有效|出生|到期|自|至|起|参加工作|合同)[^\n]{0,6}$"
+)  # before a date that is no issue's
 
 _LABELS = {
     "name": ("姓名", "员工姓名", "职工姓名", "申请人", "申请人姓名", "本人姓名"),
@@ -33,6 +43,7 @@ _LABELS = {
     "monthly_income": (
         *("月收入", "月均收入", "月平均收入", "平均月收入", "税后月收入", "税前月收入", "月薪", "税后月薪", "税前月薪"),
         *("月工资", "每月收入", "月工资收入", "税后月工资", "月均税后收入", "月均工资", "月薪资"),
+        *("月总收入", "月收入合计", "月收入总额", "月均总收入", "平均月薪", "月收入金额", "月固定收入", "月税后收入"),
     ),
     "issue_date": ("开具日期", "出具日期", "证明日期", "填表日期", "签发日期", "日期", "开具时间", "出具时间"),
 }
@@ -46,30 +57,42 @@ _STAFF = r"(?:在职|正式|在编|在岗|全职)*(?:员工|职工|职员|教师
 # letters: sentences that run on across lines
 _SENTENCES = {
     "name": (
-        rf"(?:(?:兹证明|兹有|现证明)(?:{_WE})?(?:{_STAFF})?|{_WE}{_STAFF}):?"
-        rf"(?P<value>[{_HAN}·•]{{2,25}}?)(?=[（(,、:]|同志|先生|女士|小姐|系|身份|证件|为|是|现|自|于|在)"
+        rf"(?:(?:兹证明|兹有|现证明|特证明)(?:{_WE})?(?:{_STAFF})?|{_WE}{_STAFF}):?"
+        rf"(?P<value>[{_HAN}·•]{{2,25}}?)(?=[（(,、:]|同志|先生|女士|小姐|系|身份|证件|性别|为|是|现|自|于|在)"
     ),
     "employer": (
-        rf"(?:系|为|是|在|于)(?P<value>[{_HAN}（）()]{{2,30}}?{_COMPANY})(?:的|正式|在职|任|担任|员工|职工|工作|就职)"
+        rf"(?:系|为|是|在|于)(?!我|本|该|贵|其)(?P<value>[{_HAN}（）()]{{2,30}}?{_COMPANY})(?:[{_HAN}]{{1,8}}[部处科室])?"
+        r"(?:的|正式|在职|全职|任|担任|员工|职工|工作|就职|从事|上班|[,。;])"
     ),
     "position": (
-        r"(?:现任|担任|职务[为是]|职位[为是]|岗位[为是]|任职|(?<!责)任(?!何|职|意|期|期))"
+        r"(?:现任|担任|职务[为是]|职位[为是]|岗位[为是]|从事|任职|(?<!责)任(?!何|职|意|期|期))"
         r"(?:为|是|我[单位公司]*)?(?P<value>[^,。;(（\d]{2,20}?)(?:一职|职务|职位|岗位|工作|[,。;(（])"
     ),
 }
+# 示例甲（身份证号...): a name without any word before it
+_NAME_BY_NUMBER = (
+    r"(?:(?<=证明|员工|职工|职员|公司|单位)|(?<=[,。;:]))(?!其|本人|该|持|员工|职工|居民|公民)"
+    rf"(?P<value>[{_HAN}]{{2,4}}?|[{_HAN}]{{1,12}}[·•][{_HAN}·•]{{1,12}}?)"
+    r"(?:同志|先生|女士|小姐)?[（(,、]?(?:性别:?)?(?:[男女][,、])?(?:居民|公民)?身份(?:证|号)"
+)
+_SIGNATURE = (
+    rf"(?m)^\S*?(?!有限|股份|{_OFFICE})([{_HAN}（）()]{{2,30}}?{_COMPANY})"
+    rf"(?:{_OFFICE}|[（(][^）)\n]{{0,8}}[）)])?\s*$"
+)
 
 
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     """Find the fields that the proof carries."""
+    rows = mended(rows, _ALL_LABELS)
     form, flow, prose = Form(rows, _ALL_LABELS), Flow(rows), Flow(rows, gap="", turn="")
     fields: dict[str, Field] = {}
-    for name, pattern in (("name", _NAME), ("employer", _VALUE), ("position", _VALUE)):
+    for name, pattern in (("name", _NAME), ("position", _VALUE)):
         if found := form.find(_LABELS[name], pattern):
             fields[name] = field_of(found[0][1], found[1])
-        elif match := prose.search(_SENTENCES[name]):
+        elif match := prose.search(_SENTENCES[name]) or (prose.search(_NAME_BY_NUMBER) if name == "name" else None):
             fields[name] = prose.field(match, "value", match["value"])
-    if "employer" not in fields and (match := _last(rf"(?m)^\S*?([{_HAN}（）()]{{2,30}}{_COMPANY})\s*$", flow)):
-        fields["employer"] = flow.field(match, 1, match[1])  # the signature under a letter has no label
+    if employer := _employer(form, flow, prose):
+        fields["employer"] = employer
     for text in (flow, prose):  # a letter breaks its lines anywhere, also within a number
         if match := text.search(ID_NUMBER):
             fields["id_number"] = text.field(match, 0, re.sub(r"\s", "", match[0]).upper())
@@ -79,17 +102,41 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     dated = form.find(_LABELS["issue_date"], rf"({DATE})")
     if dated and (day := parse_date(dated[0][1])):
         fields["issue_date"] = field_of(day, dated[1])
-    elif (last := _last(rf"({DATE})", flow)) and (day := parse_date(last[1])):
+    elif (last := _last_day(flow)) and (day := parse_date(last[1])):
         fields["issue_date"] = flow.field(last, 1, day)
     return fields
+
+
+def _employer(form: Form, flow: Flow, prose: Flow) -> Field | None:
+    """What a label, a sentence or the signature calls one; behind a label also what does not sound like one."""
+    if found := form.find(_LABELS["employer"], rf"([^\s:,。;]{{1,40}}{_COMPANY}(?:[（(][^）)\s]{{1,12}}[）)])?)"):
+        return field_of(found[0][1], found[1])
+    if match := prose.search(_SENTENCES["employer"]):
+        return prose.field(match, "value", match["value"])
+    if signed := list(re.finditer(_SIGNATURE, flow.text)):  # under a letter it has no label
+        return flow.field(signed[-1], 1, signed[-1][1])
+    if found := form.find(_LABELS["employer"], _VALUE):
+        return field_of(found[0][1], found[1])
+    return None
 
 
 def _income(form: Form, prose: Flow) -> Field | None:
     if (found := form.find(_LABELS["monthly_income"], _MONEY)) and (amount := parse_amount(found[0][1])) is not None:
         return field_of(amount, found[1])
     # 大写 may stand between the word and the digits
-    match = prose.search(rf"{_INCOME}[^\d,。;]{{0,40}}?({AMOUNT})") or prose.search(_A_MONTH)
-    if match and (amount := parse_amount(match[1])) is not None:
+    told = [
+        match
+        for match in re.finditer(rf"(?P<word>{_INCOME}){_GAP}{{0,40}}?({AMOUNT})", prose.text)
+        if not _COMPONENT.search(match["word"])
+    ]
+    if told:
+        whole = next((match for match in told if re.search(r"总|合计|共", match["word"])), told[0])
+        amount = parse_amount(whole[2])
+        return None if amount is None else prose.field(whole, 2, amount)
+    if (match := prose.search(_A_MONTH)) and (amount := parse_amount(match[1])) is not None:
+        return prose.field(match, 1, amount)
+    # in capitals alone
+    if (match := prose.search(rf"{_INCOME}{_GAP}{{0,20}}?({CAPITALS})")) and (amount := parse_capitals(match[1])):
         return prose.field(match, 1, amount)
     return None
 
@@ -114,8 +161,9 @@ def _number_problems(fields: dict[str, Field]) -> list[Problem]:
     return []
 
 
-def _last(pattern: str, flow: Flow) -> re.Match[str] | None:
-    match = None
-    for match in re.finditer(pattern, flow.text):  # noqa: B007 - the last one is wanted
-        pass
-    return match
+def _last_day(flow: Flow) -> re.Match[str] | None:
+    """The last date that is not of something else than the proof."""
+    days = [
+        each for each in re.finditer(rf"({DATE})", flow.text) if not _OTHER_DAYS.search(flow.text[: each.start()][-16:])
+    ]
+    return days[-1] if days else None

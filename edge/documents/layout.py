@@ -255,8 +255,8 @@ class Form:
 
     def find(self, labels: Sequence[str], pattern: str) -> tuple[re.Match[str], list[Piece]] | None:
         """The first value of one of ``labels`` that matches ``pattern``, and where it stands."""
-        # a label's own brackets may say (元), (盖章), (税后)
-        end = r"(?: *[（(][^）)\n]{0,8}[）)])? *"
+        # a label's own brackets may say (元), (盖章), (税后); behind it the same may stand in English
+        end = r"(?: *[（(][^）)\n]{0,8}[）)])? *(?:[A-Z][A-Za-z./ ]{1,24}(?=[:\n ]))? *"
         label = rf"(?:(?<![\u4e00-\u9fff]){one_of(*labels)}{end}|{one_of(*labels)}{end}(?=:)):? *(?:为|是)? *"
         value = re.compile(pattern)
         for found in re.finditer(label, self._flow.text):
