@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from edge import receipt as receipts
 from edge.application import Application, Document, Submission, Transaction
 from edge.documents.checks import cross_check
 from edge.documents.extract import extract
-from edge.documents.extraction import Extraction, Problem
+from edge.documents.extraction import Extraction, Problem, problem
 from edge.documents.layout import ReadPage
 from edge.policy import Language, Policy
 from edge.receipt import Receipt
@@ -127,10 +127,7 @@ class Scorer:
         moment = moment or self._clock()
         with timings.stage("load"):
             opened = [_opened(document, submission.files[document.file]) for document in application.documents]
-        reads = [
-            [self._read(page, timings, budget) for page in each_within(lambda: timings.stage("load"), pages)]
-            for pages in opened
-        ]
+        reads = [self._read_all(pages, timings, budget) for pages in opened]
         with timings.stage("fields"):
             papers = self._papers(submission, reads, moment)
         with timings.stage("text"):
@@ -163,20 +160,45 @@ class Scorer:
     def _papers(
         self,
         submission: Submission,
-        reads: Sequence[Sequence[ReadPage]],
+        reads: Sequence[_ReadDocument],
         moment: datetime,
     ) -> list[_Paper]:
         application = submission.application
         extractions = [
-            extract(document.kind, pages) for document, pages in zip(application.documents, reads, strict=True)
+            _extracted(document.kind, read) for document, read in zip(application.documents, reads, strict=True)
         ]
         problems = cross_check(application, extractions, self._policy.documents, moment.date())
-        return [_Paper(*parts) for parts in zip(application.documents, reads, extractions, problems, strict=True)]
+        pages = [read.pages for read in reads]
+        return [_Paper(*parts) for parts in zip(application.documents, pages, extractions, problems, strict=True)]
+
+    def _read_all(self, pages: Iterator[Page], timings: _Timings, budget: Budget) -> _ReadDocument:
+        read, of = [], 0
+        for page in each_within(lambda: timings.stage("load"), pages):
+            read.append(self._read(page, timings, budget))
+            of = page.of
+        return _ReadDocument(read, of)
 
     def _read(self, page: Page, timings: _Timings, budget: Budget) -> ReadPage:
         with timings.stage("ocr"):
             lines = self._ocr.read(page.image, budget) if page.lines is None else page.lines
         return ReadPage(lines, page.width, page.height)
+
+
+@dataclass(frozen=True, eq=False)
+class _ReadDocument:
+    """The pages of a document that were read, and how many it has."""
+
+    pages: Sequence[ReadPage]
+    of: int
+
+
+def _extracted(kind: str, read: _ReadDocument) -> Extraction:
+    """What stands on the pages; those of a long document that were not read are a problem of their own."""
+    extraction = extract(kind, read.pages)
+    if read.of == len(read.pages):
+        return extraction
+    unread = problem(kind, "pages_unread", pages=read.of, count=len(read.pages))
+    return replace(extraction, problems=(*extraction.problems, unread))
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +291,7 @@ def _milliseconds(begin: float) -> float:
 def _opened(document: Document, data: bytes) -> Iterator[Page]:
     """The pages of a document whose header was found good; decoded one after another."""
     with _naming(document):
-        pages = load_pages(data)
+        pages = load_pages(data, cut=True)
 
     def decoded() -> Iterator[Page]:
         with _naming(document):

@@ -54,12 +54,14 @@ class Page:
         lines: The text that a PDF carries for the page; None where it must be read from the picture.
         width: Of ``image``, in pixels.
         height: Of ``image``, in pixels.
+        of: Pages that the whole document has, also those that are not read.
     """
 
     image: NDArray[np.uint8]
     lines: tuple[Line, ...] | None
     width: int
     height: int
+    of: int
 
 
 def load_image(data: bytes) -> NDArray[np.uint8]:
@@ -79,7 +81,7 @@ def load_image(data: bytes) -> NDArray[np.uint8]:
     return next(_frames(_opened(data), 1))
 
 
-def load_pages(data: bytes, *, max_pages: int = 50) -> Iterator[Page]:
+def load_pages(data: bytes, *, max_pages: int = 50, cut: bool = False) -> Iterator[Page]:
     """Decode a document: the pages of a PDF, those of a TIFF scan, or one picture. The bytes decide which.
 
     What the header tells is checked at once. Pages are decoded one after another as they are asked for, and the errors
@@ -88,20 +90,21 @@ def load_pages(data: bytes, *, max_pages: int = 50) -> Iterator[Page]:
     Args:
         data: A PDF, or what ``load_image`` reads.
         max_pages: Longer documents are refused.
+        cut: Read the first ``max_pages`` of a longer document instead.
 
     Raises:
         PdfError: The PDF is damaged, wants a password, is empty, has too many pages, or takes too much to draw.
         ImageError: As ``load_image``; or a TIFF has too many pages, or too large ones.
     """
     if is_pdf(data):
-        return (_page(image, lines) for image, lines in read_pdf(data, max_pages=max_pages))
+        return (_page(image, lines, of) for image, lines, of in read_pdf(data, max_pages=max_pages, cut=cut))
     picture = _opened(data)
-    count = _count(picture, max_pages) if picture.format == "TIFF" else 1
-    return (_page(image, None) for image in _frames(picture, count))
+    count, of = _count(picture, max_pages, cut) if picture.format == "TIFF" else (1, 1)
+    return (_page(image, None, of) for image in _frames(picture, count))
 
 
-def _page(image: NDArray[np.uint8], lines: tuple[Line, ...] | None) -> Page:
-    return Page(image=image, lines=lines, width=image.shape[1], height=image.shape[0])
+def _page(image: NDArray[np.uint8], lines: tuple[Line, ...] | None, of: int) -> Page:
+    return Page(image=image, lines=lines, width=image.shape[1], height=image.shape[0], of=of)
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -133,14 +136,15 @@ def _check_size(picture: Image.Image) -> int:
     return width * height
 
 
-def _count(picture: Image.Image, max_pages: int) -> int:
-    """The number of pages of a TIFF; elsewhere later frames are an animation."""
+def _count(picture: Image.Image, max_pages: int, cut: bool) -> tuple[int, int]:
+    """How many pages of a TIFF to read, and of how many; elsewhere later frames are an animation."""
     try:
-        count = int(getattr(picture, "n_frames", 1))
-        if count > max_pages:
+        of = int(getattr(picture, "n_frames", 1))
+        if of > max_pages and not cut:
             raise ImageError(
-                f"The scan has {count} pages; at most {max_pages} are read.", remedy="Split it and send the parts."
+                f"The scan has {of} pages; at most {max_pages} are read.", remedy="Split it and send the parts."
             )
+        count = min(of, max_pages)
         pixels = 0
         for index in range(count):
             picture.seek(index)
@@ -154,7 +158,7 @@ def _count(picture: Image.Image, max_pages: int) -> int:
             f"{MAX_DOCUMENT_PIXELS // 10**6} are read.",
             remedy="Scan it with 300 dpi or less, or split it and send the parts.",
         )
-    return count
+    return count, of
 
 
 def _frames(picture: Image.Image, count: int) -> Iterator[NDArray[np.uint8]]:

@@ -33,7 +33,7 @@ _MOST_CHARACTERS = 1 << 20
 # in heights of the line: a wider gap is a space, a still wider one parts two cells of a table
 _SPACE, _CELL = 0.2, 1.0
 
-PdfPage = tuple[NDArray[np.uint8], tuple[Line, ...] | None]
+PdfPage = tuple[NDArray[np.uint8], tuple[Line, ...] | None, int]  # picture, text layer, pages of the whole
 
 
 def is_pdf(data: bytes) -> bool:
@@ -41,15 +41,17 @@ def is_pdf(data: bytes) -> bool:
     return b"%PDF-" in data[:1024]
 
 
-def read_pdf(data: bytes, *, max_pages: int) -> Iterator[PdfPage]:
+def read_pdf(data: bytes, *, max_pages: int, cut: bool = False) -> Iterator[PdfPage]:
     """Render one page after another, as they are asked for, and read its text layer.
+
+    Of a longer PDF the first ``max_pages`` are read with ``cut``; else it is refused.
 
     A text layer is taken only where it is what a person sees: not where pictures cover most of the page, as in a scan,
     not beside form fields, and not where its characters have no Unicode meaning.
 
     Raises:
-        PdfError: The PDF is damaged, wants a password, is empty, has more than ``max_pages`` pages, or a page takes
-            more than 20 s or 1 GB to draw.
+        PdfError: The PDF is damaged, wants a password, is empty, has too many pages, or a page takes more than 20 s
+            or 1 GB to draw.
     """
     process = _start(data)
     assert process.stdout is not None
@@ -58,12 +60,12 @@ def read_pdf(data: bytes, *, max_pages: int) -> Iterator[PdfPage]:
         pages = int(_message(stream, time.monotonic() + PAGE_SECONDS)["pages"])
         if pages == 0:
             raise PdfError("The PDF has no pages.")
-        if pages > max_pages:
+        if pages > max_pages and not cut:
             raise PdfError(
                 f"The PDF has {pages} pages; at most {max_pages} are read.", remedy="Split it and send the parts."
             )
-        for _ in range(pages):
-            yield _page(stream, time.monotonic() + PAGE_SECONDS)
+        for _ in range(min(pages, max_pages)):
+            yield *_page(stream, time.monotonic() + PAGE_SECONDS), pages
     finally:
         process.kill()
         process.stdout.close()
@@ -85,7 +87,7 @@ def _start(data: bytes) -> subprocess.Popen[bytes]:
         )
 
 
-def _page(stream: int, deadline: float) -> PdfPage:
+def _page(stream: int, deadline: float) -> tuple[NDArray[np.uint8], tuple[Line, ...] | None]:
     message = _message(stream, deadline)
     width, height, stride, count = (message[key] for key in ("width", "height", "stride", "characters"))
     pixels = np.frombuffer(_exactly(stream, height * stride, deadline), np.uint8).reshape(height, stride)
