@@ -57,7 +57,6 @@ _TEXTS = {
     "row_incomplete": "第 {rows} 行的日期、金额或余额未读全",
     "no_balance": "流水没有可读的余额，金额无从核对",
     "pages_unread": "该文件共 {pages} 页，只读了前 {count} 页",
-    "pages_unread": "该文件共 {pages} 页，只读了前 {count} 页",
     "rows_unread": "另有 {count} 行像是交易，但未能读懂",
     "balance_mismatch": "第 {rows} 行的余额与金额对不上",
     "row_outside_period": "第 {rows} 行的日期不在账单起止日期内",
