@@ -203,7 +203,7 @@ def test_a_paper_that_cannot_be_read_or_contradicts_goes_to_a_person() -> None:
 
 
 def test_a_card_that_expired_yesterday_is_seen_by_the_receipts_own_clock() -> None:
-    card = tuple(text.replace("2041.03.15", "2026.11.20") for text in CARD)
+    card = tuple(text.replace("2021.03.15-2041.03.15", "2016.11.20-2026.11.20") for text in CARD)
     receipt = scorer(reader=Reader(blue_1=card, blue_2=LETTER)).score(submission()).receipt
     assert [each.code for each in receipt.documents[0].problems] == ["expired"]
 
