@@ -11,6 +11,7 @@ from pathlib import Path
 from devices.errors import JournalDamagedError, JournalError, JournalFullError
 
 DATABASE_NAME = "journal.sqlite"
+IN_USE_NAME = "in-use"  # locked by who has the journal open, and alone by who salvages it
 _BUSY_S = 10.0
 
 SCHEMA = """

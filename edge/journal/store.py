@@ -17,11 +17,12 @@ One connection a process, for any number of threads.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import secrets
 import sqlite3
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -29,16 +30,15 @@ from typing import Any
 
 from devices.durable import locked
 from devices.errors import (
-    DecisionNotFoundError,
     DeviceKeyError,
     JournalDamagedError,
     JournalError,
-    RecordErasedError,
 )
 from edge.journal.anchor import Anchor
-from edge.journal.database import DATABASE_NAME, SCHEMA, connect, translated
-from edge.journal.entry import NO_HASH, Entry, Head, is_flagged, line_of, parse, signed_bytes
+from edge.journal.database import DATABASE_NAME, IN_USE_NAME, SCHEMA, connect, translated
+from edge.journal.entry import Entry, Head, is_flagged, line_of, parse, signed_bytes
 from edge.journal.keys import DeviceKeys, verifies
+from edge.journal.reader import COLUMNS, JournalReader
 from edge.journal.retention import (
     Bounds,
     check_room,
@@ -51,13 +51,10 @@ from edge.journal.retention import (
     pictures_to_go,
     room_bytes,
 )
-from edge.journal.sealing import seal, unseal
-
-_PAGE = 256  # entries read at a time, so that a long look holds no lock and little memory
-_COLUMNS = "SELECT line, signature FROM entries"
+from edge.journal.sealing import seal
 
 
-class Journal:
+class Journal(JournalReader):
     """The journal of this device; ``Journal.open`` makes one."""
 
     def __init__(
@@ -66,12 +63,12 @@ class Journal:
         keys: DeviceKeys,
         connection: sqlite3.Connection,
         now: Callable[[], datetime],
-        bounds: Bounds,
+        bounds: Bounds | None = None,
     ) -> None:
-        self.folder, self.keys, self.bounds = folder, keys, bounds
-        self._now, self._connection = now, connection
+        super().__init__(folder, keys, connection)
+        self._now, self.bounds = now, bounds or Bounds()
         self._anchor = Anchor(keys.folder)
-        self._mutex = threading.RLock()
+        self._in_use: int | None = None
 
     @classmethod
     def open(
@@ -104,18 +101,19 @@ class Journal:
                         f"The journal {path} is missing; its last entry was {head.code}.",
                         remedy="Put the file back; if it is lost, 'edgekit journal salvage' begins one that says so.",
                     )
-                journal = cls(folder, keys, connect(path), now, bounds or Bounds())
+                journal = cls(folder, keys, connect(path), now, bounds)
                 try:
+                    journal._in_use = _in_use(folder)
                     journal._take_up()
                 except BaseException:
-                    journal._connection.close()
+                    journal._end()
                     raise
         return journal
 
     def close(self) -> None:
         """Close the file. What was appended is durable without it."""
         with self._mutex, translated(self._path), locked(self.folder):
-            self._connection.close()
+            self._end()
 
     def append(self, kind: str, body: Mapping[str, Any], *, records: Mapping[str, bytes] | None = None) -> Entry:
         """Append an entry with its records; durable on return.
@@ -150,87 +148,6 @@ class Journal:
         if retired:
             self._empty_log()
 
-    def entry(self, seq: int) -> Entry:
-        """The entry of that number.
-
-        Raises:
-            DecisionNotFoundError: There is none.
-            JournalDamagedError: It cannot be read.
-        """
-        rows = self._rows(f"{_COLUMNS} WHERE seq = ?", (seq,))
-        if not rows:
-            raise DecisionNotFoundError(f"The journal has no entry {seq}.")
-        return self._parsed(*rows[0])
-
-    def entries(
-        self, *, after: int = 0, kinds: Collection[str] | None = None, limit: int | None = None
-    ) -> Iterator[Entry]:
-        """Entries in their order, those appended meanwhile too.
-
-        Args:
-            after: Only those with a higher number.
-            kinds: Only of these kinds.
-            limit: At most so many.
-
-        Raises:
-            JournalDamagedError: One cannot be read.
-        """
-        left = limit
-        chosen = list(kinds or ())
-        where = f" AND kind IN ({','.join('?' * len(chosen))})" if kinds is not None else ""
-        while left is None or left > 0:
-            size = _PAGE if left is None else min(left, _PAGE)
-            rows = self._rows(f"{_COLUMNS} WHERE seq > ?{where} ORDER BY seq LIMIT ?", (after, *chosen, size))
-            for row in rows:
-                entry = self._parsed(*row)
-                after = entry.seq
-                yield entry
-            left = None if left is None else left - len(rows)
-            if len(rows) < size:
-                return
-
-    def decision(self, decision_id: str) -> Entry:
-        """The decision of that id.
-
-        Raises:
-            DecisionNotFoundError: It is not in this journal.
-        """
-        rows = self._rows(f"{_COLUMNS} WHERE decision = ? AND kind = 'decision'", (str(decision_id),))
-        if not rows:
-            raise DecisionNotFoundError(f"The journal has no decision {decision_id}.")
-        return self._parsed(*rows[0])
-
-    def about(self, decision_id: str) -> list[Entry]:
-        """Every entry about a decision in their order: itself, reviews, requests, an erasure."""
-        return [self._parsed(*row) for row in self._rows(f"{_COLUMNS} WHERE decision = ? ORDER BY seq", (decision_id,))]
-
-    def record(self, entry: Entry, name: str) -> bytes:
-        """A record of ``entry``, decrypted.
-
-        Raises:
-            DecisionNotFoundError: The entry never had a record of that name.
-            RecordErasedError: It was erased or retired.
-            JournalDamagedError: It is not what the entry says.
-        """
-        ref = next((each for each in entry.records if each.name == name), None)
-        if ref is None:
-            raise DecisionNotFoundError(f"Entry {entry.code} has no record {name!r}.")
-        wrapped = self._rows("SELECT wrapped FROM record_keys WHERE seq = ?", (entry.seq,))
-        sealed = self._rows("SELECT ciphertext FROM records WHERE seq = ? AND name = ?", (entry.seq, name))
-        if not wrapped or not sealed:
-            raise RecordErasedError(f"The record {name!r} of entry {entry.code} was erased or retired.")
-        ciphertext = sealed[0][0]
-        if hashlib.sha256(ciphertext).hexdigest() != ref.sha256:
-            raise JournalDamagedError(f"The record {name!r} of entry {entry.code} is not what the entry says.")
-        try:
-            return unseal(ciphertext, wrapped[0][0], self.keys, entry.seq, entry.kind, name)
-        except ValueError as error:
-            raise JournalDamagedError(f"The record {name!r} of entry {entry.code} does not open.") from error
-
-    def erased(self, entry: Entry) -> bool:
-        """Whether the records of ``entry`` can no longer be read: it has some, and their key is gone."""
-        return bool(entry.records) and not self._rows("SELECT 1 FROM record_keys WHERE seq = ?", (entry.seq,))
-
     def erase(self, decision_id: str, *, why: str) -> Entry:
         """Destroy the keys of everything recorded about a decision; the erasure is itself an entry.
 
@@ -255,20 +172,13 @@ class Journal:
         seq, digest = self._last()
         return self.keys.sign_head(seq, digest)
 
-    def unsent(self, *, limit: int) -> list[Entry]:
-        """What headquarters has not acknowledged: flagged decisions first, then by number."""
-        rows = self._rows(
-            "SELECT line, signature FROM unsent JOIN entries USING (seq) ORDER BY later, seq LIMIT ?", (limit,)
-        )
-        return [self._parsed(*row) for row in rows]
-
     def mark_sent(self, seqs: Collection[int], head: Head) -> None:
         """Headquarters has these entries, and acknowledged ``head`` as this chain's.
 
         Raises:
             JournalError: ``head`` is not of this chain; nothing is marked then.
         """
-        own = self._rows(f"{_COLUMNS} WHERE seq = ?", (head.seq,))
+        own = self._rows(f"{COLUMNS} WHERE seq = ?", (head.seq,))
         if not own or hashlib.sha256(own[0][0]).hexdigest() != head.hash:
             raise JournalError(
                 f"Headquarters acknowledged {head.code}, which is not in this journal.",
@@ -279,28 +189,26 @@ class Journal:
             marks = [(later, seq) for seq in seqs for later in (0, 1)]
             self._connection.executemany("DELETE FROM unsent WHERE later = ? AND seq = ?", marks)
 
-    def backlog(self) -> int:
-        """How many entries headquarters has not acknowledged."""
-        return int(self._rows("SELECT count(*) FROM unsent", ())[0][0])
-
-    @property
-    def _path(self) -> Path:
-        return self.folder / DATABASE_NAME
+    def _end(self) -> None:
+        self._connection.close()
+        if self._in_use is not None:
+            os.close(self._in_use)
+            self._in_use = None
 
     def _take_up(self) -> None:
         """Compare the end of the chain with the head that was kept; begin the chain where there is none."""
         head = self._anchor.read(self.keys.public)
         tables = self._rows("SELECT count(*) FROM sqlite_schema WHERE name = 'entries'", ())[0][0]
-        last = self._rows(f"{_COLUMNS} ORDER BY seq DESC LIMIT 1", ()) if tables else []
+        last = self._rows(f"{COLUMNS} ORDER BY seq DESC LIMIT 1", ()) if tables else []
         if not last:
             if head.seq:
                 raise JournalDamagedError(f"The journal {self._path} is empty; its last entry was {head.code}.")
             self._begin()
             return
-        first = self._parsed(*self._rows(f"{_COLUMNS} ORDER BY seq LIMIT 1", ())[0])
+        first = self._parsed(*self._rows(f"{COLUMNS} ORDER BY seq LIMIT 1", ())[0])
         if first.kind == "genesis" and first.body.get("public_key") != self.keys.public_bytes.hex():
             raise DeviceKeyError(f"The journal {self._path} was written with another device key than this one.")
-        kept = self._rows(f"{_COLUMNS} WHERE seq = ?", (head.seq,)) if head.seq else []
+        kept = self._rows(f"{COLUMNS} WHERE seq = ?", (head.seq,)) if head.seq else []
         if head.seq and (not kept or self._parsed(*kept[0]).hash != head.hash):
             raise JournalDamagedError(f"The journal {self._path} does not hold {head.code}, which was its last entry.")
         entry = self._parsed(*last[0])
@@ -334,8 +242,11 @@ class Journal:
                 raise
             self._keep_head()
 
-    def _append(self, kind: str, body: Mapping[str, Any], records: Mapping[str, bytes]) -> Entry:
-        last, prev = self._last()
+    def _append(
+        self, kind: str, body: Mapping[str, Any], records: Mapping[str, bytes], *, after: Head | None = None
+    ) -> Entry:
+        """One entry within the transaction that is open; ``after`` another one than the last is for a salvage."""
+        last, prev = (after.seq, after.hash) if after else self._last()
         seq = last + 1
         time = self._now()
         sealed = seal(records, self.keys, seq, kind, day=day_to_count_from(self._connection, time))
@@ -382,16 +293,18 @@ class Journal:
     def _keep_head(self) -> None:
         self._anchor.write(self.keys.sign_head(*self._last()))
 
-    def _last(self) -> tuple[int, str]:
-        rows = self._rows("SELECT seq, line FROM entries ORDER BY seq DESC LIMIT 1", ())
-        return (int(rows[0][0]), hashlib.sha256(rows[0][1]).hexdigest()) if rows else (0, NO_HASH)
 
-    def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._mutex, translated(self._path):
-            return self._connection.execute(query, values).fetchall()
+def _in_use(folder: Path) -> int:
+    """Say that the journal is open here, as long as the descriptor is.
 
-    def _parsed(self, line: bytes, signature: bytes) -> Entry:
-        try:
-            return parse(line, signature)
-        except ValueError as error:
-            raise JournalDamagedError(f"An entry of the journal {self._path} cannot be read: {error}.") from error
+    Raises:
+        JournalError: A salvage is under way.
+        OSError: It cannot be said.
+    """
+    descriptor = os.open(folder / IN_USE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise JournalError(f"The journal {folder} is being salvaged.", remedy="Wait until that is done.") from error
+    return descriptor
