@@ -98,16 +98,18 @@ def columns_of(row: Row) -> list[Column]:
 
 def _found(row: Row) -> list[tuple[str, Piece]]:
     """The words of a heading in ``row``, and where they stand; none if they do not make one."""
-    for read in (row, None):  # as it was read, then without what OCR may have misread
-        if read is None:
-            read = mended([row], _ROLES, shortest=2)[0]
-        found = [(match[0], piece, match.span()) for piece in read for match in _HEADING.finditer(piece.text)]
-        roles = {_ROLES[word] for word, _, _ in found}
-        if len(roles) < 3 or len(found) > _MOST_COLUMNS:
-            return []
-        if _suffice(roles):
-            return [(word, piece.part(*span)) for word, piece, span in found]
-    return []
+    found = _words(row)
+    roles = {_ROLES[match[0]] for _, match in found}
+    if len(roles) < 3 or len(found) > _MOST_COLUMNS:
+        return []
+    if "balance" not in roles or not _suffice(roles):  # OCR may have misread one
+        found = _words(mended([row], _ROLES, shortest=2)[0])
+        roles = {_ROLES[match[0]] for _, match in found}
+    return [(match[0], piece.part(*match.span())) for piece, match in found] if _suffice(roles) else []
+
+
+def _words(row: Row) -> list[tuple[Piece, re.Match[str]]]:
+    return [(piece, match) for piece in row for match in _HEADING.finditer(piece.text)]
 
 
 def _suffice(roles: set[str]) -> bool:

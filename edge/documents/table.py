@@ -20,7 +20,7 @@ _IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存�
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
 _DAYS = ("date", "other date")
-_CARRIED = re.compile(r"期初|承前|上期|上页|结转|期末|合计|小计")
+_CARRIED = re.compile(r"期初|承前|上期|上页|结转|期末|合计|小计|总计|累计")
 _SUM = re.compile(r"合计|小计|总计|累计|总额|承前|过次|期初|期末|上页|上期|本页|笔")
 _CENTS = re.compile(r"[+-]?¥?\d[\d,.]{0,20}\.\d{2}(?!\d)")
 # with brackets, words and signs around it; a minus may have been read as the character for one
@@ -130,7 +130,9 @@ def unread_rows(rows: Sequence[Row], entries: int) -> int:
     def moves(row: Row) -> bool:
         text = " ".join(piece.text for piece in row)
         dated = any(re.match(rf"\s*{DATE}", piece.text) for piece in row)
-        return dated and len(_CENTS.findall(text)) > 1 and not re.search(r"[\u4e00-\u9fff]\s*:", text)
+        return (
+            dated and len(_CENTS.findall(text)) > 1 and not re.search(rf"[\u4e00-\u9fff]\s*:|{_CARRIED.pattern}", text)
+        )
 
     return max(0, sum(map(moves, rows)) - entries)
 
@@ -293,8 +295,8 @@ def _role(piece: Piece, columns: Sequence[Column]) -> str:
         wanted = ("", *_TEXTS) if len(text) > 9 and text.isdigit() else (*_NUMBERS, *_TEXTS, "")
     elif text in _OUT | _IN:
         wanted = ("flag", *_TEXTS, "")
-    else:
-        wanted = (*_TEXTS, "")
+    else:  # 其他 and 不计 may stand where out and in do
+        wanted = (*_TEXTS, "", "flag") if len(text) <= 4 else (*_TEXTS, "")
     able = [column for column in columns if column.role in wanted]
     return min(able, key=lambda column: column.apart(piece)).role if able else ""
 
