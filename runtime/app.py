@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Blueprint, Flask, Response, g, jsonify, request
 
 from devices.errors import InputError, RequestError, ServeError
 from runtime.access import Access
@@ -99,12 +99,18 @@ class Services:
     shapes: Mapping[str, Mapping[str, ShapeRange]] = field(default_factory=dict)
 
 
-def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa: B008  # it is frozen
+def create_app(
+    services: Services,
+    access: Access = Access(),  # noqa: B008  # it is frozen
+    *,
+    pages: Blueprint | None = None,
+) -> Flask:
     """Build the application.
 
     Args:
         services: Their models are already loaded and warm.
         access: What is asked of every request; as it stands, that it is meant for this machine.
+        pages: For browsers. They hold nothing of anybody, so a browser gets them without a token, which it cannot send.
     """
     app = Flask("edgekit", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -115,13 +121,15 @@ def create_app(services: Services, access: Access = Access()) -> Flask:  # noqa:
     register_request_log(app, services.metrics.request)
     register_problem_handlers(app)
     _register_headers(app)
-    _register_access(app, access)
+    _register_access(app, access, pages.name if pages else None)
     limits = services.limits
     door = _Door("main", Admission(limits.requests, limits.queue), limits, services.metrics)
     text_door = _Door("text", Admission(limits.texts, limits.queue), limits, services.metrics)
     services.metrics.models(services.predictors)
     app.register_blueprint(create_blueprint(services.predictors, services.version, services.shapes))
     app.view_functions["openinference.infer"] = door(app.view_functions["openinference.infer"])
+    if pages:
+        app.register_blueprint(pages)
 
     @app.post("/v1/score")
     @door
@@ -211,7 +219,7 @@ def _nobody_leaves() -> bool:
     return False
 
 
-def _register_access(app: Flask, access: Access) -> None:
+def _register_access(app: Flask, access: Access, pages: str | None) -> None:
     @app.before_request
     def admit() -> None:
         access.check(
@@ -219,7 +227,8 @@ def _register_access(app: Flask, access: Access) -> None:
             host=request.headers.get("Host"),
             origin=request.headers.get("Origin"),
             authorization=request.headers.get("Authorization"),
-            open_to_all=request.endpoint in _OPEN_TO_ALL,
+            open_to_all=request.endpoint in _OPEN_TO_ALL
+            or (pages is not None and request.blueprint == pages and request.method in ("GET", "HEAD")),
         )
 
 

@@ -150,6 +150,7 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
     from edge.bundle.keys import trusted_keys
     from edge.bundle.sample import sample_of
     from edge.bundle.verify import verify_bundle
+    from edge.pages.blueprint import create_blueprint
     from edge.service import open_device
     from edge.slot import ServedSlot
     from runtime.app import create_app
@@ -195,7 +196,7 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
 
     services = replace(device.services, status=status_with_worker)
     return Work(
-        create_app(services, access),
+        create_app(services, access, pages=create_blueprint()),
         threads=services.limits.threads,
         memory=memory,
         url_scheme=access.scheme,

@@ -1,0 +1,184 @@
+// Charts as plain elements and SVG: reasons, labels, transactions, memory. Each says in text what it shows.
+
+import { el, svg } from "/pages/dom.js";
+import { current, moment, named, percent, t, yuan } from "/pages/i18n.js";
+
+/** Where a score stands between 0 and 100. */
+export function scoreBar(receipt) {
+  const bar = el("div", { class: `score ${receipt.risk_level}`, "aria-hidden": "true" }, el("span"));
+  bar.firstChild.style.setProperty("--share", `${receipt.score}%`);
+  return el(
+    "div",
+    {},
+    el(
+      "p",
+      { class: "score-text" },
+      t("score"),
+      " ",
+      el("strong", {}, String(receipt.score)),
+      ` / 100 · ${named("level", receipt.risk_level)}`,
+    ),
+    bar,
+  );
+}
+
+/** The reasons with their points as bars; the points add up to the score. */
+export function reasonBars(reasons) {
+  if (reasons.length === 0) return el("p", {}, t("reasons.none"));
+  const most = Math.max(1, ...reasons.map((reason) => reason.contribution));
+  return el(
+    "ol",
+    { class: "reasons" },
+    reasons.map((reason) => {
+      const bar = el("div", { class: "bar", "aria-hidden": "true" }, el("span"));
+      bar.firstChild.style.setProperty("--share", `${(100 * reason.contribution) / most}%`);
+      return el(
+        "li",
+        {},
+        el(
+          "div",
+          { class: "reason-head" },
+          el("strong", {}, named("reason", reason.code)),
+          el("span", { class: "points" }, t("reasons.points", { points: reason.contribution })),
+        ),
+        bar,
+        // the device writes in the bank's language
+        el("p", { lang: "zh-CN" }, reason.text),
+        reason.evidence.length > 0 && el("ul", { class: "evidence" }, reason.evidence.map((item) => el("li", {}, evidenceText(item)))),
+      );
+    }),
+  );
+}
+
+/** An item of evidence as text; older receipts hold plain sentences. */
+export function evidenceText(item) {
+  const text = typeof item === "string" ? item : item.text;
+  // "debt_rollover 0.98": a label with its probability
+  const label = /^([a-z_]+) (\d\.\d+)$/.exec(text);
+  return label ? `${named("label", label[1])} ${percent(Number(label[2]))}` : text;
+}
+
+/** Probability of each label, the most probable first. */
+export function labelBars(labels) {
+  const entries = Object.entries(labels).sort(([, one], [, other]) => other - one);
+  return el(
+    "ul",
+    { class: "labels" },
+    entries.map(([label, probability]) => {
+      const bar = el("span", { class: "bar", "aria-hidden": "true" }, el("span"));
+      bar.firstChild.style.setProperty("--share", percent(probability));
+      return el("li", {}, el("span", {}, named("label", label)), bar, el("span", { class: "number" }, percent(probability)));
+    }),
+  );
+}
+
+const PLOT = { width: 900, height: 300, left: 96, right: 24, top: 20, bottom: 36 };
+
+/** The balance over time, with the transactions that the model attended to, larger where it attended more. */
+export function transactionPlot(transactions, top) {
+  if (transactions.length === 0) return el("p", {}, t("plot.none"));
+  const times = transactions.map((each) => Date.parse(each.time));
+  const balances = transactions.map((each) => each.balance);
+  const x = scale(Math.min(...times), Math.max(...times), PLOT.left, PLOT.width - PLOT.right);
+  const y = scale(Math.min(0, ...balances), Math.max(...balances), PLOT.height - PLOT.bottom, PLOT.top);
+  const order = transactions.map((_, index) => index).sort((one, other) => times[one] - times[other]);
+  const path = order.map((index, place) => (place ? `H${x(times[index])}V${y(balances[index])}` : `M${x(times[index])},${y(balances[index])}`));
+  const told = top.filter(({ index }) => index < transactions.length);
+  const most = Math.max(...told.map(({ weight }) => weight), 1e-9);
+  const dots = told.map(({ index, weight }, place) => [
+    svg("circle", { cx: x(times[index]), cy: y(balances[index]), r: 9 + 9 * Math.sqrt(Math.max(0, weight) / most), class: "dot" }),
+    svg("text", { x: x(times[index]), y: y(balances[index]) + 5, class: "dot-text" }, String(place + 1)),
+  ]);
+  return el(
+    "div",
+    {},
+    svg(
+      "svg",
+      { viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, class: "plot", role: "img", "aria-label": t("plot.alt", { count: transactions.length, top: told.length }) },
+      ticks(y.from, y.to).map((amount) => [
+        svg("line", { x1: PLOT.left, x2: PLOT.width - PLOT.right, y1: y(amount), y2: y(amount), class: "grid" }),
+        svg("text", { x: PLOT.left - 10, y: y(amount) + 5, class: "tick end" }, yuan(Math.round(amount))),
+      ]),
+      [x.from, (x.from + x.to) / 2, x.to].map((time, place) =>
+        svg("text", { x: x(time), y: PLOT.height - 10, class: `tick ${["start", "middle", "end"][place]}` }, day(time)),
+      ),
+      svg("path", { d: path.join(""), class: "line" }),
+      dots.reverse(), // the weightiest on top
+    ),
+    told.length > 0 && topTable(transactions, told),
+  );
+}
+
+function topTable(transactions, told) {
+  const columns = ["plot.rank", "plot.time", "plot.counterparty", "plot.amount", "plot.weight"];
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": t("plot.table") },
+    el(
+      "table",
+      { class: "rows" },
+      el("caption", {}, t("plot.table")),
+      el("thead", {}, el("tr", {}, columns.map((key) => el("th", { scope: "col" }, t(key))))),
+      el(
+        "tbody",
+        {},
+        told.map(({ index, weight }, place) => {
+          const each = transactions[index];
+          return el(
+            "tr",
+            {},
+            el("td", { class: "number" }, String(place + 1)),
+            el("td", {}, moment(each.time)),
+            el("td", {}, `${each.counterparty} (${each.channel})`),
+            el("td", { class: "number" }, yuan(each.amount)),
+            el("td", { class: "number" }, weight.toFixed(3)),
+          );
+        }),
+      ),
+    ),
+  );
+}
+
+const MEMORY = { width: 600, height: 120, left: 8, right: 8, top: 8, bottom: 8 };
+
+/** Memory over the time that the page has been open; `samples` are `{time, bytes}`, `limit` bytes or null. */
+export function memoryChart(samples, limit) {
+  const most = Math.max(limit ?? 0, ...samples.map((sample) => sample.bytes)) * 1.05 || 1;
+  const first = samples[0]?.time ?? 0;
+  const x = scale(first, Math.max(samples.at(-1)?.time ?? 0, first + 60_000), MEMORY.left, MEMORY.width - MEMORY.right);
+  const y = scale(0, most, MEMORY.height - MEMORY.bottom, MEMORY.top);
+  const points = samples.map((sample) => `${x(sample.time)},${y(sample.bytes)}`);
+  const now = samples.at(-1);
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${MEMORY.width} ${MEMORY.height}`, class: "plot memory", role: "img", "aria-label": t("memory.alt", { now: megabytes(now?.bytes ?? 0), limit: limit ? megabytes(limit) : "-" }) },
+    limit && svg("line", { x1: 0, x2: MEMORY.width, y1: y(limit), y2: y(limit), class: "limit" }),
+    svg("polyline", { points: points.join(" "), class: "line" }),
+    now && svg("circle", { cx: x(now.time), cy: y(now.bytes), r: 5, class: "here" }),
+  );
+}
+
+/** Bytes as whole megabytes. */
+export function megabytes(bytes) {
+  return `${Math.round(bytes / 1e6)} MB`;
+}
+
+function scale(from, to, low, high) {
+  const span = to - from || 1;
+  const place = (value) => Math.round(10 * (low + ((value - from) / span) * (high - low))) / 10;
+  return Object.assign(place, { from, to });
+}
+
+/** Three to six round numbers between two. */
+function ticks(from, to) {
+  const rough = (to - from || 1) / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
+  const made = [];
+  for (let tick = Math.ceil(from / step) * step; tick <= to; tick += step) made.push(tick);
+  return made;
+}
+
+function day(time) {
+  return new Intl.DateTimeFormat(current() === "zh" ? "zh-CN" : "en", { month: "short", day: "numeric", year: "numeric" }).format(new Date(time));
+}
