@@ -57,44 +57,72 @@ def verify(path: Path, public_key: str | None, codes: list[str]) -> list[str]:
     Raises:
         Bad: It is not good; the first bad entry is named.
     """
-    said: list[str] = []
-    missing: list[tuple[int, int]] = []
-    lost: list[tuple[int, int]] = []
-    wanted = set(codes)
-    number, prev, digest = 0, "0" * 64, "0" * 64
     with path.open(encoding="utf-8", newline="\n") as file:
         header = json.loads(file.readline())
         if header.get("format") != FORMAT:
             raise Bad(f"the first line is not the header of an {FORMAT}")
         if public_key is not None and public_key.lower() != header["public_key"]:
             raise Bad(f"it was written by the device with the key {header['public_key']}, not by the one expected")
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(header["public_key"]))
-        for text in file:
-            entry, digest = _entry(text, number + 1, public)
-            seq = entry["seq"]
-            if seq <= number:
-                raise Bad(f"entry {number + 1}: in its place stands entry {seq}")
-            if seq > number + 1:
-                missing.append((number + 1, seq - 1))
-            elif entry["prev"] != prev:
-                raise Bad(f"entry {seq}: it does not follow the entry before it")
-            if entry["kind"] == "salvage":
-                lost += [(start, end) for start, end in entry["body"]["lost"]]
-            number, prev = seq, digest
-            wanted.discard(f"{seq}-{b32encode(bytes.fromhex(digest)[:5]).translate(_CROCKFORD).decode()}")
-    head = header["head"]
-    if head["seq"] != number or (number and head["hash"] != digest):
-        raise Bad(f"entry {min(number, head['seq']) + 1}: the export ends at {number}, its head is {head['seq']}")
-    signed = b"edgekit journal head 1\n" + head["seq"].to_bytes(8, "big") + bytes.fromhex(head["hash"])
-    _check(public, head["signature"], signed, "the head was not signed by the device")
-    for start, end in missing:
-        if not any(first <= start and end <= last for first, last in lost):
-            raise Bad(f"entry {start}: it is missing")
-        said.append(f"Entries {start} to {end} were lost; a later entry, signed by the device, says so.")
-    if wanted:
-        raise Bad(f"no entry has the code {sorted(wanted)[0]}")
+        chain = Chain(Ed25519PublicKey.from_public_bytes(bytes.fromhex(header["public_key"])))
+        bad = None
+        try:
+            for text in file:
+                chain.take(text)
+            chain.end(header["head"])
+        except Bad as error:
+            bad = error
+    for start, end in chain.gaps:
+        if not any(first <= start and end <= last for first, last in chain.lost):
+            raise Bad(f"entry {start}: it is missing") from bad
+    if bad is not None:
+        raise bad
+    if unknown := sorted(set(codes) - chain.codes):
+        raise Bad(f"no entry has the code {unknown[0]}")
     by = "the key given" if public_key else "the key that it names itself: compare it with the bank's list"
-    return [*said, f"GOOD: {number - sum(b - a + 1 for a, b in missing)} entries, each signed by {by}."]
+    said = [f"Entries {a} to {b} were lost; a later entry, signed by the device, says so." for a, b in chain.gaps]
+    return [*said, f"GOOD: {len(chain.codes)} entries, each signed by {by}."]
+
+
+class Chain:
+    """The walk along the entries."""
+
+    def __init__(self, public: Ed25519PublicKey) -> None:
+        self.public = public
+        self.seq, self.hash = 0, "0" * 64
+        self.gaps: list[tuple[int, int]] = []
+        self.lost: list[tuple[int, int]] = []
+        self.codes: set[str] = set()
+
+    def take(self, text: str) -> None:
+        """The next line.
+
+        Raises:
+            Bad: It is not the next entry.
+        """
+        entry, digest = _entry(text, self.seq + 1, self.public)
+        seq = entry["seq"]
+        if seq <= self.seq:
+            raise Bad(f"entry {self.seq + 1}: in its place stands entry {seq}")
+        if seq > self.seq + 1:
+            self.gaps.append((self.seq + 1, seq - 1))
+        elif entry["prev"] != self.hash:
+            raise Bad(f"entry {seq}: it does not follow the entry before it")
+        if entry["kind"] == "salvage":
+            self.lost += [(first, last) for first, last in entry["body"]["lost"]]
+        self.seq, self.hash = seq, digest
+        self.codes.add(f"{seq}-{b32encode(bytes.fromhex(digest)[:5]).translate(_CROCKFORD).decode()}")
+
+    def end(self, head: dict[str, Any]) -> None:
+        """The end.
+
+        Raises:
+            Bad: It is not the head that the device signed.
+        """
+        if (head["seq"], head["hash"]) != (self.seq, self.hash):
+            first = min(self.seq, head["seq"]) + 1
+            raise Bad(f"entry {first}: the export ends at {self.seq}, and the journal's head was {head['seq']}")
+        signed = b"edgekit journal head 1\n" + self.seq.to_bytes(8, "big") + bytes.fromhex(self.hash)
+        _check(self.public, head["signature"], signed, "the head was not signed by the device")
 
 
 def _entry(text: str, expected: int, public: Ed25519PublicKey) -> tuple[dict[str, Any], str]:
