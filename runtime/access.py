@@ -5,6 +5,7 @@
   the names in the TLS certificate, by which callers reach the server anyway.
 - A request that may change something and says in ``Origin`` which page sent it must come from this server's pages.
   No CORS header is ever sent, so a page of another site can read nothing.
+- The review queue needs the token of a reviewer everywhere: the kiosk's own browser may score, not read of others.
 - On an address that other machines reach, every request needs ``Authorization: Bearer`` and a token, health checks
   excepted, and the server does not start there without a token and TLS.
 """
@@ -16,8 +17,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devices.errors import ExposureError, HostError, OriginError, TokenError
-from runtime.tokens import TokenFile
+from devices.errors import ExposureError, HostError, OriginError, RoleError, TokenError
+from runtime.tokens import Role, TokenFile
 
 if TYPE_CHECKING:  # the worker, which checks requests, needs no asyncio
     from runtime.tls import Certificate
@@ -67,11 +68,20 @@ class Access:
         if origin is not None and method not in _READING and origin.lower() != f"{self.scheme}://{host}".lower():
             raise OriginError(f"A web page of {origin[:_SHOWN_CHARACTERS]!r} sent this request.")
         if self.tokens is not None and not open_to_all:
-            kind, _, token = (authorization or "").partition(" ")
-            if kind.lower() != "bearer":
-                raise TokenError("The request carries no token.")
-            if not self.tokens.knows(token.strip()):
-                raise TokenError("This device does not know the request's token.")
+            _caller(self.tokens, authorization)
+
+    def reviewer(self, authorization: str | None) -> str:
+        """The name of the reviewer whose token ``authorization`` carries.
+
+        Raises:
+            TokenError: It carries none that is known.
+            RoleError: Its token is not a reviewer's.
+            AccessError: The tokens cannot be read.
+        """
+        name, role = _caller(self.tokens or TokenFile(), authorization)
+        if role != "reviewer":
+            raise RoleError(f"The token {name!r} is that of a {role}; reviewing takes a reviewer's.")
+        return name
 
     def _is_ours(self, host: str | None) -> bool:
         match = _HOST.fullmatch(host or "")
@@ -80,6 +90,15 @@ class Access:
         name = (match[1] or match[2]).lower()
         wildcard = "*." + name.partition(".")[2]
         return is_loopback(name) or name in self.names or wildcard in self.names
+
+
+def _caller(tokens: TokenFile, authorization: str | None) -> tuple[str, Role]:
+    kind, _, token = (authorization or "").partition(" ")
+    if kind.lower() != "bearer":
+        raise TokenError("The request carries no token.")
+    if (found := tokens.find(token.strip())) is None:
+        raise TokenError("This device does not know the request's token.")
+    return found
 
 
 def is_loopback(host: str) -> bool:

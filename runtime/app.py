@@ -22,6 +22,8 @@ from devices.errors import InputError, RequestError, ServeError
 from runtime.access import Access
 from runtime.admission import Admission
 from runtime.budget import Budget, each_within
+from runtime.decisions import Decisions
+from runtime.decisions import create_blueprint as decisions_blueprint
 from runtime.images import load_pages
 from runtime.logs import register_request_log
 from runtime.metrics import Metrics
@@ -86,6 +88,7 @@ class Services:
         limits: How much is worked on at once.
         metrics: What ``/metrics`` shows; those who build the services add to it.
         shapes: How large inputs of a model may be over ``/v2``, by model and input; what is not named may be anything.
+        decisions: The review queue; None where nothing is journaled.
     """
 
     version: str
@@ -97,6 +100,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     metrics: Metrics = field(default_factory=Metrics)
     shapes: Mapping[str, Mapping[str, ShapeRange]] = field(default_factory=dict)
+    decisions: Decisions | None = None
 
 
 def create_app(
@@ -127,6 +131,7 @@ def create_app(
     text_door = _Door("text", Admission(limits.texts, limits.queue), limits, services.metrics)
     services.metrics.models(services.predictors)
     app.register_blueprint(create_blueprint(services.predictors, services.version, services.shapes))
+    app.register_blueprint(decisions_blueprint(services.decisions, access.reviewer))
     app.view_functions["openinference.infer"] = door(app.view_functions["openinference.infer"])
     if pages:
         app.register_blueprint(pages)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from devices.errors import ClientGoneError, DeadlineError, OverloadedError, ServeError
+from devices.errors import ClientGoneError, DeadlineError, OverloadedError, ServeError, StoppedError
 from runtime.predictor import Predictor
 
 # from a short text on a fast box to a long document on a slow one
@@ -21,6 +21,7 @@ _REASONS: dict[type[ServeError], str] = {
     OverloadedError: "queue_full",
     DeadlineError: "deadline",
     ClientGoneError: "client_gone",
+    StoppedError: "stopped",
 }
 
 

@@ -6,24 +6,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.logs import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
-from runtime.schemas import Schema, ref, schemas
+from runtime.schemas import MAX_CASES, Schema, ref, schemas
 
 TIMEOUT_HEADER = "X-Timeout-Ms"
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _BINARY: Schema = {"type": "string", "format": "binary"}
+_STRING: Schema = {"type": "string"}
+_PAPERS = ("image/jpeg", "image/png", "application/pdf")
 
 _PROBLEMS = {
     "400": "What was sent cannot be used; the problem names the place.",
     "401": "The request needs a token and carries none that this device knows.",
-    "403": "A web page of another site sent the request.",
-    "404": "There is no such path, model or version.",
+    "403": "A web page of another site sent the request, or its token is not a reviewer's.",
+    "404": "There is no such path, model, version or decision.",
     "405": "The path does not take the method.",
     "408": "The request did not arrive whole in time.",
+    "409": "The case takes no verdict, or none of this person.",
+    "410": "It was erased.",
     "413": "The body, a part of it, or what it decompresses to is too large.",
     "415": "The body's encoding or type is none that is taken here.",
     "421": "The Host header is not a name of this server.",
     "500": "A fault of the device itself.",
-    "503": "Too much work, no time left, or the server is stopping: send it again after the seconds in Retry-After.",
+    "503": "Too much work, no time left, or the server is stopping: send it again after the seconds in Retry-After. Or "
+    "the device may not decide now, or cannot write its journal; the problem says so.",
 }
 _HEADERS: dict[str, dict[str, Schema]] = {
     "401": {"WWW-Authenticate": {"type": "string"}},
@@ -31,7 +36,8 @@ _HEADERS: dict[str, dict[str, Schema]] = {
     "503": {"Retry-After": {"type": "integer", "minimum": 1}},
 }
 _ALWAYS = ("401", "404", "405", "421", "500")
-_POST = (*_ALWAYS, "400", "403", "408", "413", "503")
+_READ = (*_ALWAYS, "400", "403", "503")
+_POST = (*_READ, "408", "413")
 
 
 def openapi_document(version: str, models: Sequence[str] = (), *, tokens: bool = False) -> dict[str, Any]:
@@ -42,6 +48,7 @@ def openapi_document(version: str, models: Sequence[str] = (), *, tokens: bool =
         models: Names of what is served.
         tokens: Whether requests need one.
     """
+    bearer = {"type": "http", "scheme": "bearer"}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -51,12 +58,12 @@ def openapi_document(version: str, models: Sequence[str] = (), *, tokens: bool =
             "Open Inference Protocol v2. Every error is a problem document (RFC 9457) with a code, what happened, "
             "what the device does now, and what to do.",
         },
-        "paths": _scoring() | _operation() | _open_inference(list(models)),
+        "paths": _scoring() | _decisions() | _operation() | _open_inference(list(models)),
         "components": {
             "schemas": schemas(),
             "responses": {f"Problem{status}": _problem(status) for status in _PROBLEMS},
             "parameters": {"RequestId": _request_id(), "Timeout": _timeout()},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}} if tokens else {},
+            "securitySchemes": ({"token": bearer} if tokens else {}) | {"reviewer": bearer},
         },
         "security": [{"token": []}] if tokens else [],
     }
@@ -64,10 +71,9 @@ def openapi_document(version: str, models: Sequence[str] = (), *, tokens: bool =
 
 def _scoring() -> dict[str, Any]:
     picture = {"schema": _BINARY}
-    types = ("image/jpeg", "image/png", "application/pdf")
     form = {
         "schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY}},
-        "encoding": {"file": {"contentType": ", ".join(types)}},
+        "encoding": {"file": {"contentType": ", ".join(_PAPERS)}},
     }
     application = {
         "type": "object",
@@ -81,11 +87,40 @@ def _scoring() -> dict[str, Any]:
         "/v1/score": _work("Score one application", {"multipart/form-data": score}, "Receipt"),
         "/v1/ocr": _work(
             "Read a picture or a PDF, whatever its content type says: the bytes decide",
-            {**dict.fromkeys(types, picture), "multipart/form-data": form},
+            {**dict.fromkeys(_PAPERS, picture), "multipart/form-data": form},
             "Pages",
         ),
         "/v1/text-risk": _work("Label texts", {"application/json": {"schema": ref("Texts")}}, "TextLabels"),
     }
+
+
+def _decisions() -> dict[str, Any]:
+    case = _parameter("decision_id", "path", _STRING, "As in the receipt.")
+    index = _parameter("index", "path", {"type": "string", "pattern": "^[0-9]{1,3}$"}, "Of the document, from 0.")
+    found = (
+        _parameter("state", "query", {"type": "string", "enum": ["open", "closed", "all"]}, "By default open."),
+        _parameter("level", "query", {"type": "string", "enum": ["low", "medium", "high"]}, "Only of this risk."),
+        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MAX_CASES}, "By default 50."),
+        _parameter("after", "query", _STRING, "The 'next' of the answer before."),
+    )
+    files = {kind: {"schema": _BINARY} for kind in (*_PAPERS, "application/octet-stream")}
+    path = "/v1/decisions/{decision_id}"
+    paths = {
+        "/v1/decisions": {"get": _described("The review queue, the riskiest first", _json(ref("Cases")), _READ, found)},
+        path: {"get": _described("One case", _json(ref("CaseShown")), _READ, [case])},
+        f"{path}/files/{{index}}": {"get": _described("One of its papers", files, (*_READ, "410"), [case, index])},
+        f"{path}/review": _taken("Give a verdict", "Verdict", "Case", case, "409"),
+        f"{path}/requests": _taken("Take what the customer asks for", "CustomerRequest", "CustomerAnswer", case, "410"),
+    }
+    for item in paths.values():
+        for operation in item.values():
+            operation["security"] = [{"reviewer": []}]
+    return paths
+
+
+def _taken(summary: str, body: str, answer: str, case: Schema, refused: str) -> dict[str, Any]:
+    operation = _described(summary, _json(ref(answer)), (*_POST, refused), [case])
+    return {"post": operation | {"requestBody": {"required": True, "content": _json(ref(body))}}}
 
 
 def _operation() -> dict[str, Any]:

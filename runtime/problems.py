@@ -9,11 +9,16 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from devices.errors import (
+    DecisionNotFoundError,
     EdgeKitError,
     HostError,
     InputError,
+    JournalError,
     OriginError,
+    RecordErasedError,
     RequestError,
+    ReviewError,
+    RoleError,
     ServeError,
     TokenError,
 )
@@ -26,8 +31,13 @@ _STATUS: tuple[tuple[type[EdgeKitError], int], ...] = (
     (InputError, 400),
     (TokenError, 401),
     (OriginError, 403),
+    (RoleError, 403),
+    (DecisionNotFoundError, 404),
+    (ReviewError, 409),
+    (RecordErasedError, 410),
     (HostError, 421),
     (ServeError, 503),
+    (JournalError, 503),
 )
 
 

@@ -13,6 +13,8 @@ from runtime.text import LONGEST_TEXT
 Schema = dict[str, Any]
 
 MAX_TEXTS = 256
+MAX_CASES = 200  # in one answer
+MAX_REASON = 2000  # characters of a verdict's reason
 
 _STRING: Schema = {"type": "string"}
 _PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
@@ -59,7 +61,15 @@ def _yuan(**limits: float) -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """Every schema by its name."""
-    return {**_problem(), **_ocr_and_text(), **_application(), **_receipt(), **_status(), **_open_inference()}
+    return {
+        **_problem(),
+        **_ocr_and_text(),
+        **_application(),
+        **_receipt(),
+        **_decisions(),
+        **_status(),
+        **_open_inference(),
+    }
 
 
 def _problem() -> dict[str, Schema]:
@@ -176,6 +186,51 @@ def _receipt() -> dict[str, Schema]:
         "Receipt": receipt,
         "Model": closed(name=_STRING, sha256=_SHA256, backend=_STRING, precision=_STRING),
         "Offline": offline | {"required": ["since", "authority"]},
+    }
+
+
+def _decisions() -> dict[str, Schema]:
+    level = {"type": "string", "enum": ["low", "medium", "high"]}
+    verdict = {"type": "string", "enum": ["approve", "decline"]}
+    request = {"type": "string", "enum": ["explanation", "human_decision"]}
+    language = {"type": "string", "enum": ["zh", "en"]}
+    points = {"type": "integer", "minimum": 0, "maximum": 100}
+    name = _STRING | {"description": "Of the reviewer's token."}
+    words = {"reason": _or_null(_STRING), "reviewer": _or_null(_STRING)}  # null once they were erased
+    case = {
+        "decision_id": _STRING,
+        "code": _STRING | {"description": "Of the decision's entry in the journal."},
+        "time": _TIME,
+        "score": points,
+        "risk_level": level,
+        "decision": {"type": "string", "enum": ["pass", "review"]},
+        "amount": _yuan(minimum=0),
+        "reasons": _list(closed(code=_STRING, contribution=points)),
+        "state": {"type": "string", "enum": ["open", "closed"]},
+        "needs_two": {"type": "boolean", "description": "Whether two persons have to agree."},
+        "votes": _list(closed(login=name, verdict=verdict)),
+        "opened_by": _list({"type": "string", "enum": ["human_decision", "disagreement"]}),
+        "verdict": _or_null(verdict),
+    }
+    review = closed(time=_TIME, code=_STRING, verdict=verdict, login=name, final={"type": "boolean"}, **words)
+    asked = closed(time=_TIME, code=_STRING, kind=request, language=language, login=name)
+    other = closed(time=_TIME, code=_STRING, score=points, level=level, decision=_STRING, model=_STRING, **words)
+    shown = {
+        "records_erased": {"type": "boolean"},
+        "receipt": _or_null(ref("Receipt")),
+        "application": _or_null({"type": "object"}),
+        "reviews": _list(review),
+        "requests": _list(asked),
+        "disagreements": _list(other),
+    }
+    given = {"verdict": verdict, "reason": _text(MAX_REASON), "reviewer": _text(100)}
+    return {
+        "Case": closed(**case),
+        "Cases": closed(total={"type": "integer", "minimum": 0}, decisions=_list(ref("Case")), next=_or_null(_STRING)),
+        "CaseShown": closed(**case, **shown),
+        "Verdict": _open("verdict", "reason", **given),
+        "CustomerRequest": _open("kind", kind=request, language=language),
+        "CustomerAnswer": closed(**case, kind=request, text=_or_null(_STRING)),
     }
 
 

@@ -1,9 +1,10 @@
-"""Tokens by which programs on other machines call: made on the device, shown once, kept only as SHA-256.
+"""Tokens by which programs on other machines call, and persons review: made on the device, shown once, kept as SHA-256.
 
 A token is 256 random bits. Its hash needs neither salt nor a slow function: nobody can try that many.
 ``tokens.json`` in the state directory, mode 0600, is
-``{"tokens": {NAME: {"sha256": HEX, "created": ISO 8601}}}``; it is replaced as a whole, so a power cut leaves the old
-one or the new one. A running server sees every change at the next request: a removed token stops working at once.
+``{"tokens": {NAME: {"sha256": HEX, "created": ISO 8601, "role": ROLE}}}``; it is replaced as a whole, so a power cut
+leaves the old one or the new one. A running server sees every change at the next request: a removed token stops
+working at once.
 """
 
 from __future__ import annotations
@@ -19,20 +20,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal, get_args
 
 from devices.errors import AccessError
 from devices.state import ensure_state_dir, state_dir
 
 _FILE = "tokens.json"
+Role = Literal["caller", "reviewer"]
+ROLES: tuple[Role, ...] = get_args(Role)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class TokenEntry:
-    """What is kept of one token: the SHA-256 of its characters, hexadecimal, and when it was made."""
+    """What is kept of one token.
+
+    Attributes:
+        sha256: Of its characters, hexadecimal.
+        created: When it was made.
+        role: A ``caller`` may score; a ``reviewer`` may also see the queue and decide.
+    """
 
     sha256: str
     created: str
+    role: Role = "caller"
 
 
 class TokenFile:
@@ -41,7 +52,7 @@ class TokenFile:
     def __init__(self) -> None:
         self._path = state_dir() / _FILE
         self._seen: tuple[int, int, int] | None = None
-        self._hashes: tuple[bytes, ...] = ()
+        self._entries: dict[str, TokenEntry] = {}
 
     def entries(self) -> dict[str, TokenEntry]:
         """Every token by its name; empty where none was made.
@@ -52,7 +63,11 @@ class TokenFile:
         try:
             document = json.loads(self._path.read_bytes())
             return {
-                str(name): TokenEntry(bytes.fromhex(entry["sha256"]).hex(), str(entry["created"]))
+                str(name): TokenEntry(
+                    bytes.fromhex(entry["sha256"]).hex(),
+                    str(entry["created"]),
+                    ROLES[ROLES.index(entry.get("role", "caller"))],
+                )
                 for name, entry in document["tokens"].items()
             }
         except FileNotFoundError:
@@ -65,8 +80,8 @@ class TokenFile:
                 remedy="Move the file away and make the tokens again with 'edgekit token add NAME'.",
             ) from error
 
-    def add(self, name: str) -> str:
-        """Make a token called ``name``; returns it, for the only time.
+    def add(self, name: str, role: Role = "caller") -> str:
+        """Make a token called ``name`` for ``role``; returns it, for the only time.
 
         Raises:
             AccessError: The name is taken or not a name, or the file cannot be written.
@@ -83,7 +98,7 @@ class TokenFile:
                     f"There is a token {name!r} already, made {entries[name].created}.",
                     remedy="Choose another name, or remove the old one first; its holder loses access then.",
                 )
-            entries[name] = TokenEntry(_hash(token).hex(), datetime.now(UTC).isoformat(timespec="seconds"))
+            entries[name] = TokenEntry(_hash(token).hex(), datetime.now(UTC).isoformat(timespec="seconds"), role)
         return token
 
     def remove(self, name: str) -> None:
@@ -98,8 +113,10 @@ class TokenFile:
                 raise AccessError(f"There is no token {name!r}; known: {known}.", remedy="'edgekit token list' helps.")
             del entries[name]
 
-    def knows(self, token: str) -> bool:
-        """Whether ``token`` was made here and not removed since. Takes the same time for every wrong one.
+    def find(self, token: str) -> tuple[str, Role] | None:
+        """Name and role of ``token``; None if it was not made here or was removed since.
+
+        Takes the same time for every wrong one.
 
         Raises:
             AccessError: The file cannot be read or is damaged.
@@ -107,13 +124,16 @@ class TokenFile:
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            return False
+            return None
         if self._seen != (seen := (status.st_mtime_ns, status.st_size, status.st_ino)):
-            self._hashes = tuple(bytes.fromhex(entry.sha256) for entry in self.entries().values())
+            self._entries = self.entries()
             self._seen = seen
-        given = _hash(token)
-        found = [hmac.compare_digest(given, each) for each in self._hashes]  # all of them: no early end tells which
-        return any(found)
+        given = _hash(token).hex()
+        # all of them: no early end tells which
+        found = [
+            (name, entry.role) for name, entry in self._entries.items() if hmac.compare_digest(given, entry.sha256)
+        ]
+        return found[0] if found else None
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, TokenEntry]]:

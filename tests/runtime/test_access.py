@@ -97,12 +97,12 @@ def test_a_token_is_asked_for_where_others_can_call_and_only_there() -> None:
 def test_a_removed_token_stops_working_and_a_new_one_works_without_a_restart() -> None:
     serving, command = TokenFile(), TokenFile()
     old = command.add("teller")
-    assert serving.knows(old)
+    assert serving.find(old)
     command.remove("teller")
-    assert not serving.knows(old)
+    assert not serving.find(old)
     new = command.add("teller")
-    assert serving.knows(new)
-    assert not serving.knows(old)
+    assert serving.find(new)
+    assert not serving.find(old)
 
 
 def test_the_file_holds_hashes_only_and_is_for_its_owner_alone(own_state: Path) -> None:
@@ -121,7 +121,7 @@ def test_tokens_added_at_once_are_all_kept() -> None:
         tokens = list(pool.map(lambda number: TokenFile().add(f"t{number}"), range(16)))
     file = TokenFile()
     assert len(file.entries()) == 16
-    assert all(file.knows(token) for token in tokens)
+    assert all(file.find(token) for token in tokens)
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "n" * 65, "姓名"])
@@ -137,7 +137,7 @@ def test_what_is_no_name_is_refused(name: str, own_state: Path) -> None:
 def test_a_damaged_file_opens_nothing_and_is_not_overwritten(content: str, own_state: Path) -> None:
     path = own_state / "tokens.json"
     path.write_text(content)
-    for act in (TokenFile().entries, lambda: TokenFile().add("a"), lambda: TokenFile().knows("x")):
+    for act in (TokenFile().entries, lambda: TokenFile().add("a"), lambda: TokenFile().find("x")):
         with pytest.raises(AccessError, match="damaged"):
             act()
     assert path.read_text() == content
@@ -204,13 +204,13 @@ def test_a_token_is_on_one_line_in_the_narrowest_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     assert main(["token", "add", "teller"]) == 0
-    assert TokenFile().knows(capsys.readouterr().out.splitlines()[0])
+    assert TokenFile().find(capsys.readouterr().out.splitlines()[0])
 
 
 def test_the_command_shows_a_token_once_lists_names_and_removes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "add", "teller", "--json"]) == 0
     token = json.loads(capsys.readouterr().out)["token"]
-    assert TokenFile().knows(token)
+    assert TokenFile().find(token)
     assert main(["token", "add", "teller"]) == AccessError.exit_code
     assert main(["token", "list", "--json"]) == 0
     listed = capsys.readouterr().out
@@ -218,6 +218,6 @@ def test_the_command_shows_a_token_once_lists_names_and_removes(capsys: pytest.C
     assert token not in listed
     assert main(["token", "list"]) == 0
     assert main(["token", "remove", "teller"]) == 0
-    assert not TokenFile().knows(token)
+    assert not TokenFile().find(token)
     assert main(["token", "remove", "teller"]) == AccessError.exit_code
     assert "There is no token 'teller'; known: none." in capsys.readouterr().err

@@ -1,0 +1,234 @@
+"""What a person does with decisions, over a real journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from devices.errors import DecisionNotFoundError, RecordErasedError, RequestError, ReviewError
+from edge.decide import Desk
+from edge.review import Reviews
+from tests.edge.desks import POLICY, Scores, Wall, open_desk, submission
+
+APPROVE = {"verdict": "approve", "reason": "流水与收入相符", "reviewer": "示例复核员甲"}
+DECLINE = {"verdict": "decline", "reason": "材料不一致"}
+
+
+@pytest.fixture
+def scores() -> Scores:
+    return Scores(60)
+
+
+@pytest.fixture
+def desk(scores: Scores) -> Iterator[Desk]:
+    made = open_desk(Wall(), scores)
+    yield made
+    made.journal.close()
+
+
+@pytest.fixture
+def reviews(desk: Desk) -> Reviews:
+    return Reviews(desk, POLICY.review)
+
+
+@pytest.fixture
+def case(desk: Desk) -> str:
+    """A case of 1,000 yuan that waits."""
+    return decided(desk)
+
+
+def decided(desk: Desk, number: str = "T-1", amount: float = 1000) -> str:
+    return str(desk.decide(submission(number, amount)).receipt.decision_id)
+
+
+def listed(reviews: Reviews, **arguments: str) -> list[int]:
+    return [each["score"] for each in reviews.queue(arguments)["decisions"]]
+
+
+def test_the_queue_holds_what_waits_the_riskiest_first(desk: Desk, reviews: Reviews, scores: Scores) -> None:
+    for scores.next in (30, 90, 5, 60, 90):
+        decided(desk)
+    assert listed(reviews) == [90, 90, 60, 30]
+    assert listed(reviews, level="medium") == [30]
+    assert listed(reviews, state="all") == [90, 90, 60, 30, 5]
+    assert listed(reviews, state="closed") == [5]
+    first, second = reviews.queue({})["decisions"][:2]
+    assert first["time"] <= second["time"]
+
+
+def test_pages_of_the_queue_fit_together_whatever_was_decided_meanwhile(
+    desk: Desk, reviews: Reviews, scores: Scores
+) -> None:
+    for scores.next in range(20, 90, 10):
+        decided(desk)
+    page = reviews.queue({"limit": "3"})
+    assert (page["total"], [each["score"] for each in page["decisions"]]) == (7, [80, 70, 60])
+    reviews.review(page["next"], APPROVE, "an")  # the last one seen no longer waits
+    page = reviews.queue({"limit": "3", "after": page["next"]})
+    assert [each["score"] for each in page["decisions"]] == [50, 40, 30]
+    page = reviews.queue({"limit": "3", "after": page["next"]})
+    assert ([each["score"] for each in page["decisions"]], page["next"]) == ([20], None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"state": "x"}, {"level": "x"}, {"limit": "0"}, {"limit": "201"}, {"limit": "-1"}, {"limit": "٣"}, {"limit": ""}],
+)
+def test_a_wrong_argument_is_refused(reviews: Reviews, arguments: dict[str, str]) -> None:
+    with pytest.raises(RequestError, match=next(iter(arguments))):
+        reviews.queue(arguments)
+
+
+def test_a_verdict_closes_the_case_and_its_words_are_encrypted(desk: Desk, reviews: Reviews, case: str) -> None:
+    summary = reviews.review(case, APPROVE, "an")
+    assert (summary["state"], summary["verdict"]) == ("closed", "approve")
+    assert listed(reviews) == []
+    shown = reviews.show(case)
+    (review,) = shown["reviews"]
+    assert review.items() >= {
+        "verdict": "approve", "login": "an", "final": True, "reason": "流水与收入相符", "reviewer": "示例复核员甲"
+    }.items()  # fmt: skip
+    (entry,) = desk.journal.entries(kinds=["review"])
+    assert "流水" not in entry.raw.decode()
+    assert "示例" not in entry.raw.decode()
+
+
+def test_a_closed_case_takes_no_verdict(desk: Desk, reviews: Reviews, scores: Scores, case: str) -> None:
+    reviews.review(case, APPROVE, "an")
+    with pytest.raises(ReviewError, match="closed"):
+        reviews.review(case, DECLINE, "bo")
+    scores.next = 5
+    with pytest.raises(ReviewError, match="closed"):
+        reviews.review(decided(desk), DECLINE, "bo")
+    assert len(list(desk.journal.entries(kinds=["review"]))) == 1
+
+
+def test_a_large_amount_takes_two_persons_who_agree(desk: Desk, reviews: Reviews) -> None:
+    case = decided(desk, amount=200_000)
+    first = reviews.review(case, APPROVE, "an")
+    assert (first["state"], first["verdict"], first["needs_two"]) == ("open", None, True)
+    with pytest.raises(ReviewError, match="another person"):
+        reviews.review(case, APPROVE, "an")
+    assert reviews.review(case, DECLINE, "bo")["state"] == "open"  # they differ: a third one decides
+    assert reviews.review(case, DECLINE, "cy")["verdict"] == "decline"
+    assert reviews.show(case)["state"] == "closed"
+    assert decided(desk, amount=199_999) not in {case}
+    assert reviews.review(decided(desk, amount=199_999), APPROVE, "an")["state"] == "closed"
+
+
+def test_one_person_cannot_be_two_at_the_same_moment(desk: Desk, reviews: Reviews) -> None:
+    case = decided(desk, amount=500_000)
+
+    def review(_: int) -> str:
+        try:
+            return str(reviews.review(case, APPROVE, "an")["state"])
+        except ReviewError:
+            return "refused"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(review, range(8))) == ["open"] + ["refused"] * 7
+
+
+def test_a_request_for_a_human_decision_opens_a_case_anew(desk: Desk, reviews: Reviews, scores: Scores) -> None:
+    scores.next = 5
+    case = decided(desk)
+    asked = reviews.ask(case, {"kind": "human_decision"}, "an")
+    assert (asked["state"], asked["opened_by"], asked["text"]) == ("open", ["human_decision"], None)
+    assert listed(reviews) == [5]
+    reviews.review(case, DECLINE, "an")
+    reviews.ask(case, {"kind": "human_decision"}, "an")
+    assert reviews.show(case)["state"] == "open"
+    assert reviews.review(case, APPROVE, "an")["verdict"] == "approve"  # the votes of before do not count
+    assert [each["kind"] for each in reviews.show(case)["requests"]] == ["human_decision", "human_decision"]
+
+
+def test_what_headquarters_says_is_in_the_case(desk: Desk, reviews: Reviews, case: str) -> None:
+    reviews.review(case, APPROVE, "an")
+    said = {"decision_id": case, "note": 1, "score": 88, "level": "high", "decision": "review", "model": "ernie-3.0"}
+    record = {"disagreement": json.dumps({"reason": "收入证明可疑", "reviewer": "总行"}).encode()}
+    desk.journal.append("disagreement", said, records=record)
+    shown = reviews.show(case)
+    assert (shown["state"], shown["opened_by"]) == ("open", ["disagreement"])
+    assert shown["disagreements"][0]["score"] == 88
+    assert shown["disagreements"][0]["reason"] == "收入证明可疑"
+    desk.journal.append("review", {"decision_id": case, "verdict": "decline", "login": "headquarters", "final": True})
+    assert reviews.show(case)["state"] == "closed"
+    assert reviews.show(case)["reviews"][1]["reason"] is None
+
+
+def test_an_explanation_is_in_plain_words_and_journaled(desk: Desk, reviews: Reviews, case: str) -> None:
+    text = reviews.ask(case, {"kind": "explanation"}, "an")["text"]
+    assert "编号 T-1" in text
+    assert "贷款用途" in text
+    assert "60" not in text
+    assert "有权要求由工作人员重新作出决定" in text
+    reviews.review(case, APPROVE, "an")
+    english = reviews.ask(case, {"kind": "explanation", "language": "en"}, "an")["text"]
+    assert "purpose of the loan" in english
+    assert "approved" in english
+    first, _ = desk.journal.entries(kinds=["request"])
+    assert desk.journal.record(first, "explanation").decode() == text
+    assert "T-1" not in first.raw.decode()
+    assert reviews.show(case)["state"] == "closed"  # an explanation opens nothing
+
+
+def test_a_case_shows_its_receipt_application_and_papers(desk: Desk, reviews: Reviews, case: str) -> None:
+    shown = reviews.show(case)
+    assert shown["receipt"]["decision_id"] == case
+    assert shown["receipt"]["offline"]["journal"] == shown["code"]
+    assert shown["application"]["applicant"]["name"] == "示例甲"
+    assert reviews.file(case, 0) == submission().files["id.png"]
+    with pytest.raises(DecisionNotFoundError):
+        reviews.file(case, 1)
+
+
+def test_after_an_erasure_the_case_stands_without_the_person(desk: Desk, reviews: Reviews, case: str) -> None:
+    reviews.review(case, APPROVE, "an")
+    desk.journal.erase(case, why="the customer asked for it")
+    shown = reviews.show(case)
+    assert shown["records_erased"]
+    assert (shown["receipt"], shown["application"]) == (None, None)
+    assert (shown["verdict"], shown["reviews"][0]["reason"]) == ("approve", None)
+    for act in (lambda: reviews.file(case, 0), lambda: reviews.ask(case, {"kind": "explanation"}, "an")):
+        with pytest.raises(RecordErasedError):
+            act()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {}, {"verdict": "approve"}, {"verdict": "maybe", "reason": "x"}, {"verdict": "approve", "reason": " "},
+        {"verdict": "approve", "reason": "x" * 2001}, {"verdict": "approve", "reason": 1}, [], "approve",
+        {"verdict": "approve", "reason": "x", "reviewer": ""},
+    ],
+)  # fmt: skip
+def test_a_verdict_of_another_form_is_refused_and_changes_nothing(reviews: Reviews, case: str, document: Any) -> None:
+    with pytest.raises(RequestError):
+        reviews.review(case, document, "an")
+    assert reviews.show(case)["reviews"] == []
+
+
+def test_an_unknown_decision_is_said(reviews: Reviews) -> None:
+    acts = (
+        lambda: reviews.show("none"),
+        lambda: reviews.file("none", 0),
+        lambda: reviews.review("none", APPROVE, "an"),
+        lambda: reviews.ask("none", {"kind": "explanation"}, "an"),
+        lambda: reviews.queue({"after": "none"}),
+    )
+    for act in acts:
+        with pytest.raises(DecisionNotFoundError, match="none"):
+            act()
+
+
+def test_another_process_and_a_new_start_see_the_same_queue(desk: Desk, reviews: Reviews, case: str) -> None:
+    other = open_desk(Wall(), Scores())
+    assert [each.decision_id for each in other.ledger.open_cases()] == [case]
+    Reviews(other, POLICY.review).review(case, APPROVE, "bo")
+    assert listed(reviews) == []
+    assert open_desk(Wall()).ledger.open_cases() == []
+    other.journal.close()
