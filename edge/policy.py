@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from devices.errors import PolicyError
 from edge.calibration import UNCALIBRATED, Calibration
+from edge.offline.sync_policy import SyncPolicy
 
 Language = Literal["zh", "en"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -252,6 +253,7 @@ class Policy(_Schema):
     update: UpdatePolicy = UpdatePolicy()
     offline: OfflinePolicy = OfflinePolicy()
     review: ReviewPolicy = ReviewPolicy()
+    sync: SyncPolicy = SyncPolicy()
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
