@@ -2,6 +2,8 @@
 
 Models are built from the bundle's verified bytes. For each one the first backend of the profile's order that
 reproduces the golden outputs on this machine serves; what was passed over is kept for status and log.
+
+Nothing is written down here: what answers customers goes through ``edge.journaled``.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from edge.bundle.parts import Part, bundle_file, parts_of
 from edge.bundle.sample import sample_of
 from edge.bundle.verify import VerifiedBundle
 from edge.pipeline import Identity, Scorer
-from edge.policy import load_policy
+from edge.policy import Policy, load_policy
 from edge.receipt import Bundle as BundleReference
 from edge.receipt import Model as ModelReference
 from edge.receipt import Offline
@@ -47,11 +49,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Device:
-    """A device that is ready: the services for HTTP, the scorer for calls in the same process, its profile."""
+    """A device that is ready: the services for HTTP, the scorer for calls in the same process, and what they rest on.
+
+    Attributes:
+        services: Their scores are kept nowhere.
+        scorer: Of the same models.
+        profile: Of this device.
+        policy: Of the bundle.
+        bundle: As receipts name it.
+    """
 
     services: Services
     scorer: Scorer
     profile: Profile
+    policy: Policy
+    bundle: BundleReference
 
 
 def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> Device:
@@ -94,7 +106,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         profile=profile.name,
         bundle=BundleReference(name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256),
         models=models,
-        offline=Offline(since=started, authority="full"),
+        offline=Offline(since=None, authority="full"),  # edge.decide says what it is
     )
     scorer = Scorer(
         ocr=ocr,
@@ -106,11 +118,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
 
     described = identity.bundle.model_dump(mode="json") | {"signed_by": bundle.key_id}  # not the bundle with its bytes
 
-    def backlog() -> int:
-        return 0  # nothing is kept for sending yet
-
     metrics.info("bundle", "Of the served bundle.", name=bundle.manifest.name, version=bundle.manifest.version)
-    metrics.watch("journal_backlog", "Journal entries that are not sent yet.", backlog)
 
     def status() -> dict[str, Any]:
         return {
@@ -119,8 +127,6 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
             "bundle": described,
             "models": [model.model_dump(mode="json") for model in models],
             "passed_over": loader.passed_over(),
-            "journal": {"backlog": backlog()},
-            "offline": identity.offline.model_dump(mode="json"),
             "started": started.isoformat(),
         }
 
@@ -144,7 +150,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         metrics=metrics,
         shapes=loader.shapes,
     )
-    return Device(services, scorer, profile)
+    return Device(services, scorer, profile, policy, identity.bundle)
 
 
 def name_uploads(application: bytes, uploads: Sequence[UploadedFile]) -> dict[str, bytes]:

@@ -37,6 +37,11 @@ class ServedSlot:
     name: SlotName
 
     @property
+    def directory(self) -> Path:
+        """Where its bundle lies."""
+        return Layout(self.root).bundle(self.name)
+
+    @property
     def in_trial(self) -> bool:
         """Whether its health has to be shown before it may serve."""
         switch = read_switch(self.root)

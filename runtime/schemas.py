@@ -235,7 +235,7 @@ def _decisions() -> dict[str, Schema]:
 
 
 def _status() -> dict[str, Schema]:
-    backlog = {"type": "integer", "minimum": 0}
+    backlog = _or_null({"type": "integer", "minimum": 0}) | {"description": "Null where the journal cannot be read."}
     status = _open(
         device_id=_STRING,
         profile=_STRING,

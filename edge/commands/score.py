@@ -17,13 +17,16 @@ from runtime.predictor import Backend
 @backend_option
 @json_option
 def score(bundle: Path, application_dir: Path, backend: Backend | None) -> Result:
-    """Score the application in APPLICATION_DIR and print its receipt."""
+    """Score the application in APPLICATION_DIR, journal the decision, and print its receipt."""
     from edge.bundle.keys import trusted_keys
     from edge.bundle.verify import verify_bundle
+    from edge.journaled import open_desk
     from edge.receipt import render
     from edge.service import open_device
 
     submission = read_directory(application_dir)  # before the models: a wrong application is refused at once
     device = open_device(verify_bundle(bundle, trusted_keys()), backend=backend)
-    receipt = device.scorer.score(submission).receipt
+    desk = open_desk(device, bundle)
+    desk.serve()
+    receipt = desk.decide(submission).answered()
     return Result(receipt.model_dump(mode="json"), render(receipt))

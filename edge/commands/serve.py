@@ -150,6 +150,7 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
     from edge.bundle.keys import trusted_keys
     from edge.bundle.sample import sample_of
     from edge.bundle.verify import verify_bundle
+    from edge.journaled import journaled, open_desk
     from edge.pages.blueprint import create_blueprint
     from edge.service import open_device
     from edge.slot import ServedSlot
@@ -160,11 +161,14 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
     slot = ServedSlot(*source.slot) if source.slot else None
     bundle = slot.bundle() if slot else verify_bundle(cast(Path, source.bundle), trusted_keys())
     device = open_device(bundle, backend=backend)
-    # not with scores that are compared with those of the release before
+    # not with scores that are journaled, nor with those that are compared with the release before
     sample = sample_of(bundle)
     rehearsal = partial(rehearse, device.services, *((sample.application, sample.files) if sample else ()))
+    desk = open_desk(device, slot.directory if slot else cast(Path, source.bundle))
+    device = journaled(device, desk)
     if slot:
         device = slot.watched(device, bundle)
+    desk.serve()
     limits = device.profile.serve
     predictors = device.services.predictors
 

@@ -1,0 +1,93 @@
+"""A device that answers for what it decides: its scores go over a desk, and its services have the review queue.
+
+``edge.service`` loads models and scores, and writes nothing down; a rehearsal or a release in trial uses that. What
+answers customers goes through here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from devices.clock import CLOCK_NAME, Clock
+from devices.errors import JournalError
+from devices.probe import probe
+from devices.state import state_dir
+from edge.application import from_parts
+from edge.archive import keep_bundle
+from edge.decide import Desk
+from edge.journal.state import open_journal
+from edge.review import Reviews
+from edge.service import Device, name_uploads
+from runtime.app import UploadedFile
+from runtime.budget import Budget
+
+
+def open_desk(device: Device, bundle: Path) -> Desk:
+    """The desk of this device, over its journal and its clock.
+
+    Args:
+        device: Loaded.
+        bundle: Where the bundle that it serves lies.
+
+    Raises:
+        JournalError: The journal or the device key cannot be used; the device must not decide.
+    """
+    clock = Clock(state_dir() / CLOCK_NAME)
+    keep_bundle(device.bundle.sha256, bundle)
+    machine = {"cpu": probe().cpu_model, "kit": device.services.version}
+    return Desk(device.scorer, device.policy, device.bundle, open_journal(now=clock.now), clock, machine=machine)
+
+
+def journaled(device: Device, desk: Desk) -> Device:
+    """``device`` with its scores decided by ``desk``, the review queue, and both in its status and metrics."""
+    services = device.services
+
+    def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
+        submission = from_parts(application, name_uploads(application, uploads))
+        return desk.decide(submission, budget).answered().model_dump(mode="json")
+
+    def status() -> dict[str, Any]:
+        return {**services.status(), **_status(desk)}
+
+    for name, documentation, read in (
+        ("journal_backlog", "Journal entries that headquarters has not acknowledged.", desk.journal.backlog),
+        ("review_open", "Cases that wait for a person.", lambda: len(desk.ledger.open_cases())),
+        ("offline_seconds", "Since the last contact with headquarters.", lambda: desk.lease().cut_off / _SECOND),
+    ):
+        services.metrics.watch(name, documentation, _readable(read))
+    decisions = Reviews(desk, device.policy.review)
+    return replace(device, services=replace(services, score=score, status=status, decisions=decisions))
+
+
+_SECOND = timedelta(seconds=1)
+
+
+def _status(desk: Desk) -> dict[str, Any]:
+    try:
+        held, head = desk.lease(), desk.journal.head()
+        return {
+            "journal": {"backlog": desk.journal.backlog(), "head": head.code},
+            "offline": {"since": held.since and held.since.isoformat(), "authority": held.authority},
+        }
+    except JournalError as error:  # nothing is decided then
+        return {
+            "journal": {"backlog": None, "error": error.as_dict()},
+            "offline": {"since": None, "authority": "stopped"},
+        }
+
+
+def _readable(read: Callable[[], float]) -> Callable[[], float]:
+    """A metric that cannot be read is not a number; the others are shown all the same."""
+
+    def measured() -> float:
+        try:
+            return read()
+        except JournalError:
+            return math.nan
+
+    return measured
