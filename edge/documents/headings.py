@@ -127,7 +127,7 @@ def whole_headings(rows: Sequence[Row]) -> list[Row]:
             whole = _joined(last, row)
             before, after = len(_found(last)), len(_found(whole))
             # the first line of a cell below a whole heading adds no column
-            if after > before or (after == before == 0 and len(row) > 1):
+            if after > before or (after == before == 0 and (len(row) > 1 or row[0].text in _ROLES)):
                 joined[-1] = whole
                 continue
         joined.append(row)

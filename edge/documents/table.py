@@ -20,6 +20,7 @@ _IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存�
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
 _DAYS = ("date", "other date")
+_MOST_WORDS = 20  # of a line that are held against the columns
 _CARRIED = re.compile(r"期初|承前|上期|上页|结转|期末|合计|小计|总计|累计")
 _SUM = re.compile(r"合计|小计|总计|累计|总额|承前|过次|期初|期末|上页|上期|本页|笔")
 _CENTS = re.compile(r"[+-]?¥?\d[\d,.]{0,20}\.\d{2}(?!\d)")
@@ -267,13 +268,15 @@ def _tokens(piece: Piece) -> list[Piece]:
 
 
 def _at_columns(piece: Piece, columns: Sequence[Column]) -> Iterator[Piece]:
-    """The parts of a text that stand in columns of their own: its words that begin where a heading begins."""
-    begin = 0
-    for space in re.finditer(r"(?<=\S)\s+(?=\S)", piece.text):
-        left = piece.part(space.end(), len(piece.text)).left
-        if any(abs(left - column.left) < 0.6 * piece.height for column in columns):
-            yield piece.part(begin, space.start())
-            begin = space.end()
+    """The parts of a text that stand in columns of their own: words that line up with another column than the first."""
+    begin, words = 0, list(re.finditer(r"\S+", piece.text))
+    for word in words[1:] if len(words) <= _MOST_WORDS else ():
+        part = piece.part(*word.span())
+        role = _role(part, columns)
+        lines_up = any(column.role == role and column.apart(part) < 0.6 * piece.height for column in columns)
+        if lines_up and role != _role(piece.part(begin, word.start()), columns):
+            yield piece.part(begin, word.start())
+            begin = word.start()
     yield piece.part(begin, len(piece.text)) if begin else piece
 
 
@@ -308,7 +311,7 @@ def _continues(row: Row, previous: Row, cells: dict[str, list[Piece]], columns: 
     upper = min(previous, key=lambda piece: abs(piece.left - row[0].left))
     close = row[0].top - upper.bottom < 0.5 * row[0].height
     aligned = all(
-        abs(piece.left - column.left) < 1.5 * piece.height
+        column.apart(piece) < 1.5 * piece.height
         for role, pieces in cells.items()
         for piece in pieces[:1]
         for column in columns

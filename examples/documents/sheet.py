@@ -264,6 +264,46 @@ def _turned(point: Point, centre: Point, degrees: float) -> Point:
     )
 
 
+def text_pdf(sheets: Sequence[Sheet]) -> bytes:
+    """The texts of the sheets as a PDF with a text layer and no font in it, as many banks' systems write them.
+
+    The reader's own font stands in (PDF 1.7, 9.7.5.2: UniGB-UCS2-H, Adobe-GB1). Lines, fills and turns are left out,
+    and so is what is red: seals are pictures.
+    """
+    font = (
+        "<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding/UniGB-UCS2-H/DescendantFonts[<</Type/Font"
+        "/Subtype/CIDFontType0/BaseFont/STSong-Light/CIDSystemInfo<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>"
+        "/FontDescriptor<</Type/FontDescriptor/FontName/STSong-Light/Flags 6/FontBBox[0 -200 1000 900]/ItalicAngle 0"
+        "/Ascent 880/Descent -120/CapHeight 880/StemV 93>>/DW 1000/W[1 95 500]>>]>>"
+    )
+    objects = ["<</Type/Catalog/Pages 2 0 R>>", "", font]
+    for sheet in sheets:
+        content = "".join(
+            _pdf_text(sheet, mark) for mark in sheet._marks if isinstance(mark, _Text) and mark.colour != RED
+        )
+        objects += [
+            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 {sheet.width:g} {sheet.height:g}]"
+            f"/Resources<</Font<</F 3 0 R>>>>/Contents {len(objects) + 2} 0 R>>",
+            f"<</Length {len(content)}>>stream\n{content}\nendstream",
+        ]
+    pages = " ".join(f"{number} 0 R" for number in range(4, len(objects) + 1, 2))
+    objects[1] = f"<</Type/Pages/Count {len(sheets)}/Kids[{pages}]>>"
+    written, places = b"%PDF-1.7\n", []
+    for number, body in enumerate(objects, start=1):
+        places.append(len(written))
+        written += f"{number} 0 obj{body}endobj\n".encode("ascii")
+    table = "".join(f"{place:010d} 00000 n \n" for place in places)
+    trailer = f"trailer<</Size {len(objects) + 1}/Root 1 0 R>>\nstartxref\n{len(written)}\n%%EOF\n"
+    return written + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}".encode("ascii")
+
+
+def _pdf_text(sheet: Sheet, mark: _Text) -> str:
+    widths = [mark.size * (0.5 if character.isascii() else 1.0) + mark.tracking for character in mark.text]
+    x = mark.x - {"l": 0.0, "m": sum(widths) / 2, "r": sum(widths)}[mark.anchor]
+    text = mark.text.encode("utf-16-be").hex()
+    return f"BT/F {mark.size:g} Tf {mark.tracking:g} Tc {x:.2f} {sheet.height - mark.y:.2f} Td<{text}>Tj ET\n"
+
+
 def write_pdf(sheets: Sequence[Sheet], path: Path, *, title: str) -> None:
     """Write the sheets as a PDF with a text layer and the used glyphs of the font embedded.
 
