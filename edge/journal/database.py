@@ -44,6 +44,27 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, also on a disk that cannot be written.
+
+    Raises:
+        sqlite3.Error: It cannot be opened.
+    """
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, check_same_thread=False)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_schema")
+    except sqlite3.OperationalError as error:
+        log = path.with_name(f"{path.name}-wal")
+        if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN or (log.exists() and log.stat().st_size):
+            connection.close()
+            raise
+        connection.close()  # SQLite wants to make its index of the log, which is empty: it can be left out
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+    except sqlite3.DatabaseError:
+        return connection  # damaged; whoever reads on finds out where
+    return connection
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Errors of SQLite and of the disk as the kit's own."""

@@ -13,13 +13,13 @@ from devices.durable import sync_directory
 from devices.errors import JournalError
 from edge.journal import verifier
 from edge.journal.entry import Head
-from edge.journal.store import Journal
+from edge.journal.reader import JournalReader
 
 EXPORT_NAME = "journal.jsonl"
 VERIFIER_NAME = "verify_journal.py"
 
 
-def export(journal: Journal, out: Path) -> Head:
+def export(journal: JournalReader, out: Path) -> Head:
     """Write the journal as it is now into the directory ``out``, with the verifier beside it; returns its head.
 
     Raises:

@@ -5,18 +5,46 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from devices.errors import DecisionNotFoundError, JournalDamagedError, RecordErasedError
 from edge.journal.database import DATABASE_NAME, translated
-from edge.journal.entry import NO_HASH, Entry, parse
+from edge.journal.entry import NO_HASH, Entry, Head, parse
 from edge.journal.keys import DeviceKeys
+from edge.journal.retention import used_bytes
 from edge.journal.sealing import unseal
 
 COLUMNS = "SELECT line, signature FROM entries"
 _PAGE = 256  # entries read at a time, so that a long look holds no lock and little memory
+
+
+@dataclass(frozen=True)
+class Stats:
+    """A journal in numbers.
+
+    Attributes:
+        kinds: Entries by kind.
+        first: Time of the first entry.
+        last: Time of the last entry.
+        backlog: Entries that headquarters has not acknowledged.
+        size_bytes: What the file holds.
+        readable: Entries whose records can still be read.
+        erased: Entries whose records were erased or retired.
+        pictures: Papers that are still kept.
+    """
+
+    kinds: Mapping[str, int]
+    first: datetime
+    last: datetime
+    backlog: int
+    size_bytes: int
+    readable: int
+    erased: int
+    pictures: int
 
 
 class JournalReader:
@@ -108,6 +136,11 @@ class JournalReader:
         """Whether the records of ``entry`` can no longer be read: it has some, and their key is gone."""
         return bool(entry.records) and not self._rows("SELECT 1 FROM record_keys WHERE seq = ?", (entry.seq,))
 
+    def head(self) -> Head:
+        """The last entry's number and hash, signed now."""
+        seq, digest = self._last()
+        return self.keys.sign_head(seq, digest)
+
     def unsent(self, *, limit: int) -> list[Entry]:
         """What headquarters has not acknowledged: flagged decisions first, then by number."""
         rows = self._rows(
@@ -118,6 +151,30 @@ class JournalReader:
     def backlog(self) -> int:
         """How many entries headquarters has not acknowledged."""
         return int(self._rows("SELECT count(*) FROM unsent", ())[0][0])
+
+    def stats(self) -> Stats:
+        """The journal in numbers."""
+
+        def number(query: str) -> int:
+            return int(self._rows(query, ())[0][0])
+
+        ends = [self._parsed(*self._rows(f"{COLUMNS} ORDER BY seq {way} LIMIT 1", ())[0]).time for way in ("", "DESC")]
+        with_records = number(
+            "SELECT count(*) FROM entries WHERE json_extract(CAST(line AS TEXT), '$.key') IS NOT NULL"
+        )
+        readable = number("SELECT count(*) FROM record_keys")
+        with self._mutex, translated(self._path):
+            size = used_bytes(self._connection)
+        return Stats(
+            kinds=dict(self._rows("SELECT kind, count(*) FROM entries GROUP BY kind ORDER BY kind", ())),
+            first=ends[0],
+            last=ends[1],
+            backlog=self.backlog(),
+            size_bytes=size,
+            readable=readable,
+            erased=with_records - readable,
+            pictures=number("SELECT count(*) FROM records WHERE name >= 'document/' AND name < 'document0'"),
+        )
 
     @property
     def _path(self) -> Path:

@@ -26,7 +26,7 @@ from typing import Any
 from devices.durable import sync_directory
 from devices.errors import JournalDamagedError, JournalError
 from edge.journal.anchor import Anchor
-from edge.journal.database import DATABASE_NAME, IN_USE_NAME, SCHEMA, connect, translated
+from edge.journal.database import DATABASE_NAME, IN_USE_NAME, SCHEMA, connect, read_only, translated
 from edge.journal.entry import NO_HASH, Entry, Head, is_flagged, parse
 from edge.journal.keys import DeviceKeys
 from edge.journal.sealing import key_hash
@@ -152,7 +152,7 @@ def _source(old: Path) -> sqlite3.Connection:
     """The damaged database, read-only; an empty one where there is none to open."""
     if not old.exists():
         return sqlite3.connect(":memory:")
-    return sqlite3.connect(f"{old.as_uri()}?mode=ro", uri=True)
+    return read_only(old)
 
 
 def _through_sqlite(source: sqlite3.Connection, last: int) -> Iterator[Entry]:

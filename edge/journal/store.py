@@ -167,11 +167,6 @@ class Journal(JournalReader):
         self._empty_log()
         return entry
 
-    def head(self) -> Head:
-        """The last entry's number and hash, signed now."""
-        seq, digest = self._last()
-        return self.keys.sign_head(seq, digest)
-
     def mark_sent(self, seqs: Collection[int], head: Head) -> None:
         """Headquarters has these entries, and acknowledged ``head`` as this chain's.
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from devices.errors import JournalDamagedError
 from edge.journal.anchor import Anchor
-from edge.journal.database import DATABASE_NAME, translated
+from edge.journal.database import DATABASE_NAME, read_only, translated
 from edge.journal.entry import NO_HASH, Entry, Head, parse, signed_bytes
 from edge.journal.keys import DeviceKeys, verifies
 from edge.journal.sealing import key_hash
@@ -77,7 +77,7 @@ def verify_journal(folder: Path, keys: DeviceKeys) -> Verification:
         anchored = Anchor(keys.folder).read(keys.public)  # before the database: what is appended meanwhile is behind it
         if not path.exists():
             raise JournalDamagedError(f"The journal {path} is missing; its last entry was {anchored.code}.")
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(read_only(path)) as connection:
             connection.execute("BEGIN")
             return verify_database(connection, keys.public, anchored)
 
