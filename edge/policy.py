@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from devices.errors import PolicyError
 from edge.calibration import UNCALIBRATED, Calibration
+from edge.journal.policy import JournalPolicy
 from edge.offline.sync_policy import SyncPolicy
 
 Language = Literal["zh", "en"]
@@ -253,6 +254,7 @@ class Policy(_Schema):
     update: UpdatePolicy = UpdatePolicy()
     offline: OfflinePolicy = OfflinePolicy()
     review: ReviewPolicy = ReviewPolicy()
+    journal: JournalPolicy = JournalPolicy()
     sync: SyncPolicy = SyncPolicy()
 
     @model_validator(mode="after")
