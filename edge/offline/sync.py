@@ -70,7 +70,7 @@ class Uplink(Protocol):
         """
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up; the next exchange connects anew."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ class Session:
         self._asked: set[int] = set()
         self._contacts: set[int] = set()
         self._sent = self._notes = 0
+        self._reached: Call | None = None
         self._told = False  # whether this session sent anything but that there was contact
         self._looked_at = self._last_note = 0
         self._last_contact: datetime | None = None
@@ -133,24 +134,30 @@ class Session:
         with _alone(self._state) as alone:
             if not alone:
                 return Outcome(busy=True)
-            self._sent, self._notes, self._told = 0, 0, False
+            self._sent, self._notes, self._told, self._reached = 0, 0, False, None
             self._refused, self._wanted, self._asked, self._contacts = {}, [], set(), set()
             self._look_back()
-            contact: Call | None = None
             try:
-                while not stop():
-                    pieces, whole = self._batch()
-                    call = Call.make(self._clock.now(), self._head(), self._last_note, pieces)
-                    answer = self._exchange(pieces, call)
-                    contact = call
-                    self._take(pieces, whole, answer, call)
-                    self._journal_notes(answer)
-                    if not pieces and not answer.more and not set(self._wanted) - self._asked:
-                        break
+                try:
+                    self._calls(stop)
+                finally:  # what was acknowledged before the line broke was contact too
+                    journaled = self._journal_contact()
+                if journaled:
+                    self._calls(stop)
             finally:
-                if contact:
-                    self._journal_contact(contact)
+                self._uplink.close()
             return Outcome(self._sent, self._notes, dict(self._refused), len(self._journal.unsent(limit=_ENTRIES)))
+
+    def _calls(self, stop: Callable[[], bool]) -> None:
+        while not stop():
+            pieces, whole = self._batch()
+            call = Call.make(self._clock.now(), self._head(), self._last_note, pieces)
+            answer = self._exchange(pieces, call)
+            self._reached = call
+            self._take(pieces, whole, answer, call)
+            self._journal_notes(answer)
+            if not pieces and not answer.more and not set(self._wanted) - self._asked:
+                return
 
     def _exchange(self, pieces: Sequence[Piece], call: Call) -> Answer:
         try:
@@ -255,12 +262,16 @@ class Session:
                     f"Headquarters' note {self._last_note + 1} is missing; it sent {note.get('n')!r}."
                 )
 
-    def _journal_contact(self, call: Call) -> None:
-        """Keep that headquarters was reached, and which head it has seen."""
-        last = self._last_contact
-        if self._told or self._notes or last is None or self._clock.now() - last >= _CONTACT_EVERY:
-            body = {"head": {"seq": call.head_seq, "hash": call.head_hash}, "via": self._uplink.name}
-            self._journal.append("contact", body | {"acknowledged": self._sent})
+    def _journal_contact(self) -> bool:
+        """Keep that headquarters was reached, and which head it has seen; whether that was worth an entry."""
+        call, last = self._reached, self._last_contact
+        if call is None:
+            return False
+        if not (self._told or self._notes) and last and self._clock.now() - last < _CONTACT_EVERY:
+            return False
+        body = {"head": {"seq": call.head_seq, "hash": call.head_hash}, "via": self._uplink.name}
+        self._journal.append("contact", body | {"acknowledged": self._sent})
+        return True
 
 
 @contextmanager

@@ -25,9 +25,10 @@ def test_everything_arrives_once_and_is_then_acknowledged(branch: Any, headquart
     for number in range(30):
         branch.decide(number)
     outcome = branch.session().run()
-    assert outcome.sent == 31
-    assert sorted(headquarters.entries(branch.device)) == list(range(1, 32))
-    assert [entry.kind for entry in branch.journal.unsent(limit=10)] == ["contact"]
+    assert outcome.sent == 32
+    assert sorted(headquarters.entries(branch.device)) == list(range(1, 33))
+    assert branch.journal.backlog() == 0
+    assert kinds(branch)[-1] == "contact"
     raw, signature = headquarters.store.rows("SELECT raw, signature FROM entries WHERE seq = 5")[0]
     assert parse(raw, signature) == branch.journal.entry(5)
 
@@ -60,7 +61,7 @@ def test_papers_go_up_sealed_and_only_as_the_policy_says(branch: Any, headquarte
 def test_papers_that_were_erased_meanwhile_stay_away_and_hold_nothing_up(branch: Any, headquarters: Any) -> None:
     entry = branch.decide(1)
     branch.journal.erase("D-1", why="asked for")
-    assert branch.session().run().sent == 3
+    assert branch.session().run().sent == 4
     assert headquarters.store.sealed(branch.device, entry.seq) == {}
 
 
@@ -74,8 +75,8 @@ def test_a_cut_line_loses_nothing_and_doubles_nothing(branch: Any, headquarters:
     assert branch.journal.backlog() == 6
     assert kinds(branch).count("contact") == 0
     branch.line.fault = None
-    assert branch.session().run().sent == 6
-    assert sorted(headquarters.entries(branch.device)) == list(range(1, 7))
+    assert branch.session().run().sent == 7
+    assert sorted(headquarters.entries(branch.device)) == list(range(1, 8))
 
 
 def test_a_line_that_is_cut_in_most_calls_still_brings_large_papers_up(branch: Any, headquarters: Any) -> None:
@@ -90,7 +91,7 @@ def test_a_line_that_is_cut_in_most_calls_still_brings_large_papers_up(branch: A
 
     branch.line.fault = bad
     session, sessions = branch.session(papers="all"), 0
-    while branch.journal.backlog() > kinds(branch).count("contact"):
+    while branch.journal.backlog():
         sessions += 1
         assert sessions < 100
         try:
@@ -166,7 +167,7 @@ def test_what_headquarters_lost_is_sent_again(branch: Any, headquarters: Any) ->
     branch.session().run()
     headquarters.store._do("DELETE FROM entries WHERE seq IN (3, 6)")  # as after a restored backup
     branch.session().run()
-    assert sorted(headquarters.entries(branch.device)) == list(range(1, 8))
+    assert sorted(headquarters.entries(branch.device)) == list(range(1, branch.journal.head().seq + 1))
 
 
 def test_verdicts_disagreements_and_revocations_are_journaled_once_in_order(branch: Any, headquarters: Any) -> None:
@@ -229,7 +230,7 @@ def test_a_second_session_of_the_same_device_stands_back(branch: Any) -> None:
         return answer(data)  # type: ignore[no-any-return]
 
     branch.line.fault = meanwhile
-    assert branch.session().run().sent == 2
+    assert branch.session().run().sent == 3
     assert second[0].busy
 
 

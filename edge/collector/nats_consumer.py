@@ -1,0 +1,132 @@
+"""The collector's end of NATS JetStream: reads what branches sent, in order, and answers their calls.
+
+A message is acknowledged to the broker after it was committed here, so a collector or a broker that dies in between
+leads to the same message again, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+from collections.abc import Sequence
+
+import nats
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+from devices.errors import CollectorError, MessageError
+from edge.collector.store import Store
+from edge.offline.sync_message import Message, unpack_message
+from edge.offline.sync_nats import DOWN, NONCE_HEADER, STREAM, UP
+
+log = logging.getLogger(__name__)
+
+_DURABLE = "collector"
+_AT_ONCE = 256  # messages of one transaction
+_FETCH_S = 1.0
+_PAUSE_S = 1.0
+_ACK_WAIT_S = 60.0
+_WINDOW_S = 600.0  # in which the broker knows a message's id again; a broken exchange is repeated sooner
+
+
+def consume(
+    url: str, store: Store, key: Ed25519PrivateKey, stop: threading.Event, *, context: ssl.SSLContext | None = None
+) -> None:
+    """Take messages until ``stop``. A broker that is away is waited for. Runs an event loop: give it a thread.
+
+    Args:
+        url: Of the broker.
+        store: Where entries go.
+        key: Signs answers.
+        stop: Ends it after the messages at hand.
+        context: For ``tls://``.
+    """
+    asyncio.run(_Consumer(url, store, key, stop, context).run())
+
+
+class _Consumer:
+    def __init__(
+        self, url: str, store: Store, key: Ed25519PrivateKey, stop: threading.Event, context: ssl.SSLContext | None
+    ) -> None:
+        self._url, self._store, self._key, self._stop, self._context = url, store, key, stop, context
+        self._said = ""
+
+    async def run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                client = await nats.connect(
+                    self._url,
+                    tls=self._context,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    error_cb=_quiet,
+                    name="edgekit collector",
+                )
+                try:
+                    await self._consume(client)
+                finally:
+                    await client.close()
+            except (nats.errors.Error, OSError, TimeoutError, CollectorError) as error:
+                self._say(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _consume(self, client: Client) -> None:
+        stream = client.jetstream()
+        await _ensure_stream(stream)
+        config = ConsumerConfig(ack_wait=_ACK_WAIT_S, max_ack_pending=4 * _AT_ONCE)
+        pulled = await stream.pull_subscribe(f"{UP}.*", durable=_DURABLE, stream=STREAM, config=config)
+        self._say("")
+        while not self._stop.is_set() and not client.is_closed:
+            try:
+                messages = await pulled.fetch(_AT_ONCE, timeout=_FETCH_S)
+            except nats.errors.TimeoutError:
+                continue
+            await self._take(client, messages)
+
+    async def _take(self, client: Client, arrived: Sequence[Msg]) -> None:
+        readable: list[Message] = []
+        for each in arrived:
+            try:
+                message = unpack_message(each.data)
+                if each.subject == f"{UP}.{message.device}":
+                    readable.append(message)
+            except MessageError as error:  # it will not be better the next time
+                log.warning("A message on %s is thrown away: %s", each.subject, error)
+        for message, answer in zip(readable, self._store.receive(readable, self._key), strict=True):
+            if answer is not None and message.call is not None:
+                headers = {NONCE_HEADER: message.call.nonce}
+                await client.publish(f"{DOWN}.{message.device}", answer, headers=headers)
+        for each in arrived:
+            await each.ack()
+        await client.flush()
+
+    def _say(self, problem: str) -> None:
+        if problem and problem != self._said:  # once, not every second
+            log.warning("The broker at %s is away: %s", self._url, problem)
+        self._said = problem
+
+
+async def _ensure_stream(stream: JetStreamContext) -> None:
+    """Make the stream; one that is there, made by the bank with replicas and bounds of its own, is taken as it is."""
+    try:
+        await stream.stream_info(STREAM)
+    except nats.js.errors.NotFoundError:
+        await stream.add_stream(
+            StreamConfig(
+                name=STREAM,
+                subjects=[f"{UP}.*"],
+                retention=RetentionPolicy.WORK_QUEUE,
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.NEW,  # a full broker refuses; it never drops what it took
+                duplicate_window=_WINDOW_S,
+            )
+        )
+
+
+async def _quiet(error: Exception) -> None:
+    """What fails says it."""

@@ -1,0 +1,135 @@
+"""The way to headquarters through NATS JetStream: a leaf node per region takes what branches send and passes it on.
+
+Every piece is a message of its own with ``Nats-Msg-Id`` DEVICE:SEQ:HASH, so the broker keeps one of those that are
+sent twice within its window. The call follows when the broker has taken all pieces; headquarters' collector reads the
+stream in order and answers it on the device's own subject.
+
+What the broker took is not what headquarters holds: an entry stays unsent here until headquarters' signed answer
+names it. So a broker that loses what it took, as JetStream may when the power fails before its fsync, loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+
+import nats
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from devices.errors import SyncError
+from edge.offline.sync_https import Credentials, Pack
+from edge.offline.sync_message import Call, Piece
+
+STREAM = "EDGEKIT"
+UP = "edgekit.up"  # edgekit.up.DEVICE
+DOWN = "edgekit.down"
+NONCE_HEADER = "Edgekit-Nonce"
+MESSAGE_ID_HEADER = "Nats-Msg-Id"
+
+_CONNECT_S = 10.0
+_TAKEN_S = 20.0
+_ANSWERED_S = 60.0
+_AT_ONCE = 64  # pieces on their way to the broker
+
+
+class NatsUplink:
+    """A broker; connects with the first exchange after ``close``.
+
+    Args:
+        url: ``tls://HOST[:PORT]``; ``nats://`` on loopback only (``sync_policy.check_url``).
+        device: Id of this device.
+        pack: Makes the bytes of a message.
+        credentials: Certificates.
+        answered_s: How long headquarters may take to answer a call.
+
+    Raises:
+        SyncSettingsError: A certificate cannot be used.
+    """
+
+    name = "nats"
+
+    def __init__(
+        self, url: str, device: str, pack: Pack, credentials: Credentials, *, answered_s: float = _ANSWERED_S
+    ) -> None:
+        self._url, self._device, self._pack, self._answered_s = url, device, pack, answered_s
+        self._context: ssl.SSLContext | None = credentials.context() if url.startswith("tls:") else None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Client | None = None
+
+    def exchange(self, pieces: Sequence[Piece], call: Call) -> bytes:
+        """As ``Uplink.exchange``."""
+        self._loop = self._loop or asyncio.new_event_loop()
+        try:
+            return self._loop.run_until_complete(self._exchange(pieces, call))
+        except (nats.errors.Error, OSError, TimeoutError) as error:  # SSLError is an OSError
+            what = str(error) or type(error).__name__
+            raise SyncError(f"Headquarters' broker at {self._url} cannot be reached: {what}.") from error
+
+    def close(self) -> None:
+        """As ``Uplink.close``."""
+        if self._loop is None:
+            return
+        if self._client is not None:
+            self._loop.run_until_complete(self._client.close())
+        self._loop.close()
+        self._loop = self._client = None
+
+    async def _exchange(self, pieces: Sequence[Piece], call: Call) -> bytes:
+        client = await self._connected()
+        stream = client.jetstream(timeout=_TAKEN_S)
+        subject = f"{UP}.{self._device}"
+        answers = await client.subscribe(f"{DOWN}.{self._device}")
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def send(name: str, data: bytes) -> None:
+            async with places:
+                await stream.publish(
+                    subject, data, stream=STREAM, headers={MESSAGE_ID_HEADER: f"{self._device}:{name}"}
+                )
+
+        try:
+            sent = [send(piece.id, self._pack([piece], None)) for piece in pieces]
+            for error in await asyncio.gather(*sent, return_exceptions=True):
+                if error is not None:
+                    raise error
+            await send(call.nonce, self._pack([], call))
+            return await self._answer(answers, call)
+        finally:
+            if not client.is_closed:
+                await answers.unsubscribe()
+
+    async def _answer(self, answers: Subscription, call: Call) -> bytes:
+        """The answer to ``call``; those to calls before it are passed over."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._answered_s
+        while (left := until - loop.time()) > 0:
+            try:
+                message = await answers.next_msg(timeout=left)
+            except nats.errors.TimeoutError:
+                break
+            if (message.headers or {}).get(NONCE_HEADER) == call.nonce:
+                return message.data
+        raise SyncError(
+            f"The broker at {self._url} took {len(call.pieces)} pieces, but headquarters did not answer within "
+            f"{self._answered_s:g} s."
+        )
+
+    async def _connected(self) -> Client:
+        if self._client is None or self._client.is_closed:
+            self._client = await nats.connect(
+                self._url,
+                tls=self._context,
+                connect_timeout=_CONNECT_S,
+                allow_reconnect=False,  # the next session is the next try
+                max_reconnect_attempts=1,  # also of the first connection, unless told so sixty
+                reconnect_time_wait=0.2,
+                error_cb=_quiet,
+                name=f"edgekit {self._device}",
+            )
+        return self._client
+
+
+async def _quiet(error: Exception) -> None:
+    """The exchange that fails says it."""
