@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge.documents import idcard, income, statement
-from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, Extraction, problem
+from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, Extraction, Field, problem
 from edge.documents.layout import Flow, ReadPage, Row, rows_of
 
 # words of each kind of paper; other kinds may carry a few of them, so the most words win
@@ -20,6 +20,9 @@ _MARKS = {
         *("借方", "贷方", "支出", "发生额", "转账"),
     ),
 }
+
+# what no field says, since it is printed before one
+_PRINTED = {word for names in FIELD_NAMES.values() for word in names.values()} | {"出生", "公民身份号码", "有效期限"}
 
 
 def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
@@ -37,13 +40,13 @@ def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
     if not rows:
         return Extraction(kind, {}, (problem(kind, "unreadable"),))
     if kind == "id_card":
-        fields = idcard.read_fields(rows)
+        fields = _filled_in(idcard.read_fields(rows))
         problems = idcard.check(fields)
     elif kind == "income_proof":
-        fields = income.read_fields(rows)
+        fields = _filled_in(income.read_fields(rows))
         problems = income.check(fields, rows)
     else:
-        fields = statement.read_fields(rows)
+        fields = _filled_in(statement.read_fields(rows))
         problems = statement.check(fields, rows)
     seen = _seen_kind(rows)
     if seen != kind:
@@ -54,6 +57,13 @@ def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
     missing = [problem(kind, "missing_field", name) for name in FIELD_NAMES[kind] if name not in fields]
     ordered = {name: fields[name] for name in FIELD_NAMES[kind] if name in fields}
     return Extraction(kind, ordered, tuple(each.placed(ordered) for each in (*missing, *problems)))
+
+
+def _filled_in(fields: dict[str, Field]) -> dict[str, Field]:
+    """Without those whose value is the next label: nobody wrote anything, or it could not be read."""
+    return {
+        name: field for name, field in fields.items() if not isinstance(field.value, str) or field.value not in _PRINTED
+    }
 
 
 def _seen_kind(rows: Sequence[Row]) -> str | None:
