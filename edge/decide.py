@@ -2,7 +2,7 @@
 
 The promises:
  - Nothing is answered that is not in the journal: ``append`` is durable before the receipt is given.
- - A device whose lease has run out scores nothing.
+ - A device whose lease has run out, or whose journal is full, scores nothing.
  - What the device may not let pass by itself goes to a person, and the receipt says why. The score stays as it is.
  - The lease's sums hold across threads and processes: what passes is counted under one lock.
  - The journal's entry holds no personal data; receipt, application and papers are encrypted records of it.
@@ -81,7 +81,7 @@ class Desk:
         self._scorer, self._policy, self._bundle, self._language = scorer, policy, bundle, language
         self._clock, self._machine = clock, dict(machine or {})
         self.journal, self.ledger = journal, Ledger(journal)
-        self._mutex = threading.Lock()
+        self._mutex, self._folder = threading.Lock(), ensure_state_dir("offline")
         # what the journal holds has passed, even where clock.json was removed and the clock set back
         clock.saw(journal.entry(journal.head().seq).time)
 
@@ -117,6 +117,7 @@ class Desk:
         """
         amount = submission.application.loan.amount
         self._refuse_if_stopped(self.lease())
+        self.journal.make_room(len(submission.raw) + sum(map(len, submission.files.values())))
         moment = self._clock.now().astimezone().replace(microsecond=0)
         scored = self._scorer.score(submission, budget, moment=moment).receipt
         with budget.stage("journal"), self.alone():
@@ -137,7 +138,7 @@ class Desk:
         """
         with self._mutex, ExitStack() as held:
             try:
-                held.enter_context(locked(ensure_state_dir("offline")))
+                held.enter_context(locked(self._folder))
             except OSError as error:
                 raise JournalError(f"The state directory cannot be used: {error.strerror}.") from error
             yield

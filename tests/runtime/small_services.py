@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from devices.clock import Clock
+from devices.profile import load_profile
 from edge.application import from_parts
+from edge.decide import Desk
+from edge.journal.state import open_journal
+from edge.journaled import journaled
 from edge.pipeline import Identity, Scorer
 from edge.policy import load_policy
 from edge.receipt import Bundle, Model, Offline
-from edge.service import name_uploads
+from edge.service import Device, name_uploads
 from runtime.app import Services, UploadedFile
 from runtime.artifact import BehaviourSettings, TextSettings
 from runtime.behaviour import FEATURES, BehaviourModel
@@ -71,7 +75,7 @@ def behaviour_predictor() -> Predictor:
 
 
 def small_services(ppocr: Path) -> Services:
-    """Everything that the app serves, with the PP-OCR models in ``ppocr``."""
+    """Everything that the app serves, with the PP-OCR models in ``ppocr`` and a journal in the state directory."""
     models = read_ocr_models(ppocr)
     settings = models.settings.model_copy(update={"det_min_side": 32, "det_limit_side": 320})  # quick, and good enough
     ocr = load_ocr(replace(models, settings=settings), "openvino", RunOptions(threads=2))
@@ -85,9 +89,9 @@ def small_services(ppocr: Path) -> Services:
         for each in predictors.values()
     ]
     bundle = Bundle(name="small", version="1", sha256="a" * 64)
-    started = datetime.now(UTC)
-    identity = Identity("kiosk-1", "test", bundle, served, Offline(since=started, authority="full"))
-    scorer = Scorer(ocr, text, behaviour, load_policy(EXAMPLES / "policy.toml"), identity)
+    identity = Identity("kiosk-1", "test", bundle, served, Offline(since=None, authority="full"))
+    policy = load_policy(EXAMPLES / "policy.toml")
+    scorer = Scorer(ocr, text, behaviour, policy, identity)
 
     def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
         submission = from_parts(application, name_uploads(application, uploads))
@@ -99,8 +103,9 @@ def small_services(ppocr: Path) -> Services:
             "profile": identity.profile,
             "bundle": bundle.model_dump(mode="json") | {"signed_by": "0" * 16},
             "models": [model.model_dump(mode="json") for model in served],
-            "journal": {"backlog": 0},
-            "offline": identity.offline.model_dump(mode="json"),
         }
 
-    return Services("1.2.3", predictors, ocr, text, score, status)
+    services = Services("1.2.3", predictors, ocr, text, score, status)
+    clock = Clock(None)
+    desk = Desk(scorer, policy, bundle, open_journal(now=clock.now), clock)
+    return journaled(Device(services, scorer, load_profile("cpu-generic"), policy, bundle), desk).services

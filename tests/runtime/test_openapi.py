@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import ignored_auth
 
 from edge.application import Application
 from edge.receipt import Receipt
@@ -82,11 +83,21 @@ def app(services: Services) -> Flask:
     return made
 
 
+@pytest.fixture
+def reviewer() -> dict[str, str]:
+    """What a reviewer's page sends."""
+    return {"Authorization": f"Bearer {TokenFile().add('示例'.encode().hex(), 'reviewer')}"}
+
+
 @schema.parametrize()
 @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_one_that_is_described(case: schemathesis.Case, app: Flask) -> None:
+def test_every_answer_is_one_that_is_described(
+    case: schemathesis.Case, app: Flask, reviewer: dict[str, str], decided: str
+) -> None:
     assert schema.app.app is app
-    case.call_and_validate()
+    if "decision_id" in case.path_parameters and len(case.path_parameters["decision_id"]) % 2:
+        case.path_parameters["decision_id"] = decided  # one that is there, for half of the calls
+    case.call_and_validate(headers=reviewer)
 
 
 def test_every_documented_path_exists_and_every_route_is_documented(app: Flask) -> None:
@@ -105,7 +116,7 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
     document = openapi_document("1", ["a"], tokens=True)
     named = set(re.findall(r'"#/components/(\w+/\w+)"', json.dumps(document)))
     there = {f"{kind}/{name}" for kind, entries in document["components"].items() for name in entries}
-    assert named == there - {"securitySchemes/token"}
+    assert named == there - {"securitySchemes/token", "securitySchemes/reviewer"}
 
 
 @pytest.mark.parametrize("model", [Receipt, Application])
@@ -140,16 +151,64 @@ def test_a_picture_that_is_read_fits_its_description(app: Flask, form: str) -> N
     validate("/v1/ocr", answer)
 
 
-def test_an_application_that_is_scored_fits_its_description(app: Flask) -> None:
+def scored(app: Flask) -> Any:
     parts = {
         "application": (io.BytesIO(json.dumps(APPLICATION).encode()), "application.json"),
         "id.png": (io.BytesIO(picture("PNG", (640, 400))), "id.png"),
     }
     answer = app.test_client().post("/v1/score", data=parts)
     assert answer.status_code == 200, answer.text
+    return answer
+
+
+@pytest.fixture(scope="session")
+def decided(app: Flask) -> str:
+    """The id of a decision in the journal."""
+    return str(scored(app).json["decision_id"])
+
+
+def test_an_application_that_is_scored_fits_its_description(app: Flask) -> None:
+    answer = scored(app)
     assert answer.json["behaviour"]["top_transactions"]
     assert answer.json["documents"][0]["problems"]
+    assert answer.json["offline"]["journal"]
     validate("/v1/score", answer)
+
+
+def test_a_case_from_the_queue_to_its_verdict_fits_its_description(app: Flask, reviewer: dict[str, str]) -> None:
+    decision, client = scored(app).json["decision_id"], app.test_client()
+    path = "/v1/decisions/{decision_id}"
+
+    def got(place: str, **arguments: Any) -> Any:
+        method = "POST" if arguments else "GET"
+        there = place.format(decision_id=decision, index=0)
+        answer = client.open(there, method=method, headers=reviewer, **arguments)
+        assert answer.status_code == 200, answer.text
+        schema[place][method].Case().validate_response(answer, excluded_checks=[ignored_auth])  # it is ours, not drawn
+        return answer
+
+    assert decision in [each["decision_id"] for each in got("/v1/decisions").json["decisions"]]
+    assert got(f"{path}/files/{{index}}").data == picture("PNG", (640, 400))
+    assert "编号 T-1" in got(f"{path}/requests", json={"kind": "explanation"}).json["text"]
+    assert got(f"{path}/review", json={"verdict": "approve", "reason": "相符"}).json["state"] == "closed"
+    assert got(f"{path}/requests", json={"kind": "human_decision"}).json["state"] == "open"
+    shown = got(path).json
+    assert shown["reviews"][0]["login"] == "示例".encode().hex()
+    assert shown["receipt"]["documents"][0]["problems"]
+
+
+def test_the_queue_is_for_reviewers_alone_on_loopback_too(app: Flask, decided: str) -> None:
+    client, caller = app.test_client(), {"Authorization": f"Bearer {TokenFile().add('kiosk')}"}
+    for method, path in (
+        ("GET", "/v1/decisions"),
+        ("GET", f"/v1/decisions/{decided}"),
+        ("GET", f"/v1/decisions/{decided}/files/0"),
+        ("POST", f"/v1/decisions/{decided}/review"),
+        ("POST", f"/v1/decisions/{decided}/requests"),
+    ):
+        for headers, status, code in (({}, 401, "ACCESS-004"), (caller, 403, "ACCESS-007")):
+            answer = client.open(path, method=method, headers=headers, json={} if method == "POST" else None)
+            assert (answer.status_code, json.loads(answer.data)["code"]) == (status, code)
 
 
 def test_a_model_that_runs_fits_its_description(app: Flask) -> None:
@@ -174,7 +233,8 @@ def test_a_server_that_wants_tokens_says_so_and_asks_for_them(services: Services
     assert api.raw_schema["security"] == [{"token": []}]
     assert app.test_client().get("/openapi.json").json["security"] == []
     for operation in api.get_all_operations():
-        case = operation.ok().Case(path_parameters={"name": "text-risk", "version": "1"})
+        of_path = {"name": "text-risk", "version": "1", "decision_id": "none", "index": "0"}
+        case = operation.ok().Case(path_parameters=of_path)
         answer = case.call()
         assert answer.status_code == (200 if "/v2/health/" in case.path else 401)
         case.validate_response(answer)
