@@ -1,0 +1,85 @@
+"""kill -9 while writers append: what was acknowledged is in the journal once, and the chain verifies."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.offline_power import ACKNOWLEDGED
+from benchmarks.offline_writer import write
+from edge.journal.keys import open_keys
+from edge.journal.store import Journal
+from edge.journal.verify import verify_journal
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was wrong after a crash; all empty if nothing was.
+
+    Attributes:
+        lost: Acknowledged decisions that are not in the journal.
+        doubled: Decisions that are in it more than once.
+        findings: What verification names.
+    """
+
+    lost: Sequence[str]
+    doubled: Sequence[str]
+    findings: Sequence[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.doubled or self.findings)
+
+
+def judge(state: Path, told: Sequence[str]) -> Found:
+    """Open the journal of ``state`` as after a restart, compare it with what was acknowledged, and append once more."""
+    keys = open_keys(state / "keys")
+    journal = Journal.open(state / "journal", keys, now=lambda: datetime.now(UTC))
+    try:
+        journal.append("clock", {"after": "restart"})
+        times = Counter(entry.body["decision_id"] for entry in journal.entries(kinds=["decision"]))
+        found = verify_journal(state / "journal", keys).findings
+    finally:
+        journal.close()
+    lost = [each for each in told if not times[each]]
+    return Found(lost, [each for each, count in times.items() if count > 1], [str(each) for each in found])
+
+
+def kill_writers(
+    state: Path, *, kills: int, seed: int, writers: int = 2, progress: Callable[[float], None] = lambda share: None
+) -> tuple[Found, int]:
+    """Start writers and kill them all, ``kills`` times; returns the first fault (empty if none) and what was told.
+
+    The writers are forks of this process, so that a start takes no time.
+    """
+    draw = random.Random(seed)  # noqa: S311
+    state.mkdir(parents=True, exist_ok=True)
+    told: list[str] = []
+    for number in range(kills):
+        children = [_fork(lambda: write(state, 1_000_000)) for _ in range(writers)]
+        time.sleep(draw.uniform(0.0, 0.12))
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        for child in children:
+            os.waitpid(child, 0)
+        notes = state / ACKNOWLEDGED
+        told = notes.read_text(encoding="ascii").splitlines() if notes.exists() else []
+        if (number % 10 == 9 or number == kills - 1) and (found := judge(state, told)):
+            return found, len(told)
+        progress((number + 1) / kills)
+    return Found((), (), ()), len(told)
+
+
+def _fork(work: Callable[[], None]) -> int:
+    if child := os.fork():
+        return child
+    try:
+        work()
+    finally:
+        os._exit(1)
