@@ -174,6 +174,22 @@ def chance_macro_f1(truth: NDArray[np.generic], *, multi_label: bool) -> float:
     return float((2 * share * answered / (share + answered)).mean())
 
 
+def calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.generic], bins: int = 10) -> float:
+    """How far probabilities are from how often they come true: the expected calibration error, lower is better.
+
+    Source: Naeini et al. 2015; Guo et al., arXiv:1706.04599; bins of equal width.
+
+    Args:
+        probabilities: Of any shape, each between 0 and 1.
+        truth: The same shape, 1 where it came true.
+        bins: How many groups of like probabilities are looked at.
+    """
+    said, true = probabilities.ravel(), truth.astype(bool).ravel()
+    place = np.minimum((said * bins).astype(np.int64), bins - 1)
+    shares = ((place == each) for each in np.unique(place))
+    return float(sum(chosen.mean() * abs(said[chosen].mean() - true[chosen].mean()) for chosen in shares))
+
+
 @dataclass(frozen=True)
 class EntityScore:
     """Precision, recall and F1 over all entities together (micro), and F1 of each type that occurs."""

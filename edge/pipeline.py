@@ -29,13 +29,13 @@ from edge.documents.extract import extract
 from edge.documents.extraction import Extraction, Problem, problem
 from edge.documents.layout import ReadPage
 from edge.policy import Language, Policy
+from edge.purpose import ClassifiesText, Purpose, read_purpose
 from edge.receipt import Receipt
 from edge.scoring import DocumentFindings, Findings, Proof, WeighedTransaction, assess
 from runtime.behaviour import BehaviourResult
 from runtime.budget import UNLIMITED, Budget, each_within
 from runtime.images import Page, load_pages
 from runtime.ocr.line import Line
-from runtime.text import TextResult
 
 
 class ReadsLines(Protocol):
@@ -43,14 +43,6 @@ class ReadsLines(Protocol):
 
     def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
         """The lines of a picture, (H, W, 3) uint8 BGR."""
-        ...
-
-
-class ClassifiesText(Protocol):
-    """What the scorer needs of ``runtime.text.TextClassifier``."""
-
-    def classify(self, texts: Sequence[str], *, budget: Budget = UNLIMITED) -> list[TextResult]:
-        """Label probabilities of each text."""
         ...
 
 
@@ -131,12 +123,12 @@ class Scorer:
         with timings.stage("fields"):
             papers = self._papers(submission, reads, moment)
         with timings.stage("text"):
-            labels = self._text.classify([application.loan.purpose], budget=budget)[0].labels
+            purpose = read_purpose(application.loan.purpose, self._text, self._policy.text, budget)
         with timings.stage("behaviour"):
             history = [entry.model_dump(mode="json", exclude_none=True) for entry in application.transactions]
             behaviour = self._behaviour.assess(history, moment)
         with timings.stage("score"):
-            findings = _findings(application, papers, labels, behaviour)
+            findings = _findings(application, papers, purpose, behaviour)
             outcome = assess(findings, self._policy, self._language)
         receipt = Receipt(
             application_id=application.application_id,
@@ -149,7 +141,7 @@ class Scorer:
             decision=outcome.decision,
             reasons=list(outcome.reasons),
             documents=[paper.in_receipt() for paper in papers],
-            text_risk=receipts.TextRisk(labels={label: round(value, 6) for label, value in labels.items()}),
+            text_risk=receipts.TextRisk(labels={label: round(value, 6) for label, value in purpose.labels.items()}),
             behaviour=_behaviour(behaviour),
             models=list(self._identity.models),
             offline=self._identity.offline,
@@ -242,12 +234,12 @@ def _problem(found: Problem) -> receipts.DocumentProblem:
 
 
 def _findings(
-    application: Application, papers: Sequence[_Paper], labels: Mapping[str, float], behaviour: BehaviourResult
+    application: Application, papers: Sequence[_Paper], purpose: Purpose, behaviour: BehaviourResult
 ) -> Findings:
     incomes = [(paper.document.file, paper.extraction.fields.get("monthly_income")) for paper in papers]
     proofs = [Proof(field.value, file, field.page, field.box) for file, field in incomes if field]
     return Findings(
-        text_labels=labels,
+        text_labels=purpose.labels,
         behaviour=behaviour.probability,
         top_transactions=[
             WeighedTransaction(index, weight, _in_words(application.transactions[index]))
@@ -258,6 +250,8 @@ def _findings(
         declared_income=application.applicant.declared_monthly_income,
         proof=min(proofs, key=lambda proof: proof.income, default=None),
         instalment=application.loan.amount / application.loan.term_months,
+        phrases=purpose.phrases,
+        purpose_unreadable=purpose.unreadable,
     )
 
 

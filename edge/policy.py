@@ -140,12 +140,13 @@ class PartPolicy(Wording):
 
 
 class PartsPolicy(_Schema):
-    """Every part that can be missing."""
+    """Every part that can be missing; policies from before purposes were found unreadable do not name that."""
 
     id_card: PartPolicy
     income_proof: PartPolicy
     bank_statement: PartPolicy
     behaviour: PartPolicy
+    purpose: PartPolicy = PartPolicy(required=True, zh="可读的贷款用途说明", en="a purpose that can be read")
 
 
 class MissingPolicy(_Schema):

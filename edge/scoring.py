@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from devices.errors import PolicyError
 from edge.calibration import shared_out
 from edge.documents.extraction import Problem
-from edge.policy import Language, Policy
+from edge.policy import Language, Policy, Wording
 from edge.receipt import Box, Decision, Evidence, Phrase, Reason, RiskLevel
+from runtime.readable import Unreadable
 
 _EVIDENCE_SHOWN = 12
 _TRANSACTION = {"zh": "第 {number} 笔：{what}，权重 {weight:.2f}", "en": "No. {number}: {what}, weight {weight:.2f}"}
@@ -32,6 +33,11 @@ _INCOME = {
     "en": "Repayment of {instalment:,.2f} yuan a month, {source} income of {income:,.2f}",
 }
 _SOURCE = {"zh": ("申报的", "证明上的"), "en": ("declared", "proven")}
+_UNREADABLE: Mapping[Unreadable, Wording] = {
+    "not_chinese": Wording(zh="用途说明不是中文", en="The purpose is not written in Chinese"),
+    "repeated": Wording(zh="用途说明只是重复的字词", en="The purpose only repeats itself"),
+    "unlike": Wording(zh="用途说明读不通，像是随意输入的文字", en="The purpose reads like characters typed at random"),
+}
 _MORE = {"zh": "另有 {count} 项，见各项材料", "en": "{count} more, told with their documents"}
 
 
@@ -56,11 +62,12 @@ class Proof:
 
 @dataclass(frozen=True)
 class TextPhrase:
-    """The words of the purpose that carry a label."""
+    """The words of the purpose that carry a label; without them its probability falls by ``drop``."""
 
     start: int
     end: int
     text: str
+    drop: float
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Findings:
         proof: The lowest income that a paper proves; None if none was read.
         instalment: Yuan a month: the amount divided by the term, without interest.
         phrases: What carries a label, for those of which it can be told.
+        purpose_unreadable: Why the purpose cannot be judged; None if it was.
     """
 
     text_labels: Mapping[str, float]
@@ -97,6 +105,7 @@ class Findings:
     proof: Proof | None
     instalment: float
     phrases: Mapping[str, TextPhrase] = field(default_factory=dict)
+    purpose_unreadable: Unreadable | None = None
 
 
 @dataclass(frozen=True)
@@ -267,11 +276,15 @@ def _missing(findings: Findings, policy: Policy, language: Language) -> _Part:
     present = {document.kind for document in findings.documents}
     if findings.behaviour is not None:
         present.add("behaviour")
+    if findings.purpose_unreadable is None:
+        present.add("purpose")
     parts = {name: getattr(policy.missing.parts, name) for name in type(policy.missing.parts).model_fields}
     absent = {name: part for name, part in parts.items() if name not in present}
     evidence: list[Evidence] = []
     for name, part in absent.items():
-        why = findings.behaviour_problems if name == "behaviour" else ()
+        why: Sequence[str] = findings.behaviour_problems if name == "behaviour" else ()
+        if name == "purpose" and findings.purpose_unreadable:
+            why = [_UNREADABLE[findings.purpose_unreadable].in_language(language)]
         evidence += [Evidence(text=text, code=name) for text in why or [part.in_language(language)]]
     return _Part(
         "missing_parts",

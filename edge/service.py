@@ -40,6 +40,7 @@ from runtime.metrics import Metrics
 from runtime.ocr.models import parse_characters
 from runtime.ocr.pipeline import USUAL_PAGES, OcrPipeline, assemble
 from runtime.predictor import Predictor, RunOptions, ShapeRange
+from runtime.readable import PAIRS_NAME, Pairs
 from runtime.shapes import shape_ranges
 from runtime.text import TextClassifier
 from runtime.tokenizer import ErnieTokenizer
@@ -265,6 +266,7 @@ def _text(part: Part, predictors: Mapping[str, Predictor], serve: Serve, metrics
     if settings is None or vocabulary is None:
         raise BundleError(f"{part.folder} of the bundle lacks its text settings or vocab.txt.")
     predictor = predictors[part.artifact.models[0].name]
+    pairs = part.files.get(PAIRS_NAME)  # older bundles have none
     return TextClassifier(
         predictor,
         ErnieTokenizer(vocabulary, lowercase=settings.lowercase),
@@ -273,6 +275,7 @@ def _text(part: Part, predictors: Mapping[str, Predictor], serve: Serve, metrics
         wait_s=serve.text_batch_wait_ms / 1000,
         parallel=serve.parallel,
         observe=metrics.text_batch,
+        pairs=Pairs.parsed(pairs, f"{part.folder}/{PAIRS_NAME}") if pairs else None,
     )
 
 

@@ -33,8 +33,9 @@ from runtime.openapi import TIMEOUT_HEADER, openapi_document
 from runtime.openinference import create_blueprint
 from runtime.predictor import Predictor, ShapeRange
 from runtime.problems import register_problem_handlers
+from runtime.readable import Unreadable
 from runtime.schemas import MAX_TEXTS
-from runtime.text import TextClassifier
+from runtime.text import TextClassifier, TextResult
 
 MAX_BODY_BYTES = 48 * 1024 * 1024
 _MAX_FORM_BYTES = 8 * 1024 * 1024  # application.json with thousands of transactions
@@ -168,7 +169,7 @@ def create_app(
     def text_risk() -> Response:
         texts = _texts()
         results = services.text.classify(texts, budget=g.budget)
-        return jsonify(results=[{"text": each.text, "labels": each.labels} for each in results])
+        return jsonify(results=[_labelled(each, services.text.unreadable(each.text)) for each in results])
 
     @app.get("/v1/status")
     def status() -> Response:
@@ -267,6 +268,13 @@ def _texts() -> list[str]:
     except UnicodeEncodeError as error:
         raise RequestError("A text holds half of a surrogate pair, which is no character.") from error
     return texts
+
+
+def _labelled(result: TextResult, unreadable: Unreadable | None) -> dict[str, Any]:
+    """Nobody shall take what a model says of nonsense for a judgement."""
+    if unreadable:
+        return {"text": result.text, "labels": {}, "unreadable": unreadable}
+    return {"text": result.text, "labels": result.labels}
 
 
 def _line(line: Line) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What compression writes and serving reads: a directory with ``artifact.json`` and the files that it names.
 
     OUT/artifact.json   kind, models, and the settings of the kind
-    OUT/...             model files, vocab.txt or dict.txt, golden.npz, report.json, report.md
+    OUT/...             model files, vocab.txt and pairs.json, or dict.txt, golden.npz, report.json, report.md
 
 One schema for both sides, so that nothing about a model is guessed while serving.
 """
@@ -62,7 +62,9 @@ class TextSettings(_Schema):
     Attributes:
         labels: In the order of the logits.
         multi_label: Each label by its own sigmoid; otherwise one softmax over all, as always with head ``token``.
-        max_length: Tokens, with [CLS] and [SEP]; longer texts are cut.
+        max_length: Tokens, with [CLS] and [SEP]; longer texts are read in windows, or cut where tokens are labelled.
+        window: Tokens, with both; texts longer than this are also read in windows of so many, about as long as the
+            texts that the model learned from. None, as in artifacts from before there was one: only ``max_length``.
         temperature: Logits are divided by it before sigmoid or softmax.
         lowercase: What the tokenizer was trained with.
         head: ``sequence``: logits (B, labels), one row a text. ``token``: logits (B, T, labels), and the labels are
@@ -72,6 +74,7 @@ class TextSettings(_Schema):
     labels: tuple[str, ...]
     multi_label: bool
     max_length: int = Field(default=128, ge=4)
+    window: int | None = Field(default=None, ge=4)
     temperature: float = Field(default=1.0, gt=0)
     lowercase: bool = True
     head: Head = "sequence"

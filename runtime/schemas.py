@@ -5,8 +5,9 @@ Receipts and applications are checked by ``edge``, which this package may not im
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from runtime.readable import Unreadable
 from runtime.tensors import DATATYPES
 from runtime.text import LONGEST_TEXT
 
@@ -97,14 +98,16 @@ def _ocr_and_text() -> dict[str, Schema]:
     side = {"type": "integer", "minimum": 1, "description": "Pixels."}
     page = closed(width=side, height=side, lines=_list(ref("Line")))
     texts = _list(_text(LONGEST_TEXT, _NOT_BLANK), minItems=1, maxItems=MAX_TEXTS)
-    labels = {"type": "object", "additionalProperties": _PROBABILITY}
+    labels = {"type": "object", "additionalProperties": _PROBABILITY, "description": "None of an unreadable text."}
+    why = {"type": "string", "enum": list(get_args(Unreadable)), "description": "Not there if the text can be judged."}
+    labelled = closed("text", "labels", text=_STRING, labels=labels, unreadable=why)
     return {
         "Box": box,
         "Line": line,
         "Page": page,
         "Pages": closed(pages=_list(ref("Page"))),
         "Texts": _open(texts=texts),
-        "TextLabels": closed(results=_list(closed(text=_STRING, labels=labels))),
+        "TextLabels": closed(results=_list(labelled)),
     }
 
 

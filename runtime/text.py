@@ -6,6 +6,11 @@ Texts are padded to one of a few widths, each twice the one before, and run in b
 compiles kernels for every number of rows times width that it meets: 18.8 MB and 30 to 90 ms each for the demo's model.
 Few shapes are warmed before the first request and never grow. What different threads ask at the same time runs
 together (``runtime.batching``).
+
+A long text is labelled as far as the model reads it at once, and in windows that overlap and are as long as the texts
+that it learned from, so that nothing of it goes unread. A label that stands by itself has the highest probability of
+any window: one sentence is enough for it, and what is written around that sentence must not water it down. Where labels
+exclude each other the windows' probabilities are averaged.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +29,9 @@ from runtime.artifact import Head, TextSettings, entry_files, read_artifact
 from runtime.batching import MicroBatcher
 from runtime.budget import UNLIMITED, Budget
 from runtime.entities import entities_of_logits
-from runtime.predictor import Backend, ModelFiles, Predictor, RunOptions, load_predictor
-from runtime.tokenizer import ErnieTokenizer
+from runtime.predictor import Backend, Predictor, RunOptions, load_predictor
+from runtime.readable import PAIRS_NAME, Pairs, Unreadable, why_unreadable
+from runtime.tokenizer import ErnieTokenizer, Window
 
 VOCAB_NAME = "vocab.txt"
 LONGEST_TEXT = 20_000  # characters; a statement is under 1,000, and more is a mistake or an attack
@@ -33,6 +39,7 @@ DEFAULT_BATCH = 16
 _SHORTEST_WIDTH = 32
 # on the CPU: measured with 4L312H on two cores, 256 tokens take as long in one text as in eight
 _CPU_TOKENS = 256
+_OVERLAP = 4  # one token in so many of a window is in the next one too
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,11 @@ class TextResult:
 
     Attributes:
         text: As handed in.
-        input_ids: Token ids with [CLS] and [SEP], without padding.
+        input_ids: Token ids of the first window with [CLS] and [SEP], without padding: the text cut at ``max_length``.
         token_type_ids: All zero, as many.
-        logits: In the order of ``TextSettings.labels``, as the model gave them.
-        labels: Label to probability.
+        logits: Of the first window, in the order of ``TextSettings.labels``, as the model gave them.
+        labels: Label to probability, of the whole text.
+        windows: First character and the one behind, of each part that the model saw at once.
     """
 
     text: str
@@ -52,6 +60,7 @@ class TextResult:
     token_type_ids: list[int]
     logits: list[float]
     labels: dict[str, float]
+    windows: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class _TextModel:
         wait_s: The longest that a run waits for texts that are on their way.
         parallel: Runs that may be under way at once.
         observe: Told the size of every run.
+        pairs: Of characters in the texts that it learned from; None where they are not known.
 
     Raises:
         ModelError: The model's inputs are not ``input_ids`` and ``token_type_ids``, or its head is the other one.
@@ -122,6 +132,7 @@ class _TextModel:
         wait_s: float = 0.0,
         parallel: int = 1,
         observe: Callable[[int], None] = lambda _size: None,
+        pairs: Pairs | None = None,
     ) -> None:
         names = sorted(spec.name for spec in predictor.inputs)
         if names != ["input_ids", "token_type_ids"]:
@@ -133,29 +144,11 @@ class _TextModel:
                 remedy="Use a model with the other head, or run this one with 'edgekit predict text'.",
             )
         self.predictor, self.tokenizer, self.settings = predictor, tokenizer, settings
+        self._pairs = pairs
         self._batch = batch
-        self._batcher: MicroBatcher[int, list[int], tuple[list[int], NDArray[np.float64]]] = MicroBatcher(
+        self._batcher: MicroBatcher[int, NDArray[np.int32], NDArray[np.float64]] = MicroBatcher(
             self._run, self._rows, leaders=parallel, wait_s=wait_s, observe=observe
         )
-
-    @classmethod
-    def from_bytes(
-        cls,
-        files: ModelFiles,
-        vocab: bytes,
-        settings: TextSettings,
-        backend: Backend,
-        options: RunOptions | None = None,
-    ) -> Self:
-        """From bytes that were verified before, as a bundle hands them over.
-
-        Raises:
-            TokenizerError: The vocabulary is not one.
-            ModelError: It is no text model, or its head is the other one.
-            BackendError: The backend could not load it.
-        """
-        tokenizer = ErnieTokenizer(vocab, settings.lowercase)
-        return cls(load_predictor(files, backend, options), tokenizer, settings)
 
     def warm_up(self) -> None:
         """Run every shape once that texts can take, so that no request waits for a backend to compile one.
@@ -163,19 +156,24 @@ class _TextModel:
         Raises:
             BackendError: The backend failed.
         """
-        nothing = self.tokenizer.ids("", self.settings.max_length)
+        (nothing,) = self.tokenizer.windows("", self.settings.max_length, 0)
         for width in self._widths():
             rows = 1
             while rows <= self._rows(width):
-                self._run_shape(rows, width, [nothing])
+                self._run_shape(rows, width, [nothing.ids])
                 rows *= 2
+
+    def _windows(self, text: str) -> list[Window]:
+        """The parts of a text that are read; here its beginning alone."""
+        return [Window(np.array(self.tokenizer.ids(text, self.settings.max_length), np.int32), 0, len(text))]
 
     def _answers(
         self, texts: Sequence[str], budget: Budget, *, allow_empty: bool
-    ) -> list[tuple[list[int], NDArray[np.float64]]]:
-        """Each text's ids and logits, (labels,) or (tokens, labels), in the order given."""
+    ) -> list[list[tuple[Window, NDArray[np.float64]]]]:
+        """Each text's windows with their logits, (labels,) or (tokens, labels), in the order given."""
+        windows: list[list[Window]] = []
 
-        def encoded() -> list[tuple[int, list[int]]]:
+        def encoded() -> list[tuple[int, NDArray[np.int32]]]:
             for index, text in enumerate(texts):
                 if len(text) > LONGEST_TEXT:
                     raise TextError(
@@ -183,10 +181,14 @@ class _TextModel:
                     )
                 if not allow_empty and not text.strip():
                     raise TextError(f"Text {index + 1} is empty.")
-            rows = [self.tokenizer.ids(text, self.settings.max_length) for text in texts]
+            for text in texts:
+                budget.check()
+                windows.append(self._windows(text))
+            rows = [window.ids for each in windows for window in each]
             return [(next(width for width in self._widths() if width >= len(row)), row) for row in rows]
 
-        return self._batcher.submit(encoded, budget)
+        answers = iter(self._batcher.submit(encoded, budget))
+        return [[(window, next(answers)) for window in each] for each in windows]
 
     def _widths(self) -> Iterator[int]:
         """The lengths to which texts are padded, from short to long."""
@@ -201,21 +203,21 @@ class _TextModel:
         rows = min(self._batch, _CPU_TOKENS // width) if on_cpu(self.predictor.backend) else self._batch
         return 1 << (max(1, rows).bit_length() - 1)
 
-    def _run(self, width: int, texts: Sequence[list[int]]) -> list[tuple[list[int], NDArray[np.float64]]]:
-        """Ids with their logits; in batches of a power of two rows, of which at most a quarter is for nothing.
+    def _run(self, width: int, texts: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
+        """Their logits; in batches of a power of two rows, of which at most a quarter is for nothing.
 
         Another run costs the demo's model as much as one or two rows more: its own part, and the change of shape.
         """
-        answers: list[tuple[list[int], NDArray[np.float64]]] = []
+        answers: list[NDArray[np.float64]] = []
         while left := len(texts) - len(answers):
             rows = 1 << (left.bit_length() - 1)
             if 2 * left >= 3 * rows and 2 * rows <= self._rows(width):
                 rows *= 2
             batch = texts[len(answers) : len(answers) + rows]
-            answers += zip(batch, self._run_shape(rows, width, batch), strict=True)
+            answers += self._run_shape(rows, width, batch)
         return answers
 
-    def _run_shape(self, rows: int, width: int, texts: Sequence[list[int]]) -> list[NDArray[np.float64]]:
+    def _run_shape(self, rows: int, width: int, texts: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float64]]:
         input_ids = np.full((rows, width), self.tokenizer.pad_id, np.int64)
         for row, ids in zip(input_ids, texts, strict=False):
             row[: len(ids)] = ids
@@ -240,7 +242,7 @@ class TextClassifier(_TextModel):
     def classify(
         self, texts: Sequence[str], *, allow_empty: bool = False, budget: Budget = UNLIMITED
     ) -> list[TextResult]:
-        """Probabilities for each text, in the order given.
+        """Probabilities for each text, in the order given; every text is read to its end.
 
         Args:
             texts: Any number.
@@ -254,11 +256,27 @@ class TextClassifier(_TextModel):
             ClientGoneError: The budget's client went away.
         """
         results = []
-        for text, (ids, logits) in zip(texts, self._answers(texts, budget, allow_empty=allow_empty), strict=True):
-            probabilities = label_probabilities(logits, self.settings)
-            labels = dict(zip(self.settings.labels, probabilities.tolist(), strict=True))
-            results.append(TextResult(text, ids, [0] * len(ids), logits.tolist(), labels))
+        for text, answers in zip(texts, self._answers(texts, budget, allow_empty=allow_empty), strict=True):
+            probabilities = label_probabilities(np.stack([logits for _, logits in answers]), self.settings)
+            together = probabilities.max(axis=0) if self.settings.multi_label else probabilities.mean(axis=0)
+            labels = dict(zip(self.settings.labels, together.tolist(), strict=True))
+            first, logits = answers[0]
+            spans = [(window.start, window.end) for window, _ in answers]
+            results.append(TextResult(text, first.ids.tolist(), [0] * len(first.ids), logits.tolist(), labels, spans))
         return results
+
+    def unreadable(self, text: str) -> Unreadable | None:
+        """Why the model cannot judge ``text``, None if it can: see ``runtime.readable``."""
+        return why_unreadable(text, self._pairs)
+
+    def _windows(self, text: str) -> list[Window]:
+        longest = self.settings.max_length
+        width = min(self.settings.window or longest, longest)
+        parts = self._parts(text, width)
+        return parts if len(parts) == 1 or width == longest else [self._parts(text, longest)[0], *parts]
+
+    def _parts(self, text: str, width: int) -> list[Window]:
+        return self.tokenizer.windows(text, width, (width - 2) // _OVERLAP)
 
 
 class TokenClassifier(_TextModel):
@@ -269,7 +287,10 @@ class TokenClassifier(_TextModel):
     def extract(self, texts: Sequence[str], *, allow_empty: bool = False) -> list[TokenResult]:
         """The entities of each text, in the order given; arguments and errors as with ``classify``."""
         results = []
-        for text, (ids, logits) in zip(texts, self._answers(texts, UNLIMITED, allow_empty=allow_empty), strict=True):
+        for text, [(window, logits)] in zip(
+            texts, self._answers(texts, UNLIMITED, allow_empty=allow_empty), strict=True
+        ):
+            ids = window.ids.tolist()
             offsets = self.tokenizer.offsets(text, self.settings.max_length)
             certainty = label_probabilities(logits, self.settings).max(axis=-1).tolist()  # of each token's tag
             entities = [
@@ -333,4 +354,6 @@ def load_text_model(
     tokenizer = ErnieTokenizer(directory / VOCAB_NAME, artifact.text.lowercase)
     predictor = load_predictor(entry_files(directory, entry), backend or entry.backend, options)
     kind = TokenClassifier if artifact.text.head == "token" else TextClassifier
-    return kind(predictor, tokenizer, artifact.text)
+    path = directory / PAIRS_NAME
+    pairs = Pairs.parsed(path.read_bytes(), str(path)) if path.is_file() else None
+    return kind(predictor, tokenizer, artifact.text, pairs=pairs)

@@ -11,6 +11,7 @@ version than PaddleNLP does and joins symbols to words, so that every id behind 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,21 @@ class Encoded:
     input_ids: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
     lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A part of a text that one run of a model sees.
+
+    Attributes:
+        ids: (L,) int32, [CLS] ... [SEP], without padding.
+        start: The part's first character's index in the text.
+        end: The index behind its last character.
+    """
+
+    ids: NDArray[np.int32]
+    start: int
+    end: int
 
 
 class ErnieTokenizer:
@@ -108,6 +124,32 @@ class ErnieTokenizer:
         # every word gives at least one token, so that words beyond the room need not be looked up
         found = self._wordpiece.encode(words[:room], is_pretokenized=True, add_special_tokens=False).ids
         return [self._cls, *found[:room], self._sep]
+
+    def windows(self, text: str, max_length: int, overlap: int) -> list[Window]:
+        """The whole text in parts of at most ``max_length`` tokens, each with [CLS] and [SEP].
+
+        The first is what ``ids(text, max_length)`` gives. Each further one begins with the last ``overlap`` tokens of
+        the one before, or more of them in the last part, which is as long as the others.
+        """
+        room = max_length - 2
+        if not 0 <= overlap < room:
+            raise ValueError(f"an overlap of {overlap} does not fit into {room} tokens")
+        tokens = np.array(self.ids(text, sys.maxsize)[1:-1], np.int32)
+        if len(tokens) <= room:
+            return [self._window(tokens, 0, len(text))]
+        places = self.offsets(text, sys.maxsize)[1:-1]
+        last = len(tokens) - room
+        return [
+            self._window(
+                tokens[first : first + room],
+                places[first][0] if first else 0,
+                len(text) if first == last else places[first + room - 1][1],
+            )
+            for first in [*range(0, last, room - overlap), last]
+        ]
+
+    def _window(self, tokens: NDArray[np.int32], start: int, end: int) -> Window:
+        return Window(np.concatenate([[self._cls], tokens, [self._sep]], dtype=np.int32), start, end)
 
     def offsets(self, text: str, max_length: int) -> list[tuple[int, int]]:
         """Where each token of ``ids(text, max_length)`` stands in ``text``: its first character, and the one behind.

@@ -32,6 +32,7 @@ from compress.source import require_backend
 from compress.stages import Stages, stages_beside
 from devices.profile import Profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry
+from runtime.readable import PAIRS_NAME, Pairs
 from runtime.text import VOCAB_NAME
 
 # largest difference of a logit from the golden one: INT8 sums round differently on processors without VNNI
@@ -113,6 +114,8 @@ def compress_ernie(
         if winner is None:
             describe(job.stages.root)
             raise results.refusal(job.stages.root / "report.md")
+        if said := job.task.calibration(winner.logits):
+            notes.append(said)
         with fresh_directory(out) as draft:
             _write(draft, winner, job.task, profile)
             describe(draft)
@@ -252,7 +255,12 @@ def _write(out: Path, chosen: Candidate, task: Task, profile: Profile) -> None:
     for file in chosen.directory.iterdir():
         shutil.copyfile(file, out / file.name)
     shutil.copyfile(chosen.checkpoint / VOCAB_NAME, out / VOCAB_NAME)
-    settings = task.settings.model_copy(update={"temperature": task.temperature(chosen.logits)})
+    settings = task.settings.model_copy(
+        update={"temperature": task.temperature(chosen.logits), "window": task.window(chosen.tokenizer)}
+    )
+    if settings.head == "sequence":
+        pairs = Pairs.counted(task.corpus, task.dev_texts)
+        (out / PAIRS_NAME).write_text(pairs.to_json(), encoding="utf-8")
     texts = task.dev_texts[:_GOLDEN_TEXTS]
     lengths = chosen.tokenizer.encode(texts, settings.max_length).lengths
     # what a head for tokens says of padding means nothing, and need not be the same on another backend

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.ernie.checkpoint import Checkpoint
-from compress.evaluate import chance_entity_f1, chance_macro_f1, entity_f1, entity_tally, label_tally
+from compress.evaluate import calibration_error, chance_entity_f1, chance_macro_f1, entity_f1, entity_tally, label_tally
 from compress.gate import check_teacher
 from compress.report import fingerprint
 from compress.tally import Tally
@@ -28,6 +28,9 @@ MAX_LENGTH = 256  # tokens; statements are rarely over 100
 CALIBRATION_BATCHES = 128
 _CALIBRATION_TOKENS = 128  # in a batch
 _BATCH = 16
+_WHOLE = 0.99  # share of the corpus that is read in one window
+_SHORTEST_WINDOW = 16  # tokens
+_FOLDS = 5
 _TEMPERATURES = np.geomspace(0.25, 4.0, 65)
 Logits = list[NDArray[np.float64]]  # one a text: (labels,), or (tokens, labels)
 Targets = Sequence[NDArray[np.float32]] | NDArray[np.float32]
@@ -38,7 +41,7 @@ class Task(ABC):
 
     Attributes:
         metric: What ``tally`` adds up to; higher is better.
-        settings: How logits become labels, before any calibration.
+        settings: How logits become labels, at temperature 1.
         files: What was read.
         corpus: The texts of train, then those of the pool.
         dev_texts: Without those that train has too.
@@ -79,6 +82,21 @@ class Task(ABC):
     @abstractmethod
     def temperature(self, logits: Logits) -> float:
         """What logits are divided by, so that probabilities on dev are neither too sure nor too unsure."""
+
+    def window(self, tokenizer: ErnieTokenizer) -> int | None:
+        """How many tokens of a longer text are labelled at once: as many as 99 of 100 texts of the corpus have.
+
+        A model sees little of one sentence among much more text than it learned from. None where labels exclude each
+        other or are of tokens, or where that is ``max_length``.
+        """
+        if not self.settings.multi_label:
+            return None
+        found = int(np.quantile([len(row) for row in self.rows(tokenizer)], _WHOLE, method="inverted_cdf"))
+        return max(found, _SHORTEST_WINDOW) if found < self.settings.max_length else None
+
+    def calibration(self, logits: Logits) -> str | None:
+        """How good the probabilities are with and without ``temperature``, a sentence; None where that says little."""
+        return None
 
     def check_teacher(self, value: float) -> None:
         """Refuse a teacher that is worse than chance.
@@ -146,6 +164,26 @@ class TextTask(Task):
     def temperature(self, logits: Logits) -> float:
         """As ``fit_temperature``."""
         return fit_temperature(np.array(logits), self._truth, self.settings)
+
+    def calibration(self, logits: Logits) -> str | None:
+        """Each part of dev is judged by a temperature that was fitted to the others."""
+        said, truth = np.array(logits), self._truth
+        if len(said) < _FOLDS:
+            return None
+        fold = np.arange(len(said)) % _FOLDS
+        fitted = np.empty_like(said)
+        for each in range(_FOLDS):
+            inside = fold == each
+            temperature = fit_temperature(said[~inside], truth[~inside], self.settings)
+            fitted[inside] = said[inside] / temperature
+        before, after = (
+            calibration_error(label_probabilities(values, self.settings), truth) for values in (said, fitted)
+        )
+        return (
+            f"Expected calibration error of the probabilities on dev: {before:.3f} as the model gives them, "
+            f"{after:.3f} at a temperature fitted to the other {_FOLDS - 1} of {_FOLDS} parts; "
+            f"{self.temperature(logits):.2f} is fitted to all of them."
+        )
 
 
 class TokenTask(Task):

@@ -39,9 +39,14 @@ def text(model: Path, backend: Backend | None) -> Result:
     texts = _lines(sys.stdin.buffer.read())
     if isinstance(classifier, TextClassifier):
         labelled = classifier.classify(texts, allow_empty=True)
-        return Result({"results": [asdict(result) for result in labelled]}, _label_table(labelled))
+        return Result({"results": [_as_json(result) for result in labelled]}, _label_table(labelled))
     found = classifier.extract(texts, allow_empty=True)
     return Result({"results": [asdict(result) for result in found]}, _entity_table(found))
+
+
+def _as_json(result: TextResult) -> dict[str, Any]:
+    """The contract's keys: ids and logits of the text's beginning, labels of the whole of it."""
+    return {name: value for name, value in asdict(result).items() if name != "windows"}
 
 
 def _label_table(results: Sequence[TextResult]) -> Table:

@@ -14,6 +14,7 @@ from compress.evaluate import (
     DetectionPage,
     accuracy,
     accuracy_tally,
+    calibration_error,
     chance_entity_f1,
     chance_macro_f1,
     character_error_rate,
@@ -284,6 +285,14 @@ class Counting:
     def run(self, feeds: object) -> dict[str, object]:
         self.log.append(self.name)
         return {}
+
+
+def test_calibration_error_is_how_far_groups_of_like_probabilities_are_off():
+    said = np.array([[0.9, 0.9], [0.9, 0.9], [0.12, 0.18]])
+    truth = np.array([[1, 1], [1, 0], [0, 0]])
+    assert calibration_error(said, truth) == pytest.approx(4 / 6 * (0.9 - 0.75) + 2 / 6 * 0.15)
+    assert calibration_error(np.array([0.0, 1.0]), np.array([0, 1])) == 0
+    assert calibration_error(np.array([0.0, 1.0]), np.array([1, 0])) == 1
 
 
 def test_latency_is_measured_in_turns_after_one_untimed_run_each():

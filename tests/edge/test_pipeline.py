@@ -22,6 +22,7 @@ from edge.receipt import Bundle, Model, Offline
 from runtime.behaviour import BehaviourResult
 from runtime.budget import UNLIMITED, Budget
 from runtime.ocr.line import Line
+from runtime.readable import Unreadable
 from runtime.text import TextResult
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -67,7 +68,10 @@ class Labels:
         self.labels = labels
 
     def classify(self, texts: Sequence[str], *, budget: Budget = UNLIMITED) -> list[TextResult]:
-        return [TextResult(text, [], [], [], dict(self.labels)) for text in texts]
+        return [TextResult(text, [], [], [], dict(self.labels), [(0, len(text))]) for text in texts]
+
+    def unreadable(self, text: str) -> Unreadable | None:
+        return "repeated" if text.startswith("啊啊") else None
 
 
 class History:
@@ -186,6 +190,16 @@ def test_an_application_without_papers_or_history_is_reviewed_and_says_what_is_m
     ]
     assert receipt.documents == []
     assert receipt.behaviour.probability is None
+
+
+def test_a_purpose_that_cannot_be_read_has_no_labels_and_goes_to_a_person() -> None:
+    receipt = scorer().score(submission(loan={"amount": 12000, "term_months": 12, "purpose": "啊啊啊啊啊啊"})).receipt
+    assert receipt.text_risk.labels == {}
+    assert receipt.decision == "review"
+    (reason,) = receipt.reasons
+    assert (reason.code, reason.text) == ("missing_parts", "缺少：可读的贷款用途说明")
+    assert [(each.code, each.text) for each in reason.evidence] == [("purpose", "用途说明只是重复的字词")]
+    assert sum(each.contribution for each in receipt.reasons) == receipt.score
 
 
 def test_a_paper_that_cannot_be_read_or_contradicts_goes_to_a_person() -> None:

@@ -100,7 +100,7 @@ def test_a_person_gets_a_table_that_says_what_was_not_read(
 @pytest.mark.parametrize("table", [_label_table, _entity_table])
 def test_a_text_is_no_markup(table: Callable[..., Table], capsys: pytest.CaptureFixture[str]) -> None:
     found = Entity("[sum]", 5, 6, "款", 0.5)
-    labelled = TextResult("[red]款", [], [], [], {"[sum]": 0.5})
+    labelled = TextResult("[red]款", [], [], [], {"[sum]": 0.5}, [(0, 6)])
     tokens = TokenResult("[red]款", [], [], [], [found], cut=False)
     Console(width=100).print(table([labelled if table is _label_table else tokens]))
     printed = capsys.readouterr().out

@@ -170,7 +170,7 @@ def test_a_probable_label_goes_to_a_person_even_at_low_risk() -> None:
 
 
 def test_a_label_is_told_with_the_words_that_carry_it() -> None:
-    phrases = {"debt_rollover": TextPhrase(4, 9, "还上信用卡"), "inducement": TextPhrase(0, 2, "急用")}
+    phrases = {"debt_rollover": TextPhrase(4, 9, "还上信用卡", 0.4), "inducement": TextPhrase(0, 2, "急用", 0.4)}
     findings = replace(CLEAN, text_labels={"debt_rollover": 0.9, "inducement": 0.1}, phrases=phrases)
     assert shown(score(findings).reasons[0]) == [
         {"text": "借新还旧 0.90：“还上信用卡”", "code": "debt_rollover", "phrase": {"start": 4, "end": 9}}

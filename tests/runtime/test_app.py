@@ -22,6 +22,7 @@ from runtime.app import MAX_BODY_BYTES, Limits, Services, UploadedFile, create_a
 from runtime.budget import UNLIMITED, Budget
 from runtime.ocr.line import Line
 from runtime.predictor import TensorSpec, check_feeds
+from runtime.readable import Unreadable
 
 
 class Doubler:
@@ -52,6 +53,9 @@ class Label:
 class Labeller:
     def classify(self, texts: Sequence[str], *, budget: Budget = UNLIMITED) -> list[Label]:
         return [Label(text, {"normal": len(text) / 100}) for text in texts]
+
+    def unreadable(self, text: str) -> Unreadable | None:
+        return "not_chinese" if text.isascii() else None
 
 
 def score(application: bytes, files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
@@ -110,9 +114,17 @@ def test_what_is_no_picture_is_a_problem_and_the_next_request_works(
 
 
 def test_texts_are_labelled_in_order(client: FlaskClient) -> None:
-    answer = client.post("/v1/text-risk", json={"texts": ["ab", "借新还旧"]}).json
-    assert [each["text"] for each in answer["results"]] == ["ab", "借新还旧"]
-    assert answer["results"][1]["labels"] == {"normal": 0.04}
+    answer = client.post("/v1/text-risk", json={"texts": ["装修", "借新还旧"]}).json
+    assert answer["results"] == [
+        {"text": "装修", "labels": {"normal": 0.02}},
+        {"text": "借新还旧", "labels": {"normal": 0.04}},
+    ]
+
+
+def test_a_text_that_cannot_be_judged_has_no_labels_and_says_why(client: FlaskClient) -> None:
+    answer = client.post("/v1/text-risk", json={"texts": ["asdf", "装修"]}).json
+    assert answer["results"][0] == {"text": "asdf", "labels": {}, "unreadable": "not_chinese"}
+    assert answer["results"][1]["labels"] == {"normal": 0.02}
 
 
 @pytest.mark.parametrize(

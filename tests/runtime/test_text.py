@@ -17,6 +17,7 @@ from devices.errors import ClientGoneError, ModelError, TextError
 from runtime.artifact import Artifact, ModelEntry, TextSettings, parse_artifact, read_artifact
 from runtime.budget import Budget
 from runtime.predictor import Backend, TensorSpec
+from runtime.readable import Pairs
 from runtime.text import Entity, TextClassifier, TokenClassifier, label_probabilities
 from runtime.tokenizer import ErnieTokenizer
 
@@ -145,6 +146,71 @@ def test_a_text_beyond_the_limit_is_refused_with_its_length() -> None:
     assert len(classifier.classify(["贷" * 20_000])[0].input_ids) == 32
     with pytest.raises(TextError, match="20,001 characters"):
         classifier.classify(["贷" * 20_001])
+
+
+@dataclass
+class FlagPredictor(SumPredictor):
+    """Label a where 旧 stands in the text, b where it has 网; the more of both the less of it there is besides."""
+
+    def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        ids = feeds["input_ids"]
+        self.shapes.append(ids.shape)
+        length = (ids != 0).sum(axis=1)
+        columns = [40 * (ids == 5 + CHARACTERS.index(character)).any(axis=1) / length - 1 for character in "旧网"]
+        return {"logits": np.stack(columns, axis=1).astype(np.float32)}
+
+
+def test_a_sentence_anywhere_in_a_long_text_counts_as_if_it_stood_alone() -> None:
+    classifier = TextClassifier(FlagPredictor(), TOKENIZER, MULTI)
+    plain, *flagged = classifier.classify(
+        ["贷" * 500, *("贷" * at + "旧" + "贷" * (500 - at) for at in range(0, 501, 50))]
+    )
+    assert plain.labels["a"] == plain.labels["b"] < 0.4
+    for result in flagged:
+        assert result.labels["a"] > 0.5
+        assert result.labels["b"] == plain.labels["b"]
+
+
+def test_a_long_text_keeps_the_ids_and_logits_of_its_beginning() -> None:
+    text = "贷款" * 40 + "旧"
+    (whole,) = TextClassifier(FlagPredictor(), TOKENIZER, MULTI).classify([text])
+    (cut,) = TextClassifier(FlagPredictor(), TOKENIZER, MULTI).classify([text[:30]])
+    assert (whole.input_ids, whole.logits) == (cut.input_ids, cut.logits)
+    assert whole.input_ids == TOKENIZER.ids(text, 32)
+    assert (cut.windows, whole.windows) == ([(0, 30)], [(0, 30), (23, 53), (46, 76), (51, 81)])
+    assert whole.labels["a"] > cut.labels["a"]
+
+
+def test_a_text_longer_than_those_learned_from_is_read_as_a_whole_and_in_parts() -> None:
+    settings = MULTI.model_copy(update={"max_length": 64, "window": 16})
+    predictor = FlagPredictor()
+    classifier = TextClassifier(predictor, TOKENIZER, settings)
+    short, longer, longest = classifier.classify(["贷" * 14, "贷" * 30 + "旧", "贷" * 100])
+    assert short.windows == [(0, 14)]
+    assert longer.windows == [(0, 31), (0, 14), (11, 25), (17, 31)]
+    assert len(longer.input_ids) == 33
+    assert longer.labels["a"] == pytest.approx(1 / (1 + np.exp(-(40 / 16 - 1) / 2)))  # as in a text of 14
+    assert longest.windows[0] == (0, 62)
+    assert longest.windows[-1] == (86, 100)
+    classifier.warm_up()
+    assert {shape[1] for shape in predictor.shapes} == {32, 64}
+
+
+def test_windows_of_labels_that_exclude_each_other_are_averaged() -> None:
+    single = MULTI.model_copy(update={"multi_label": False})
+    text = "贷" * 30 + "旧" * 30
+    (result,) = TextClassifier(FlagPredictor(), TOKENIZER, single).classify([text])
+    assert sum(result.labels.values()) == pytest.approx(1)
+    parts = TextClassifier(FlagPredictor(), TOKENIZER, single).classify([text[slice(*span)] for span in result.windows])
+    assert result.labels["a"] == pytest.approx(np.mean([part.labels["a"] for part in parts]))
+
+
+def test_unreadable_texts_are_told_by_the_table_that_the_model_came_with() -> None:
+    assert TextClassifier(SumPredictor(), TOKENIZER, MULTI).unreadable("龘靐齉爩麤龗灪蠿") is None
+    table = Pairs.counted(["借新还旧", "新房装修"], ["借新还旧"])
+    classifier = TextClassifier(SumPredictor(), TOKENIZER, MULTI, pairs=table)
+    assert classifier.unreadable("龘靐齉爩麤龗灪蠿") == "unlike"
+    assert classifier.unreadable("借新还旧") is None
 
 
 def test_one_label_of_several_is_a_softmax_that_sums_to_one() -> None:

@@ -162,3 +162,28 @@ def test_the_ids_of_paddlenlp_itself_are_met(shared: Path) -> None:
         assert tokenizer.ids(case["text"], expected["max_seq_len"]) == case["input_ids"]
     batch = [case["text"] for case in expected["cases"][:4]]
     assert tokenizer.encode(batch, 128).input_ids.tolist() == expected["batch_of_first_four"]["input_ids"]
+
+
+@given(st.text("贷款，hello50 café\u3000$", max_size=120), st.integers(4, 20), st.data())
+def test_windows_hold_every_token_and_say_where_they_stand(text: str, longest: int, data: st.DataObject) -> None:
+    tokenizer = ErnieTokenizer(VOCAB)
+    room, overlap = longest - 2, data.draw(st.integers(0, longest - 3))
+    windows = tokenizer.windows(text, longest, overlap)
+    whole, places = tokenizer.ids(text, 1000)[1:-1], tokenizer.offsets(text, 1000)[1:-1]
+    assert windows[0].ids.tolist() == tokenizer.ids(text, longest)
+    assert (windows[0].start, windows[-1].end) == (0, len(text))
+    first = 0
+    for index, window in enumerate(windows):
+        assert [1, *whole[first : first + room], 2] == window.ids.tolist()
+        if first:
+            assert window.start == places[first][0]
+        if index + 1 < len(windows):
+            assert window.end == places[first + room - 1][1]
+        last = first
+        first = min(first + room - overlap, len(whole) - room)
+    assert last + room >= len(whole)
+
+
+def test_an_overlap_that_leaves_no_step_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="an overlap of 6 does not fit into 6 tokens"):
+        ErnieTokenizer(VOCAB).windows("贷款", 8, 6)

@@ -135,6 +135,10 @@ def test_an_artifact_comes_out_that_serves_and_proves_itself(
     check_parity(classifier.predictor, golden, tolerance=1e-4)
     (answer,) = classifier.classify(["借新还旧"])
     assert answer.labels.keys() == {"a", "b", "c"}
+    assert classifier.settings.window == 30  # one in a hundred texts has more than 28 characters
+    assert classifier.unreadable("龘靐齉爩麤龗灪蠿囧槑烎嫑嘂") == "unlike"
+    assert classifier.unreadable("贷款还旧借新卡网天地人") is None  # at random, as all texts here are
+    assert report["notes"][-1].startswith("Expected calibration error of the probabilities on dev: 0.")
 
 
 def test_left_to_itself_it_stops_at_the_first_recipe_that_passes(
