@@ -21,7 +21,20 @@ from devices.errors import EdgeKitError, UsageError
 from edge.commands.result import Result
 
 _INTERRUPTED = 128 + signal.SIGINT
-_COMMANDS = ("bundle", "collector", "compress", "device", "journal", "predict", "provision", "repo", "score", "serve", "token")
+_COMMANDS = (
+    "bundle",
+    "collector",
+    "compress",
+    "device",
+    "journal",
+    "predict",
+    "provision",
+    "repo",
+    "score",
+    "serve",
+    "sync",
+    "token",
+)
 
 
 class _Commands(click.Group):
