@@ -122,12 +122,9 @@ class Store:
         with self._writing():
             if not self._one("SELECT 1 FROM devices WHERE device = ?", device):
                 raise CollectorError(
-                    f"No device {device} has called yet.", remedy="'edgekit collector report' lists them."
+                    f"No device {device} has called yet.", remedy="'edgekit collector report' lists those that have."
                 )
-            number = int(self._one("SELECT coalesce(max(n), 0) + 1 FROM notes WHERE device = ?", device)[0])
-            text = canonical({**document, "kind": kind, "n": number}).decode()
-            self._do("INSERT INTO notes VALUES (?, ?, ?, ?, ?, NULL)", device, number, kind, text, self._time())
-        return number
+            return self._note(device, kind, document)
 
     def decision(self, decision_id: str) -> tuple[str, Entry]:
         """The device that made a decision, and its entry.
@@ -147,8 +144,19 @@ class Store:
         with self._lock, _translated(self._path):
             return self._connection.execute(query, values).fetchall()
 
+    def entry(self, device: str, seq: int) -> Entry:
+        """One entry of a device.
+
+        Raises:
+            CollectorError: It is not here.
+        """
+        found = self.rows("SELECT raw, signature FROM entries WHERE device = ? AND seq = ?", device, seq)
+        if not found:
+            raise CollectorError(f"Entry {seq} of device {device} is not here.")
+        return parse(*found[0])
+
     def rescored(self, device: str, seq: int, model: str, document: Mapping[str, Any], *, agrees: bool) -> None:
-        """Keep what headquarters' own model says about a decision.
+        """Keep what headquarters' own model says about a decision; where it disagrees, the device is told.
 
         Raises:
             CollectorError: The file cannot be written.
@@ -156,6 +164,8 @@ class Store:
         with self._writing():
             text = canonical(document).decode()
             self._do("INSERT OR REPLACE INTO rescored VALUES (?, ?, ?, ?, ?)", device, seq, model, text, int(agrees))
+            if not agrees:
+                self._note(device, "disagreement", document)
 
     def sealed(self, device: str, seq: int) -> dict[str, dict[int, bytes]]:
         """The sealed parts of an entry's papers by name and number; only of papers of which every part is here."""
@@ -166,6 +176,12 @@ class Store:
             found.setdefault(name, {})[part] = data
             wanted[name] = parts
         return {name: parts for name, parts in found.items() if len(parts) == wanted[name]}
+
+    def _note(self, device: str, kind: str, document: Mapping[str, Any]) -> int:
+        number = int(self._one("SELECT coalesce(max(n), 0) + 1 FROM notes WHERE device = ?", device)[0])
+        text = canonical({**document, "kind": kind, "n": number}).decode()
+        self._do("INSERT INTO notes VALUES (?, ?, ?, ?, ?, NULL)", device, number, kind, text, self._time())
+        return number
 
     def _see(self, message: Message) -> None:
         self._do(

@@ -30,6 +30,7 @@ _SILENCE_S = 60.0  # headquarters may be writing what a thousand others sent
 _WHOLE_S = 600.0
 _CHUNK_BYTES = 64 * 1024
 _BUSY = (429, 503)
+_BY_DATE = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _RETRY_AFTER_MAX_S = 3600.0  # whoever answers may not silence a device for longer
 
 
@@ -134,10 +135,12 @@ class HttpsUplink:
         while reason is not None and not isinstance(reason, ssl.SSLCertVerificationError):
             reason = reason.__cause__ or reason.__context__ or _inner(reason)
         if reason is not None:
+            problem = f"Headquarters' certificate at {self._url} is not accepted: {reason.verify_message}."
+            if reason.verify_code in _BY_DATE:
+                remedy = "Set this machine's clock if it is wrong; otherwise report it to headquarters."
+                return SyncCertificateError(f"{problem} {self._clock.read().sentence}", remedy=remedy)
             return SyncCertificateError(
-                f"Headquarters' certificate at {self._url} is not accepted: {reason.verify_message}. "
-                f"{self._clock.read().sentence}",
-                remedy="Set this machine's clock if it is wrong; otherwise report it to headquarters.",
+                problem, remedy="Put the bank's authority into keys/sync/ca.pem of the state directory, or report it."
             )
         ends, now = self._credentials.ends(), self._clock.now()
         if ends and ends < now and not isinstance(error, urllib3.exceptions.NewConnectionError):

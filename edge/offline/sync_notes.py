@@ -16,11 +16,10 @@ free text and may hold names, so they go into a record, not into the chain.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 from devices.errors import AcknowledgementError
-from edge.journal.entry import Entry
 
 Revoked = Literal["full", "review_only", "stopped"]
 NOTE_KINDS = ("review", "disagreement", "revocation", "note")  # of entries that notes become; they carry ``note``
@@ -64,12 +63,3 @@ def entry_of_note(
         body |= {"login": HEADQUARTERS, "final": True}
     reason = {"reason": str(note.get("reason", "")), "reviewer": str(note.get("reviewer", HEADQUARTERS))}
     return kind, body, {kind: json.dumps(reason, ensure_ascii=False).encode()}
-
-
-def revoked_to(entries: Iterable[Entry]) -> Revoked:
-    """The most that headquarters lets a device decide, by its ``revocation`` entries in order; the last one counts."""
-    authority: Revoked = "full"
-    for entry in entries:
-        if entry.kind == "revocation":
-            authority = entry.body["authority"]
-    return authority

@@ -1,0 +1,261 @@
+"""The collector as a process of its own behind TLS, and what goes wrong on the way to it."""
+
+from __future__ import annotations
+
+import http.server
+import ipaddress
+import json
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from devices.clock import Clock
+from devices.errors import SyncCertificateError, SyncError, SyncRefusedError, SyncSettingsError
+from edge.collector.app import create_collector
+from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_key
+from edge.offline.sync import Session
+from edge.offline.sync_https import PATH, Credentials, HttpsUplink
+from edge.offline.sync_message import MESSAGE_MAX_BYTES, Call
+
+NOW = datetime.now(UTC)
+
+
+@dataclass
+class Authority:
+    """A bank's own certificate authority, invented."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Invented Bank")])
+        self.path = self.folder / "ca.pem"
+        builder = self._builder(self.name, self.key.public_key(), NOW + timedelta(days=400))
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        self.path.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM))
+
+    def issue(self, name: str, *, until: datetime = NOW + timedelta(days=90)) -> tuple[Path, Path]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        builder = self._builder(subject, key.public_key(), until)
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate, pem = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
+        certificate.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM))
+        pem.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return certificate, pem
+
+    def _builder(self, subject: x509.Name, key: Any, until: datetime) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - timedelta(days=800))
+            .not_valid_after(until)
+        )
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("bank") / "ca")
+
+
+@contextmanager
+def collector(folder: Path, *options: str) -> Iterator[str]:
+    """``edgekit collector serve``; yields its URL."""
+    command = [sys.executable, "-m", "edge.cli", "collector", "serve", str(folder), "--port", "0", "--json", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert select.select([process.stdout], [], [], 60)[0], "it never was ready"
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+
+
+def session(branch: Any, url: str, credentials: Credentials = Credentials(), clock: Clock | None = None) -> Session:  # noqa: B008
+    clock = clock or branch.clock
+    uplink = HttpsUplink(url, branch.line.pack, credentials, clock)
+    where = {"clock": clock, "state": branch.folder}
+    return Session(branch.journal, branch.keys, uplink, branch.headquarters.policy(), **where)
+
+
+def test_journals_arrive_over_tls_from_devices_with_a_certificate_of_the_bank(
+    branch: Any, headquarters: Any, authority: Authority
+) -> None:
+    make_keys(headquarters.folder)
+    headquarters.signing = signing_key(headquarters.folder)
+    headquarters.sealing = sealing_key(headquarters.folder / SEALING_NAME)
+    certificate, key = authority.issue("collector")
+    device = Credentials(authority.path, *authority.issue("branch-7"))
+    for number in range(20):
+        branch.decide(number, papers={"receipt": bytes(300_000)})
+    options = ["--tls-cert", str(certificate), "--tls-key", str(key), "--device-ca", str(authority.path)]
+    with collector(headquarters.folder, *options) as url:
+        assert url.startswith("https://")
+        assert session(branch, url, device).run().sent == 22
+
+        nobody = Credentials(authority.path)
+        with pytest.raises(SyncError, match="cannot be reached"):
+            session(branch, url, nobody).run()
+
+        ended = Credentials(authority.path, *authority.issue("old", until=NOW - timedelta(days=3)))
+        with pytest.raises(SyncCertificateError, match="This device's certificate ended on"):
+            session(branch, url, ended, Clock(None)).run()
+
+        system = Credentials(None, device.certificate, device.key)
+        with pytest.raises(
+            SyncCertificateError, match="is not accepted: self-signed certificate in certificate chain. Every"
+        ):
+            session(branch, url, system).run()
+    assert sorted(headquarters.entries(branch.device)) == list(range(1, 23))
+
+
+def test_a_collector_whose_certificate_ended_is_said_with_the_clock(
+    branch: Any, headquarters: Any, authority: Authority
+) -> None:
+    make_keys(headquarters.folder)
+    certificate, key = authority.issue("ended", until=NOW - timedelta(days=1))
+    options = ["--tls-cert", str(certificate), "--tls-key", str(key), "--device-ca", str(authority.path)]
+    with (
+        collector(headquarters.folder, *options) as url,
+        pytest.raises(SyncCertificateError, match="certificate has expired.*This machine's clock says"),
+    ):
+        session(branch, url, Credentials(authority.path)).run()
+
+
+Handler = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+@contextmanager
+def misbehaving(answer: Handler) -> Iterator[str]:
+    """An HTTP server that does what ``answer`` says."""
+
+    class Request(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            answer(self)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Request)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _status(code: int, **headers: str) -> Handler:
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        request.send_response(code)
+        for name, value in headers.items():
+            request.send_header(name.replace("_", "-"), value)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    return answer
+
+
+def _torn(request: http.server.BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "1000")
+    request.end_headers()
+    request.wfile.write(b"half")
+
+
+def _hang_up(request: http.server.BaseHTTPRequestHandler) -> None:
+    request.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _endless(request: http.server.BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.end_headers()
+    try:
+        for _ in range(1000):
+            request.wfile.write(bytes(64 * 1024))
+    except OSError:
+        return
+
+
+FAULTS = {
+    "500 for a day": (_status(500), SyncError, "answers 500"),
+    "a redirect": (_status(302, Location="http://127.0.0.1:1/"), SyncRefusedError, "302"),
+    "a kit it does not know": (_status(400), SyncRefusedError, "400"),
+    "half an answer": (_torn, SyncError, "cannot be reached"),
+    "a line cut in the middle": (_hang_up, SyncError, "cannot be reached"),
+    "an answer without end": (_endless, SyncError, "does not end"),
+    "an empty answer": (_status(200), SyncError, "none that headquarters' collector gives"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_of_the_other_side_is_one_sentence_and_loses_nothing(branch: Any, fault: str) -> None:
+    answer, kind, words = FAULTS[fault]
+    branch.decide(1)
+    with misbehaving(answer) as url, pytest.raises(kind, match=words):
+        session(branch, url).run()
+    assert branch.journal.backlog() == 2
+
+
+def test_headquarters_may_ask_for_a_pause_but_not_for_a_long_one(branch: Any) -> None:
+    for asked, waited in (("120", 120.0), ("99999999", 3600.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0)):
+        with misbehaving(_status(503, Retry_After=asked)) as url, pytest.raises(SyncError) as caught:
+            session(branch, url).run()
+        assert caught.value.retry_after_s == waited
+
+
+def test_no_line_is_one_sentence(branch: Any) -> None:
+    with pytest.raises(SyncError, match="cannot be reached: .*refused"):
+        session(branch, "http://127.0.0.1:1").run()
+
+
+def test_a_certificate_that_cannot_be_read_is_said_before_anything_is_sent(tmp_path: Path) -> None:
+    damaged = tmp_path / "device.pem"
+    damaged.write_text("nothing")
+    with pytest.raises(SyncSettingsError, match="cannot be used"):
+        Credentials(None, damaged, damaged).context()
+
+
+def test_the_collector_refuses_what_is_no_message(headquarters: Any) -> None:
+    client = create_collector(headquarters.store, headquarters.signing).test_client()
+    assert client.get("/healthz").status_code == 200
+    for body in (b"", b"nothing", bytes(100), b"\x28\xb5\x2f\xfd" + bytes(50)):
+        answer = client.post(PATH, data=body)
+        assert answer.status_code == 400
+        assert answer.json is not None
+        assert answer.json["code"] == "COLLECTOR-002"
+    assert client.post(PATH, data=bytes(MESSAGE_MAX_BYTES + 1)).status_code == 413
+
+
+def test_a_collector_with_a_full_disk_asks_to_come_again(branch: Any, headquarters: Any) -> None:
+    client = create_collector(headquarters.store, headquarters.signing).test_client()
+    head = branch.journal.head()
+    call = Call.make(branch.time(), (head.seq, head.hash), 0, [])
+    headquarters.store._do("PRAGMA query_only = ON")
+    answer = client.post(PATH, data=branch.line.pack([], call))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
