@@ -31,11 +31,12 @@ _PEOPLES = (
 _YEARS = (5, 10, 20)  # that a card is valid for, by the age of its holder (居民身份证法, article 5)
 
 # of a label that stands by itself OCR may lose the first character; 男 and 女 alone say enough
-_NAME = rf"{_HAN}(?: (?={_HAN}(?!{_HAN})))?[\u4e00-\u9fff·•]{{1,24}}?"  # two characters may stand apart
+_NO_LABEL = rf"(?!{one_of('姓名', '性别', '民族', '出生', '住址', '公民身份', '签发', '有效')})"
+_NAME = rf"{_NO_LABEL}{_HAN}(?: (?={_HAN}(?!{_HAN})))?[\u4e00-\u9fff·•]{{1,24}}?"  # two characters may stand apart
 _PATTERNS = {
     "name": rf"(?:{one_of('姓名')}|(?<!{_HAN})名)\s*:?\s*({_NAME}){_NEXT}",
     "sex": rf"(?:{one_of('性别')}|(?<!{_HAN})[性别])\s*:?\s*([男女])|(?<!{_HAN})(?P<alone>[男女])(?!{_HAN})",
-    "ethnicity": rf"(?:{one_of('民族')}|(?<!{_HAN})族)\s*:?\s*({_HAN}{{1,8}}?)族?{_NEXT}",
+    "ethnicity": rf"(?:{one_of('民族')}|(?<!{_HAN})族)\s*:?\s*{_NO_LABEL}({_HAN}{{1,8}}?)族?{_NEXT}",
     "issuing_authority": rf"(?:{one_of('签发机关')}|发机关)\s*:?\s*({_HAN}{{3,40}})",
 }
 
@@ -49,7 +50,8 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
         if match := flow.search(pattern):
             group = match.lastgroup or 1
             fields[name] = flow.field(match, group, match[group].replace(" ", ""))
-    if (match := flow.search(one_of("出生") + rf"[^\d\n]{{0,6}}({DATE})")) and (day := parse_date(match[1])):
+    born = flow.search(one_of("出生") + rf"[^\d\n]{{0,6}}({DATE})") or flow.search(rf"(?m)^({DATE})日?$")
+    if (match := born) and (day := parse_date(match[1])):
         fields["birth_date"] = flow.field(match, 1, day)
     if match := flow.search(ID_NUMBER):
         fields["id_number"] = flow.field(match, 0, re.sub(r"\s", "", match[0]).upper())

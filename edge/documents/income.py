@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edge.documents import id_number
 from edge.documents.extraction import Field, Problem, problem
@@ -14,6 +15,7 @@ from edge.documents.normalise import AMOUNT, CAPITALS, DATE, ID_NUMBER, parse_am
 KIND = "income_proof"
 
 _HAN = r"\u4e00-\u9fff"
+_PERSON = rf"(?:[{_HAN}]{{1,12}}[·•][{_HAN}·•]{{1,12}}?|[{_HAN}]{{2,4}}?)"
 _NAME = rf"([{_HAN}·•]{{2,25}})"
 _VALUE = r"([^\s:,。;]{2,40})"
 _MONEY = rf"(?:人民币|RMB|CNY|约|\s)*({AMOUNT})(?![\d年月/-])"
@@ -25,7 +27,7 @@ _OFFICE = r"(?:人力资源部?|人事[部处科]?|行政部?|财务[部处科]?
 _PAY = r"(?:收入|工资|薪资|薪金|薪酬|薪水)"
 _INCOME = rf"(?:月薪|月均(?=[\d人约为¥])|(?:(?<!个)月|个月(?=[平月]?均))[^\d\n年,。;]{{0,8}}?{_PAY})"
 # a comma may part the amount in words from the one in digits, nothing else
-_GAP = r"(?:[^\d,。;]|,(?=[(（]?(?:小写|大写|人民币|¥|即|计|合|共)))"
+_GAP = r"(?:[（(][^\d）)]{0,12}[）)]|[^\d,。;]|,(?=[(（]?(?:小写|大写|人民币|¥|即|计|合|共)))"
 _COMPONENT = re.compile(r"基本|岗位|绩效|奖|补贴|津贴|加班")  # a part of an income, not the income
 # 工资12,000元/月: the month stands behind
 _A_MONTH = rf"{_PAY}[^\d,。;]{{0,20}}?({AMOUNT})元?(?:/月|每月)"
@@ -57,23 +59,22 @@ _STAFF = r"(?:在职|正式|在编|在岗|全职)*(?:员工|职工|职员|教师
 # letters: sentences that run on across lines
 _SENTENCES = {
     "name": (
-        rf"(?:(?:兹证明|兹有|现证明|特证明)(?:{_WE})?(?:{_STAFF})?|{_WE}{_STAFF}):?"
-        rf"(?P<value>[{_HAN}·•]{{2,25}}?)(?=[（(,、:]|同志|先生|女士|小姐|系|身份|证件|性别|为|是|现|自|于|在)"
+        rf"(?:(?:兹证明|兹有|现证明|特证明)(?:{_WE})?(?:{_STAFF})?|(?!该){_WE}{_STAFF}):?"
+        rf"(?P<value>{_PERSON})(?=[（(,、:]|同志|先生|女士|小姐|系|身份|证件|性别|为|是|现|自|于|在)"
     ),
     "employer": (
         rf"(?:系|为|是|在|于)(?!我|本|该|贵|其)(?P<value>[{_HAN}（）()]{{2,30}}?{_COMPANY})(?:[{_HAN}]{{1,8}}[部处科室])?"
         r"(?:的|正式|在职|全职|任|担任|员工|职工|工作|就职|从事|上班|[,。;])"
     ),
     "position": (
-        r"(?:现任|担任|职务[为是]|职位[为是]|岗位[为是]|从事|任职|(?<!责)任(?!何|职|意|期|期))"
+        r"(?:现任|担任|职务[为是]|职位[为是]|岗位[为是]|从事|任职|(?<!责)任(?!何|职|意|期))(?!单位|公司|于|的)"
         r"(?:为|是|我[单位公司]*)?(?P<value>[^,。;(（\d]{2,20}?)(?:一职|职务|职位|岗位|工作|[,。;(（])"
     ),
 }
 # 示例甲（身份证号...): a name without any word before it
 _NAME_BY_NUMBER = (
-    r"(?:(?<=证明|员工|职工|职员|公司|单位)|(?<=[,。;:]))(?!其|本人|该|持|员工|职工|居民|公民)"
-    rf"(?P<value>[{_HAN}]{{2,4}}?|[{_HAN}]{{1,12}}[·•][{_HAN}·•]{{1,12}}?)"
-    r"(?:同志|先生|女士|小姐)?[（(,、]?(?:性别:?)?(?:[男女][,、])?(?:居民|公民)?身份(?:证|号)"
+    r"(?:(?m:^)|(?<=证明|员工|职工|职员|公司|单位)|(?<=[,。;:]))(?!其|本人|该|持|员工|职工|居民|公民)"
+    rf"(?P<value>{_PERSON})(?:同志|先生|女士|小姐)?[（(,、]?(?:性别:?)?(?:[男女][,、])?(?:居民|公民)?身份(?:证|号)"
 )
 _SIGNATURE = (
     rf"(?m)^\S*?(?!有限|股份|{_OFFICE})([{_HAN}（）()]{{2,30}}?{_COMPANY})"
@@ -89,14 +90,19 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     for name, pattern in (("name", _NAME), ("position", _VALUE)):
         if found := form.find(_LABELS[name], pattern):
             fields[name] = field_of(found[0][1], found[1])
-        elif match := prose.search(_SENTENCES[name]) or (prose.search(_NAME_BY_NUMBER) if name == "name" else None):
+        elif match := prose.search(_SENTENCES[name]):
             fields[name] = prose.field(match, "value", match["value"])
+    for text in (flow, prose):
+        if "name" not in fields and (match := text.search(_NAME_BY_NUMBER)):
+            fields["name"] = text.field(match, "value", match["value"])
     if employer := _employer(form, flow, prose):
         fields["employer"] = employer
     for text in (flow, prose):  # a letter breaks its lines anywhere, also within a number
         if match := text.search(ID_NUMBER):
             fields["id_number"] = text.field(match, 0, re.sub(r"\s", "", match[0]).upper())
             break
+    for name in fields.keys() & {"employer", "position"}:
+        fields[name] = replace(fields[name], value=_without_dust(fields[name].value))
     if income := _income(form, prose):
         fields["monthly_income"] = income
     dated = form.find(_LABELS["issue_date"], rf"({DATE})")
@@ -159,6 +165,12 @@ def _number_problems(fields: dict[str, Field]) -> list[Problem]:
     if "id_number" in fields and not id_number.checksum_fits(fields["id_number"].value):
         return [problem(KIND, "id_checksum", "id_number")]
     return []
+
+
+def _without_dust(value: str) -> str:
+    """Without what OCR makes of a label's colon: signs, and a bracket that nothing closes."""
+    value = value.lstrip("、·.|丨丿")
+    return value[1:] if value[:1] in ("(", "（") and not re.search("[)）]", value) else value
 
 
 def _last_day(flow: Flow) -> re.Match[str] | None:

@@ -107,7 +107,8 @@ def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
     pieces = []
     for line, *sides in zip(lines, lefts.tolist(), rights.tolist(), tops.tolist(), bottoms.tolist(), strict=True):
         if printed := line.text.strip():
-            pieces.append(Piece(half_width(printed), printed, line.confidence, page, line.box, *sides))
+            text = half_width(printed).replace("_", " ")  # a value's underline is no part of it
+            pieces.append(Piece(text, printed, line.confidence, page, line.box, *sides))
     return pieces
 
 
