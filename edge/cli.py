@@ -29,6 +29,7 @@ _COMMANDS = (
     "journal",
     "predict",
     "provision",
+    "replay",
     "repo",
     "score",
     "serve",

@@ -18,7 +18,7 @@ from devices.errors import JournalError
 from devices.probe import probe
 from devices.state import state_dir
 from edge.application import from_parts
-from edge.archive import keep_bundle
+from edge.bundle.archive import keep_bundle
 from edge.decide import Desk
 from edge.journal.state import open_journal
 from edge.review import Reviews
@@ -39,8 +39,13 @@ def open_desk(device: Device, bundle: Path) -> Desk:
     """
     clock = Clock(state_dir() / CLOCK_NAME)
     keep_bundle(device.bundle.sha256, bundle)
-    machine = {"cpu": probe().cpu_model, "kit": device.services.version}
-    return Desk(device.scorer, device.policy, device.bundle, open_journal(now=clock.now), clock, machine=machine)
+    journal = open_journal(now=clock.now)
+    return Desk(device.scorer, device.policy, device.bundle, journal, clock, machine=machine_of(device))
+
+
+def machine_of(device: Device) -> dict[str, str]:
+    """What may explain why another machine scores otherwise."""
+    return {"cpu": probe().cpu_model, "kit": device.services.version}
 
 
 def journaled(device: Device, desk: Desk) -> Device:

@@ -7,6 +7,9 @@ The rules, in this order; the first that fails raises, and nothing is loaded:
  4. No other file is there.
 
 What is verified is what is used: the bytes are kept, and models are loaded from them, not from the disk again.
+
+A bundle that decided before is known by the SHA-256 of its manifest instead of by a signature (``reopen_bundle``): the
+journal names it, and was written when the signature had been checked.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class VerifiedBundle:
     Attributes:
         manifest: Parsed after its signature was found good.
         sha256: Of manifest.json, which names the hash of everything else: one number for the whole bundle.
-        key_id: The trusted key that signed it.
+        key_id: The trusted key that signed it; empty where it was known by its hash.
         files: Contents by path.
     """
 
@@ -53,14 +56,35 @@ def verify_bundle(directory: Path, trusted: Mapping[str, Ed25519PublicKey]) -> V
         BundleSignatureError: The signature is missing, malformed, wrong, or by a key that is not trusted.
         BundleFileError: A file was changed, is missing, is extra, or is not a plain file; the message names it.
     """
+    present, manifest_bytes = _present(directory)
+    signer = verify_signature(manifest_bytes, _read_limited(directory / SIGNATURE_NAME, _SIGNATURE_MAX_BYTES), trusted)
+    return _checked_bundle(directory, present, manifest_bytes, signer)
+
+
+def reopen_bundle(directory: Path, sha256: str) -> VerifiedBundle:
+    """Read and check the bundle whose manifest has this SHA-256; rule 2 aside, as ``verify_bundle``.
+
+    Raises:
+        BundleError: It is no bundle.
+        BundleFileError: It is another one, or a file was changed, is missing, is extra, or is not a plain file.
+    """
+    present, manifest_bytes = _present(directory)
+    if sha256_hex(manifest_bytes) != sha256:
+        raise BundleFileError(f"{directory} holds another bundle than {sha256[:12]}...")
+    return _checked_bundle(directory, present, manifest_bytes, "")
+
+
+def _present(directory: Path) -> tuple[set[str], bytes]:
     if not directory.is_dir():
         raise BundleError(f"{directory} is not a directory.")
     present = _plain_files(directory)
     for name in (MANIFEST_NAME, SIGNATURE_NAME):
         if name not in present:
             raise BundleFileError(f"{name} is missing from {directory}.")
-    manifest_bytes = _read_limited(directory / MANIFEST_NAME, _MANIFEST_MAX_BYTES)
-    signer = verify_signature(manifest_bytes, _read_limited(directory / SIGNATURE_NAME, _SIGNATURE_MAX_BYTES), trusted)
+    return present, _read_limited(directory / MANIFEST_NAME, _MANIFEST_MAX_BYTES)
+
+
+def _checked_bundle(directory: Path, present: set[str], manifest_bytes: bytes, signer: str) -> VerifiedBundle:
     manifest = read_manifest(manifest_bytes)
     files: dict[str, bytes] = {}
     for path, entry in sorted(manifest.files.items()):
