@@ -1,10 +1,10 @@
 // One case on the reviewer's desk: why it is here, its papers, its account, and the verdict.
 
 import { call, json } from "/pages/api.js";
-import { evidenceText, labelBars, reasonBars, scoreBar, transactionPlot } from "/pages/charts.js";
+import { labelBars, meaning, reasonBars, scoreBar, transactionPlot } from "/pages/charts.js";
 import { byId, el, fill } from "/pages/dom.js";
 import { current, moment, named, percent, t, yuan } from "/pages/i18n.js";
-import { paperTitle, paperView } from "/pages/papers.js";
+import { anchor, paperTitle, paperView } from "/pages/papers.js";
 import { problemBox } from "/pages/problem.js";
 
 const NAME = "edgekit.reviewer";
@@ -45,7 +45,7 @@ export class Case {
         "div",
         { class: "case-head" },
         el("h2", { id: "case-heading", tabindex: "-1" }, t("case.heading", { id: receipt?.application_id ?? this.id.slice(0, 8) })),
-        el("p", { class: "small" }, [standing(this.#document), moment(time), receipt && named("authority", receipt.offline.authority), code].filter(Boolean).join(" · ")),
+        el("p", { class: "small" }, [standing(this.#document), moment(time), receipt && t("case.grant", { grant: named("grant", receipt.offline.authority) }), code].filter(Boolean).join(" · ")),
         el("p", { class: "buttons" }, el("a", { href: "#verdict", class: "button" }, t("case.to-verdict"))),
       ),
       erased && el("p", { class: "problem" }, t("case.erased")),
@@ -72,7 +72,7 @@ export class Case {
             income: yuan(application.applicant.declared_monthly_income),
           }),
         ),
-      reasonBars(receipt.reasons),
+      reasonBars(receipt.reasons, place),
     );
   }
 
@@ -115,7 +115,7 @@ export class Case {
   #verdict() {
     const asked = el(
       "div",
-      {},
+      { class: "asked" },
       el("h3", {}, t("request.heading")),
       el(
         "p",
@@ -188,12 +188,19 @@ function section(name, ...children) {
   return el("section", { id: name, class: "tile", "aria-labelledby": `${name}-heading` }, el("h3", { id: `${name}-heading` }, t(`section.${name}`)), children);
 }
 
+/** Where on this page an item of evidence can be seen. */
+function place(item) {
+  if (item.file) return `#${anchor(item.file)}`;
+  if (item.phrase) return "#purpose";
+  return item.transaction === undefined ? null : "#account";
+}
+
 /** The phrases that carry a label: `{start, end, title}`, in order, none inside another. */
 function phrases(receipt) {
   const found = receipt.reasons
     .flatMap((reason) => reason.evidence)
     .filter((item) => item.phrase)
-    .map((item) => ({ start: item.phrase.start, end: item.phrase.end, title: evidenceText(item) }))
+    .map((item) => ({ start: item.phrase.start, end: item.phrase.end, title: meaning(item.code) }))
     .sort((one, other) => one.start - other.start || other.end - one.end);
   let reached = 0;
   return found.filter(({ start, end }) => {

@@ -22,8 +22,8 @@ export function scoreBar(receipt) {
   );
 }
 
-/** The reasons with their points as bars; the points add up to the score. */
-export function reasonBars(reasons) {
+/** The reasons with their points as bars; the points add up to the score. `place` tells where an item can be seen. */
+export function reasonBars(reasons, place) {
   if (reasons.length === 0) return el("p", {}, t("reasons.none"));
   const most = Math.max(1, ...reasons.map((reason) => reason.contribution));
   return el(
@@ -44,18 +44,22 @@ export function reasonBars(reasons) {
         bar,
         // the device writes in the bank's language
         el("p", { lang: "zh-CN" }, reason.text),
-        reason.evidence.length > 0 && el("ul", { class: "evidence" }, reason.evidence.map((item) => el("li", {}, evidenceText(item)))),
+        reason.evidence.length > 0 && el("ul", { class: "evidence" }, reason.evidence.map((item) => el("li", {}, evidence(item, place(item))))),
       );
     }),
   );
 }
 
-/** An item of evidence as text; older receipts hold plain sentences. */
-export function evidenceText(item) {
-  const text = typeof item === "string" ? item : item.text;
-  // "debt_rollover 0.98": a label with its probability
-  const label = /^([a-z_]+) (\d\.\d+)$/.exec(text);
-  return label ? `${named("label", label[1])} ${percent(Number(label[2]))}` : text;
+/** An item of evidence, which the device words in the bank's language; `href` leads to where it can be seen. */
+function evidence(item, href) {
+  const text = el(href ? "a" : "span", { lang: "zh-CN", href }, item.text);
+  const translated = current() === "en" && item.code ? meaning(item.code) : null;
+  return translated ? [translated, " (", text, ")"] : text;
+}
+
+/** What a code of evidence means: a label of the text model, a problem of a paper, or a missing part. */
+export function meaning(code) {
+  return named("label", code, null) ?? named("paper", code, null) ?? named("kind", code, code);
 }
 
 /** Probability of each label, the most probable first. */

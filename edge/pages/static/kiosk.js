@@ -7,7 +7,7 @@ import { Form } from "/pages/form.js";
 import { moment, named, t, translate } from "/pages/i18n.js";
 import { watchIdle } from "/pages/idle.js";
 import { askToken } from "/pages/login.js";
-import { paperTitle, paperView } from "/pages/papers.js";
+import { anchor, paperTitle, paperView } from "/pages/papers.js";
 import { problemBox } from "/pages/problem.js";
 
 const IDLE_MINUTES = 3;
@@ -28,7 +28,7 @@ async function send() {
   body.append("application", new Blob([JSON.stringify(form.application())], { type: "application/json" }), "application.json");
   for (const { name, file } of files) body.append(name, file, name);
   stop = new AbortController();
-  byId("work-say").textContent = t("work.say", { count: files.length });
+  byId("work-say").textContent = files.length ? t("work.say", { count: files.length }) : t("work.say.none");
   const begin = Date.now();
   const tell = () => {
     byId("work-time").textContent = t("work.seconds", { seconds: Math.floor((Date.now() - begin) / 1000) });
@@ -41,7 +41,7 @@ async function send() {
     outcome = { receipt: await answer.json(), files: new Map(files.map(({ name, file }) => [name, file])) };
   } catch (error) {
     if (error.name === "AbortError") return show(formView, views);
-    if (error.status === 401) return askToken(tokenView, () => send(), () => show(tokenView, views));
+    if (error.status === 401) return askToken(tokenView, send, () => show(tokenView, views));
     outcome = { problem: error instanceof Problem ? error : new Problem({}) };
   } finally {
     clearInterval(clock);
@@ -78,7 +78,7 @@ function render() {
     el(
       "div",
       { class: "columns" },
-      el("section", { "aria-label": t("reasons") }, el("h2", {}, t("reasons")), scoreBar(receipt), reasonBars(receipt.reasons)),
+      el("section", { "aria-label": t("reasons") }, el("h2", {}, t("reasons")), scoreBar(receipt), reasonBars(receipt.reasons, (item) => item.file && `#${anchor(item.file)}`)),
       el("section", { "aria-label": t("receipt") }, el("h2", {}, t("receipt")), facts(receipt)),
     ),
     papers.length > 0 && el("section", { "aria-label": t("papers") }, el("h2", {}, t("papers")), el("p", { class: "small legend" }, t("papers.legend")), papers),
@@ -98,7 +98,7 @@ function facts(receipt) {
     ["fact.code", code],
     ["fact.decision", receipt.decision_id],
     ["fact.time", moment(receipt.time)],
-    ["fact.authority", named("authority", authority)],
+    ["fact.authority", named("grant", authority)],
     ["fact.since", since && moment(since)],
     ["fact.bundle", `${receipt.bundle.name} ${receipt.bundle.version}`],
     ["fact.device", receipt.device_id],

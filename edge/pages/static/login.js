@@ -37,6 +37,7 @@ export function askToken(view, enter, shown, wrong = null) {
       { class: "login", novalidate: true, onsubmit: submit },
       el("h1", { tabindex: "-1" }, t("login.heading")),
       el("p", { class: "lead" }, t("login.lead")),
+      el("p", { class: "small" }, t("login.who")),
       el("p", { class: "input" }, el("label", { for: "token" }, t("login.token")), field, el("span", { class: "error", id: "token-error", role: "alert" }, failed)),
       el("p", { class: "buttons" }, el("button", { type: "submit", class: "primary" }, t("login.enter"))),
     ),

@@ -14,6 +14,11 @@ export function paperTitle(documents, index) {
   return same.length > 1 ? `${name} ${same.indexOf(documents[index]) + 1}` : name;
 }
 
+/** The id of the element of a paper. */
+export function anchor(file) {
+  return `paper-${file}`;
+}
+
 /** The sentence of a problem in the page's language; the device's own words where there is none. */
 export function problemText(problem) {
   return current() === "zh" ? problem.text : named("paper", problem.code, problem.text);
@@ -90,7 +95,7 @@ export function paperView(paper, title, evidence, load) {
 
   const view = el(
     "article",
-    { class: "paper", "aria-label": title },
+    { class: "paper", "aria-label": title, id: anchor(paper.file) },
     el("h3", {}, title),
     el("div", { class: "paper-parts" }, figure, el("div", {}, problems(paper, marks, button), fields(paper, button))),
   );

@@ -64,7 +64,7 @@ function render() {
           "p",
           {},
           t("memory.now", { now: megabytes(memory.rss_bytes) }),
-          memory.rss_limit_bytes ? ` ${t("memory.limit", { limit: megabytes(memory.rss_limit_bytes) })}` : "",
+          memory.rss_limit_bytes ? t("memory.limit", { limit: megabytes(memory.rss_limit_bytes) }) : "",
           memory.gpu_bytes ? ` · GPU ${megabytes(memory.gpu_bytes)}` : "",
         ),
         memoryChart(samples, memory.rss_limit_bytes),

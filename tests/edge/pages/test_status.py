@@ -1,0 +1,43 @@
+"""The status page in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.access import Access
+from runtime.tokens import TokenFile
+from tests.edge.pages.axe import findings
+from tests.edge.pages.stand_in import Device, served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+def test_the_device_is_shown_at_a_glance_and_kept_up_to_date(page: Page, device: Device, shots: Path) -> None:
+    device.decide_example()
+    page.clock.install()
+    page.goto(f"{device.url}/status")
+    page.get_by_role("heading", name="正常受理").wait_for()
+    assert findings(page) == []
+    text = page.locator("main").inner_text()
+    assert all(each in text for each in ("branch-loans", "kiosk-1", "openvino", "现用 612 MB，上限 1500 MB"))
+    backlog = page.get_by_role("heading", name="待上传记录").locator("xpath=..").locator(".big")
+    assert backlog.inner_text() == str(device.desk.journal.backlog()) != "0"
+    device.changes = {"offline": {"since": "2026-11-01T08:00:00Z", "authority": "stopped"}}
+    page.clock.run_for(6000)
+    page.get_by_role("heading", name="停止受理").wait_for()
+    assert len((page.locator("polyline").get_attribute("points") or "").split()) == 2
+    page.screenshot(path=shots / "status.png", full_page=True)
+
+
+def test_a_device_that_others_reach_asks_for_a_token(browser: Browser) -> None:
+    with served(Access(tokens=TokenFile())) as device:
+        page = browser.new_page()
+        page.goto(f"{device.url}/status")
+        page.get_by_label("口令").fill(TokenFile().add("tablet-1"))
+        page.get_by_role("button", name="登录").click()
+        page.get_by_role("heading", name="正常受理").wait_for()
+        page.goto(device.url)
+        page.get_by_role("heading", name="请放入材料，填写申请").wait_for()
+        page.close()
