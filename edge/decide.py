@@ -79,7 +79,7 @@ class Desk:
         language: Language = "zh",
     ) -> None:
         self._scorer, self._policy, self._bundle, self._language = scorer, policy, bundle, language
-        self._clock, self._machine = clock, dict(machine or {})
+        self.clock, self._machine = clock, dict(machine or {})
         self.journal, self.ledger = journal, Ledger(journal)
         self._mutex, self._folder = threading.Lock(), ensure_state_dir("offline")
         # what the journal holds has passed, even where clock.json was removed and the clock set back
@@ -101,7 +101,7 @@ class Desk:
         Raises:
             JournalError: The journal cannot be read.
         """
-        return lease(self.ledger.standing(), self._clock.now(), self._policy.offline, amount)
+        return lease(self.ledger.standing(), self.clock.now(), self._policy.offline, amount)
 
     def decide(self, submission: Submission, budget: Budget = UNLIMITED) -> Decided:
         """Decide one application.
@@ -118,7 +118,7 @@ class Desk:
         amount = submission.application.loan.amount
         self._refuse_if_stopped(self.lease())
         self.journal.make_room(len(submission.raw) + sum(map(len, submission.files.values())))
-        moment = self._clock.now().astimezone().replace(microsecond=0)
+        moment = self.clock.now().astimezone().replace(microsecond=0)
         scored = self._scorer.score(submission, budget, moment=moment).receipt
         with budget.stage("journal"), self.alone():
             held = self.lease(amount)
@@ -156,7 +156,7 @@ class Desk:
             f"This device was last in contact with headquarters {held.cut_off.total_seconds() / 86_400:.1f} days ago, "
             f"and the bank lets it decide for {allowed:g} days."
         )
-        reading = self._clock.peek()
+        reading = self.clock.peek()
         raise StoppedError(problem if reading.state == "ok" else f"{problem} {reading.sentence}")
 
     def _body(self, receipt: Receipt, submission: Submission) -> dict[str, Any]:
