@@ -154,6 +154,7 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
     from edge.pages.blueprint import create_blueprint
     from edge.service import open_device
     from edge.slot import ServedSlot
+    from edge.synced import synced
     from runtime.app import create_app
     from runtime.memory import MemoryWatch, release_memory
     from runtime.rehearsal import rehearse
@@ -169,6 +170,7 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
     if slot:
         device = slot.watched(device, bundle)
     desk.serve()
+    device = synced(device, desk)
     limits = device.profile.serve
     predictors = device.services.predictors
 
