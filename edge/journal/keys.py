@@ -1,8 +1,8 @@
 """The device key: one secret of 32 bytes, from which come the key that wraps, the key that signs, and pseudonyms.
 
 It is made once, durably, in ``device-key.json`` in ``STATE/keys``, mode 0600: as it is, or sealed in the TPM where the
-device has one. It is never made again where a journal was begun: a lost key is said, and never leads to a new journal
-in silence.
+device has one (edge.journal.tpm). It is never made again where a journal was begun: a lost key is said, and never leads
+to a new journal in silence.
 
 The three keys are derived with HKDF-SHA256 (RFC 5869), so that one secret has to be sealed and kept.
 """
@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import secrets
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -25,7 +27,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from devices.durable import locked, write_durably
 from devices.errors import DeviceKeyError
 from devices.state import ensure_state_dir
+from edge.journal import tpm
 from edge.journal.entry import Head, head_bytes, signed_bytes
+
+log = logging.getLogger(__name__)
 
 KEY_NAME = "device-key.json"
 ANCHOR_NAME = "journal-head.json"  # written by edge.journal.anchor; where it is, there was a journal
@@ -114,9 +119,9 @@ def open_keys(folder: Path | None = None) -> DeviceKeys:
                     raise DeviceKeyError(f"The device key {path} is missing, though this device has begun a journal.")
                 _make(path)
             document = json.loads(path.read_bytes())
-            secret = b64decode(document["secret"], validate=True)
-            keys = DeviceKeys(folder, secret)
+            protection = document["protection"]
             expected = b64decode(document["public"], validate=True)
+            keys = DeviceKeys(folder, _secret(document), protection=protection)
     except OSError as error:
         raise DeviceKeyError(f"The device key {path} cannot be read or made: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -126,12 +131,41 @@ def open_keys(folder: Path | None = None) -> DeviceKeys:
     return keys
 
 
+def _secret(document: Mapping[str, str]) -> bytes:
+    if document["protection"] == "file":
+        return b64decode(document["secret"], validate=True)
+    if document["protection"] != "tpm":
+        raise ValueError("it is protected in a way that this kit does not know")
+    if not tpm.usable():
+        raise DeviceKeyError(
+            f"The device key is sealed in the TPM, and this user reaches none: {tpm.DEVICE} is missing or closed to "
+            "it, or tpm2-tools are not installed.",
+            remedy=f"Install tpm2-tools, and let this user open {tpm.DEVICE} (group tss).",
+        )
+    return tpm.unseal(b64decode(document["sealed_public"]), b64decode(document["sealed_private"]))
+
+
 def _make(path: Path) -> None:
     secret = secrets.token_bytes(_SECRET_BYTES)
-    public = DeviceKeys(path.parent, secret).public_bytes
-    document = {"version": 1, "protection": "file", "secret": b64encode(secret).decode()}
-    document["public"] = b64encode(public).decode()
+    document = {"version": "1", "public": b64encode(DeviceKeys(path.parent, secret).public_bytes).decode()}
+    document |= _sealed(secret) or {"protection": "file", "secret": b64encode(secret).decode()}
     write_durably(path, json.dumps(document, indent=1).encode() + b"\n", mode=0o600)
+
+
+def _sealed(secret: bytes) -> dict[str, str] | None:
+    """The secret as the TPM sealed it; None where there is no TPM, or it refuses, which is said in the log."""
+    if not tpm.usable():
+        return None
+    try:
+        public, private = tpm.seal(secret)
+    except DeviceKeyError as error:
+        log.warning("The device key is kept in a file and not in the TPM. %s", error.problem)
+        return None
+    return {
+        "protection": "tpm",
+        "sealed_public": b64encode(public).decode(),
+        "sealed_private": b64encode(private).decode(),
+    }
 
 
 def _derived(secret: bytes, purpose: bytes) -> bytes:

@@ -244,6 +244,29 @@ def content(connection: sqlite3.Connection) -> list[object]:
     ]
 
 
+def test_an_entry_of_another_line_of_history_is_found_though_the_device_signed_it(device: Device) -> None:
+    device.filled(2)
+    device.opened.pop().close()
+    copy = shutil.copytree(device.state, device.state.with_name("restored"))
+    decide(device.open(), 7)
+    decide(device.opened[-1], 8)
+    device.opened.pop().close()
+    restored = Device(copy)
+    decide(restored.open(), 9)
+    restored.opened.pop().close()
+    with closing(sqlite3.connect(restored.database)) as connection:
+        other = connection.execute("SELECT * FROM entries WHERE seq = 4").fetchone()
+        keyed = connection.execute("SELECT * FROM record_keys WHERE seq = 4").fetchone()
+        records = connection.execute("SELECT * FROM records WHERE seq = 4").fetchall()
+    with closing(sqlite3.connect(device.database)) as connection, connection:
+        connection.execute("REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", other)
+        connection.execute("REPLACE INTO record_keys VALUES (?, ?, ?)", keyed)
+        connection.executemany("REPLACE INTO records VALUES (?, ?, ?)", records)
+    assert str(verify_journal(device.folder, device.keys()).first) == (
+        "Entry 5: it does not follow the entry before it."
+    )
+
+
 def test_verify_reads_while_others_append(device: Device) -> None:
     journal = device.filled(3)
     assert verify_journal(device.folder, device.keys()).findings == ()
