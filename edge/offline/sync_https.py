@@ -87,30 +87,21 @@ class HttpsUplink:
     Args:
         url: ``https://HOST[:PORT]``; plain HTTP on loopback only (``sync_policy.check_url``).
         pack: Makes the bytes of a message.
-        credentials: Certificates.
+        credentials: Gives the certificates; asked anew for every connection, so one that was renewed is used at once.
         clock: To tell whether a certificate has ended.
-
-    Raises:
-        SyncSettingsError: A certificate cannot be used.
     """
 
     name = "https"
 
-    def __init__(self, url: str, pack: Pack, credentials: Credentials, clock: Clock) -> None:
+    def __init__(self, url: str, pack: Pack, credentials: Callable[[], Credentials], clock: Clock) -> None:
         self._url, self._pack, self._credentials, self._clock = url.rstrip("/"), pack, credentials, clock
-        self._pool = urllib3.PoolManager(
-            ssl_context=credentials.context() if url.startswith("https:") else None,
-            retries=False,
-            timeout=urllib3.Timeout(connect=_CONNECT_S, read=_SILENCE_S),
-            headers={"User-Agent": "edgekit", "Content-Type": CONTENT_TYPE, "Accept-Encoding": "identity"},
-        )
+        self._pool: urllib3.PoolManager | None = None
 
     def exchange(self, pieces: Sequence[Piece], call: Call) -> bytes:
         """As ``Uplink.exchange``."""
+        body, pool = self._pack(pieces, call), self._connected()
         try:
-            response = self._pool.request(
-                "POST", self._url + PATH, body=self._pack(pieces, call), preload_content=False
-            )
+            response = pool.request("POST", self._url + PATH, body=body, preload_content=False)
             try:
                 data = _read(response)
             finally:
@@ -128,7 +119,18 @@ class HttpsUplink:
 
     def close(self) -> None:
         """As ``Uplink.close``."""
-        self._pool.clear()
+        if self._pool is not None:
+            self._pool.clear()
+            self._pool = None
+
+    def _connected(self) -> urllib3.PoolManager:
+        self._pool = self._pool or urllib3.PoolManager(
+            ssl_context=self._credentials().context() if self._url.startswith("https:") else None,
+            retries=False,
+            timeout=urllib3.Timeout(connect=_CONNECT_S, read=_SILENCE_S),
+            headers={"User-Agent": "edgekit", "Content-Type": CONTENT_TYPE, "Accept-Encoding": "identity"},
+        )
+        return self._pool
 
     def _told(self, error: Exception) -> SyncError:
         reason: BaseException | None = error
@@ -142,11 +144,12 @@ class HttpsUplink:
             return SyncCertificateError(
                 problem, remedy="Put the bank's authority into keys/sync/ca.pem of the state directory, or report it."
             )
-        ends, now = self._credentials.ends(), self._clock.now()
+        credentials = self._credentials()
+        ends, now = credentials.ends(), self._clock.now()
         if ends and ends < now and not isinstance(error, urllib3.exceptions.NewConnectionError):
             return SyncCertificateError(
                 f"This device's certificate ended on {ends:%Y-%m-%d}, and headquarters at {self._url} closes the line.",
-                remedy=f"Ask headquarters for a new one and put it into {self._credentials.certificate}.",
+                remedy=f"Ask headquarters for a new one and put it into {credentials.certificate}.",
             )
         what = str(error).partition("): ")[2] or str(error)
         return SyncError(f"Headquarters at {self._url} cannot be reached: {what.rstrip('.')}.")

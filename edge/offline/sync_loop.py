@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -109,5 +108,4 @@ class SyncLoop:
             log.warning("%s", error)
         self._problem = error
         pause_s = self._backoff.failed(error.retry_after_s if isinstance(error, SyncError) else 0.0)
-        until = time.monotonic() + pause_s
-        self._stopping.wait(max(0.0, until - time.monotonic()))
+        self._stopping.wait(pause_s)

@@ -11,8 +11,7 @@ names it. So a broker that loses what it took, as JetStream may when the power f
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import nats
 from nats.aio.client import Client
@@ -41,20 +40,23 @@ class NatsUplink:
         url: ``tls://HOST[:PORT]``; ``nats://`` on loopback only (``sync_policy.check_url``).
         device: Id of this device.
         pack: Makes the bytes of a message.
-        credentials: Certificates.
+        credentials: Gives the certificates; asked anew for every connection, so one that was renewed is used at once.
         answered_s: How long headquarters may take to answer a call.
-
-    Raises:
-        SyncSettingsError: A certificate cannot be used.
     """
 
     name = "nats"
 
     def __init__(
-        self, url: str, device: str, pack: Pack, credentials: Credentials, *, answered_s: float = _ANSWERED_S
+        self,
+        url: str,
+        device: str,
+        pack: Pack,
+        credentials: Callable[[], Credentials],
+        *,
+        answered_s: float = _ANSWERED_S,
     ) -> None:
         self._url, self._device, self._pack, self._answered_s = url, device, pack, answered_s
-        self._context: ssl.SSLContext | None = credentials.context() if url.startswith("tls:") else None
+        self._credentials = credentials
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Client | None = None
 
@@ -120,7 +122,7 @@ class NatsUplink:
         if self._client is None or self._client.is_closed:
             self._client = await nats.connect(
                 self._url,
-                tls=self._context,
+                tls=self._credentials().context() if self._url.startswith("tls:") else None,
                 connect_timeout=_CONNECT_S,
                 allow_reconnect=False,  # the next session is the next try
                 max_reconnect_attempts=1,  # also of the first connection, unless told so sixty

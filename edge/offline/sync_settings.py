@@ -70,13 +70,13 @@ def open_session(journal: Journal, policy: SyncPolicy, *, clock: Clock | None = 
         clock: Of this device; by default one on ``STATE/clock.json``.
 
     Raises:
-        SyncSettingsError: The policy names no headquarters, or a file of ``STATE/keys/sync`` cannot be used.
+        SyncSettingsError: The policy names no headquarters, its keys are none, or ``STATE/keys/sync/url`` is no way.
     """
     folder = state_dir() / "keys" / "sync"
     url = _url(folder, policy)
     clock = clock or Clock(state_dir() / CLOCK_NAME)
     pack = partial(pack_message, journal.keys, platform.node() or "unknown")
-    credentials = Credentials.in_folder(folder)
+    credentials = partial(Credentials.in_folder, folder)
     uplink: Uplink
     if url.startswith("http"):
         uplink = HttpsUplink(url, pack, credentials, clock)

@@ -15,13 +15,14 @@ from edge.journal.keys import open_keys
 from edge.offline.sync import Session
 from edge.offline.sync_message import Call, pack_answer, pack_message, unpack_message
 from edge.offline.sync_seal import open_record
+from tests.edge.branches import Branch, Headquarters
 
 
-def kinds(branch: Any) -> list[str]:
+def kinds(branch: Branch) -> list[str]:
     return [entry.kind for entry in branch.journal.entries()]
 
 
-def test_everything_arrives_once_and_is_then_acknowledged(branch: Any, headquarters: Any) -> None:
+def test_everything_arrives_once_and_is_then_acknowledged(branch: Branch, headquarters: Headquarters) -> None:
     for number in range(30):
         branch.decide(number)
     outcome = branch.session().run()
@@ -33,14 +34,14 @@ def test_everything_arrives_once_and_is_then_acknowledged(branch: Any, headquart
     assert parse(raw, signature) == branch.journal.entry(5)
 
 
-def test_flagged_decisions_go_first(branch: Any, headquarters: Any) -> None:
+def test_flagged_decisions_go_first(branch: Branch, headquarters: Headquarters) -> None:
     for number in range(20):
         branch.decide(number, decision="review" if number in (7, 19) else "pass")
     branch.session().run()
     assert headquarters.entries(branch.device)[:3] == [9, 21, 1]
 
 
-def test_papers_go_up_sealed_and_only_as_the_policy_says(branch: Any, headquarters: Any) -> None:
+def test_papers_go_up_sealed_and_only_as_the_policy_says(branch: Branch, headquarters: Headquarters) -> None:
     big = random.Random(1).randbytes(300_000)
     entry = branch.decide(1, papers={"receipt": "张三".encode(), "document/0": big})
     branch.session(papers="all").run()
@@ -58,7 +59,9 @@ def test_papers_go_up_sealed_and_only_as_the_policy_says(branch: Any, headquarte
     assert third.seq in headquarters.entries(branch.device)
 
 
-def test_papers_that_were_erased_meanwhile_stay_away_and_hold_nothing_up(branch: Any, headquarters: Any) -> None:
+def test_papers_that_were_erased_meanwhile_stay_away_and_hold_nothing_up(
+    branch: Branch, headquarters: Headquarters
+) -> None:
     entry = branch.decide(1)
     branch.journal.erase("D-1", why="asked for")
     assert branch.session().run().sent == 4
@@ -66,7 +69,7 @@ def test_papers_that_were_erased_meanwhile_stay_away_and_hold_nothing_up(branch:
 
 
 @pytest.mark.parametrize("fault", ["cut", "cut_on_the_way_back"])
-def test_a_cut_line_loses_nothing_and_doubles_nothing(branch: Any, headquarters: Any, fault: str) -> None:
+def test_a_cut_line_loses_nothing_and_doubles_nothing(branch: Branch, headquarters: Headquarters, fault: str) -> None:
     for number in range(5):
         branch.decide(number)
     branch.line.fault = getattr(branch.line, fault)
@@ -79,7 +82,9 @@ def test_a_cut_line_loses_nothing_and_doubles_nothing(branch: Any, headquarters:
     assert sorted(headquarters.entries(branch.device)) == list(range(1, 8))
 
 
-def test_a_line_that_is_cut_in_most_calls_still_brings_large_papers_up(branch: Any, headquarters: Any) -> None:
+def test_a_line_that_is_cut_in_most_calls_still_brings_large_papers_up(
+    branch: Branch, headquarters: Headquarters
+) -> None:
     draw = random.Random(2)
     paper = draw.randbytes(2_000_000)
     entry = branch.decide(1, papers={"document/0": paper})
@@ -102,7 +107,9 @@ def test_a_line_that_is_cut_in_most_calls_still_brings_large_papers_up(branch: A
     assert open_record(headquarters.sealing, branch.device, entry.seq, entry.hash, "document/0", sealed) == paper
 
 
-def test_an_answer_signed_by_somebody_else_counts_for_nothing(branch: Any, headquarters: Any, tmp_path: Any) -> None:
+def test_an_answer_signed_by_somebody_else_counts_for_nothing(
+    branch: Branch, headquarters: Headquarters, tmp_path: Any
+) -> None:
     branch.decide(1)
     other = type(headquarters)(tmp_path / "impostor", headquarters.time)
     branch.line.fault = lambda data, answer: other.answer(data)
@@ -113,7 +120,7 @@ def test_an_answer_signed_by_somebody_else_counts_for_nothing(branch: Any, headq
     assert "contact" not in kinds(branch)
 
 
-def test_an_old_answer_again_is_no_contact(branch: Any, headquarters: Any) -> None:
+def test_an_old_answer_again_is_no_contact(branch: Branch, headquarters: Headquarters) -> None:
     old: list[bytes] = []
 
     def keep(data: bytes, answer: Any) -> bytes:
@@ -130,7 +137,7 @@ def test_an_old_answer_again_is_no_contact(branch: Any, headquarters: Any) -> No
     assert kinds(branch).count("contact") == contacts
 
 
-def test_headquarters_itself_cannot_acknowledge_what_was_not_asked(branch: Any, headquarters: Any) -> None:
+def test_headquarters_itself_cannot_acknowledge_what_was_not_asked(branch: Branch, headquarters: Headquarters) -> None:
     branch.decide(1)
 
     def lie(data: bytes, answer: Any) -> bytes:
@@ -146,7 +153,9 @@ def test_headquarters_itself_cannot_acknowledge_what_was_not_asked(branch: Any, 
     assert branch.journal.backlog() == 2
 
 
-def test_an_answer_that_holds_nothing_ends_the_session_instead_of_going_round(branch: Any, headquarters: Any) -> None:
+def test_an_answer_that_holds_nothing_ends_the_session_instead_of_going_round(
+    branch: Branch, headquarters: Headquarters
+) -> None:
     branch.decide(1)
 
     def nothing(data: bytes, answer: Any) -> bytes:
@@ -161,7 +170,7 @@ def test_an_answer_that_holds_nothing_ends_the_session_instead_of_going_round(br
     assert len(branch.line.messages) == 1
 
 
-def test_what_headquarters_lost_is_sent_again(branch: Any, headquarters: Any) -> None:
+def test_what_headquarters_lost_is_sent_again(branch: Branch, headquarters: Headquarters) -> None:
     for number in range(5):
         branch.decide(number)
     branch.session().run()
@@ -170,7 +179,9 @@ def test_what_headquarters_lost_is_sent_again(branch: Any, headquarters: Any) ->
     assert sorted(headquarters.entries(branch.device)) == list(range(1, branch.journal.head().seq + 1))
 
 
-def test_verdicts_disagreements_and_revocations_are_journaled_once_in_order(branch: Any, headquarters: Any) -> None:
+def test_verdicts_disagreements_and_revocations_are_journaled_once_in_order(
+    branch: Branch, headquarters: Headquarters
+) -> None:
     branch.decide(1)
     branch.session().run()
     note = headquarters.store.note
@@ -196,21 +207,21 @@ def test_verdicts_disagreements_and_revocations_are_journaled_once_in_order(bran
     assert "收入不实" in branch.journal.record(came[0], "review").decode()
 
 
-def test_hundreds_of_notes_come_in_several_answers(branch: Any, headquarters: Any) -> None:
+def test_hundreds_of_notes_come_in_several_answers(branch: Branch, headquarters: Headquarters) -> None:
     branch.session().run()
     for number in range(250):
         headquarters.store.note(branch.device, "revocation", {"authority": "full", "reason": str(number)})
     assert branch.session().run().notes == 250
 
 
-def test_a_note_of_a_newer_collector_is_refused_and_said(branch: Any, headquarters: Any) -> None:
+def test_a_note_of_a_newer_collector_is_refused_and_said(branch: Branch, headquarters: Headquarters) -> None:
     branch.session().run()
     headquarters.store.note(branch.device, "self-destruct", {})
     with pytest.raises(AcknowledgementError, match="does not know"):
         branch.session().run()
 
 
-def test_contact_is_journaled_but_not_for_every_call(branch: Any) -> None:
+def test_contact_is_journaled_but_not_for_every_call(branch: Branch) -> None:
     session = branch.session()
     for _ in range(4):
         session.run()
@@ -220,7 +231,7 @@ def test_contact_is_journaled_but_not_for_every_call(branch: Any) -> None:
     assert contacts[0].body["head"] == {"seq": 1, "hash": branch.journal.entry(1).hash}
 
 
-def test_a_second_session_of_the_same_device_stands_back(branch: Any) -> None:
+def test_a_second_session_of_the_same_device_stands_back(branch: Branch) -> None:
     branch.decide(1)
     second: list[Any] = []
 
@@ -234,7 +245,9 @@ def test_a_second_session_of_the_same_device_stands_back(branch: Any) -> None:
     assert second[0].busy
 
 
-def test_a_fork_is_refused_and_does_not_hold_up_the_rest(branch: Any, headquarters: Any, tmp_path: Any) -> None:
+def test_a_fork_is_refused_and_does_not_hold_up_the_rest(
+    branch: Branch, headquarters: Headquarters, tmp_path: Any
+) -> None:
     """The disk of a branch was copied: two journals grow from one."""
     branch.decide(1)
     branch.session().run()
@@ -257,7 +270,7 @@ def test_a_fork_is_refused_and_does_not_hold_up_the_rest(branch: Any, headquarte
     assert ("fork",) in alarms
 
 
-def test_a_journal_whose_tail_was_cut_is_noticed(branch: Any, headquarters: Any) -> None:
+def test_a_journal_whose_tail_was_cut_is_noticed(branch: Branch, headquarters: Headquarters) -> None:
     for number in range(3):
         branch.decide(number)
     branch.session().run()
@@ -268,7 +281,7 @@ def test_a_journal_whose_tail_was_cut_is_noticed(branch: Any, headquarters: Any)
     assert headquarters.store.rows("SELECT kind, seq FROM alarms") == [("shorter", 2)]
 
 
-def test_memory_holds_one_batch(branch: Any) -> None:
+def test_memory_holds_one_batch(branch: Branch) -> None:
     """A week's backlog does not become one message."""
     for number in range(450):
         branch.decide(number)
@@ -277,7 +290,7 @@ def test_memory_holds_one_batch(branch: Any) -> None:
     assert max(sum(len(piece.data) for piece in pieces) for pieces, _ in branch.line.messages) < 700_000
 
 
-def test_headquarters_time_is_remembered(branch: Any, headquarters: Any) -> None:
+def test_headquarters_time_is_remembered(branch: Branch, headquarters: Headquarters) -> None:
     """A box whose battery is dead learns the time from a signed answer."""
     clock = Clock(None, wall=lambda: BUILT.replace(year=1970), boot=lambda: ("boot", 1.0))
     where = {"clock": clock, "state": branch.folder}

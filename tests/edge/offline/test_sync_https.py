@@ -31,6 +31,7 @@ from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_ke
 from edge.offline.sync import Session
 from edge.offline.sync_https import PATH, Credentials, HttpsUplink
 from edge.offline.sync_message import MESSAGE_MAX_BYTES, Call
+from tests.edge.branches import Branch, Headquarters
 
 NOW = datetime.now(UTC)
 
@@ -93,15 +94,15 @@ def collector(folder: Path, *options: str) -> Iterator[str]:
         assert process.returncode == 0, errors
 
 
-def session(branch: Any, url: str, credentials: Credentials = Credentials(), clock: Clock | None = None) -> Session:  # noqa: B008
+def session(branch: Branch, url: str, credentials: Credentials = Credentials(), clock: Clock | None = None) -> Session:  # noqa: B008
     clock = clock or branch.clock
-    uplink = HttpsUplink(url, branch.line.pack, credentials, clock)
+    uplink = HttpsUplink(url, branch.line.pack, lambda: credentials, clock)
     where = {"clock": clock, "state": branch.folder}
     return Session(branch.journal, branch.keys, uplink, branch.headquarters.policy(), **where)
 
 
 def test_journals_arrive_over_tls_from_devices_with_a_certificate_of_the_bank(
-    branch: Any, headquarters: Any, authority: Authority
+    branch: Branch, headquarters: Headquarters, authority: Authority
 ) -> None:
     make_keys(headquarters.folder)
     headquarters.signing = signing_key(headquarters.folder)
@@ -124,15 +125,13 @@ def test_journals_arrive_over_tls_from_devices_with_a_certificate_of_the_bank(
             session(branch, url, ended, Clock(None)).run()
 
         system = Credentials(None, device.certificate, device.key)
-        with pytest.raises(
-            SyncCertificateError, match="is not accepted: self-signed certificate in certificate chain. Every"
-        ):
+        with pytest.raises(SyncCertificateError, match="is not accepted: self-signed certificate in.*chain. Every"):
             session(branch, url, system).run()
     assert sorted(headquarters.entries(branch.device)) == list(range(1, 23))
 
 
 def test_a_collector_whose_certificate_ended_is_said_with_the_clock(
-    branch: Any, headquarters: Any, authority: Authority
+    branch: Branch, headquarters: Headquarters, authority: Authority
 ) -> None:
     make_keys(headquarters.folder)
     certificate, key = authority.issue("ended", until=NOW - timedelta(days=1))
@@ -214,7 +213,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_of_the_other_side_is_one_sentence_and_loses_nothing(branch: Any, fault: str) -> None:
+def test_every_fault_of_the_other_side_is_one_sentence_and_loses_nothing(branch: Branch, fault: str) -> None:
     answer, kind, words = FAULTS[fault]
     branch.decide(1)
     with misbehaving(answer) as url, pytest.raises(kind, match=words):
@@ -222,14 +221,14 @@ def test_every_fault_of_the_other_side_is_one_sentence_and_loses_nothing(branch:
     assert branch.journal.backlog() == 2
 
 
-def test_headquarters_may_ask_for_a_pause_but_not_for_a_long_one(branch: Any) -> None:
+def test_headquarters_may_ask_for_a_pause_but_not_for_a_long_one(branch: Branch) -> None:
     for asked, waited in (("120", 120.0), ("99999999", 3600.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0)):
         with misbehaving(_status(503, Retry_After=asked)) as url, pytest.raises(SyncError) as caught:
             session(branch, url).run()
         assert caught.value.retry_after_s == waited
 
 
-def test_no_line_is_one_sentence(branch: Any) -> None:
+def test_no_line_is_one_sentence(branch: Branch) -> None:
     with pytest.raises(SyncError, match="cannot be reached: .*refused"):
         session(branch, "http://127.0.0.1:1").run()
 
@@ -241,7 +240,7 @@ def test_a_certificate_that_cannot_be_read_is_said_before_anything_is_sent(tmp_p
         Credentials(None, damaged, damaged).context()
 
 
-def test_the_collector_refuses_what_is_no_message(headquarters: Any) -> None:
+def test_the_collector_refuses_what_is_no_message(headquarters: Headquarters) -> None:
     client = create_collector(headquarters.store, headquarters.signing).test_client()
     assert client.get("/healthz").status_code == 200
     for body in (b"", b"nothing", bytes(100), b"\x28\xb5\x2f\xfd" + bytes(50)):
@@ -252,7 +251,7 @@ def test_the_collector_refuses_what_is_no_message(headquarters: Any) -> None:
     assert client.post(PATH, data=bytes(MESSAGE_MAX_BYTES + 1)).status_code == 413
 
 
-def test_a_collector_with_a_full_disk_asks_to_come_again(branch: Any, headquarters: Any) -> None:
+def test_a_collector_with_a_full_disk_asks_to_come_again(branch: Branch, headquarters: Headquarters) -> None:
     client = create_collector(headquarters.store, headquarters.signing).test_client()
     head = branch.journal.head()
     call = Call.make(branch.time(), (head.seq, head.hash), 0, [])

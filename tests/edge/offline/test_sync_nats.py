@@ -10,7 +10,6 @@ import threading
 import time as clock
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +18,7 @@ from edge.collector.nats_consumer import consume
 from edge.offline.sync import Session
 from edge.offline.sync_https import Credentials
 from edge.offline.sync_nats import NatsUplink
+from tests.edge.branches import Branch, Headquarters
 
 SERVER = shutil.which("nats-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="nats-server is not installed (requirements/system.txt)")
@@ -59,7 +59,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def consumer(broker: Broker, headquarters: Any) -> Iterator[None]:
+def consumer(broker: Broker, headquarters: Headquarters) -> Iterator[None]:
     stop = threading.Event()
     thread = threading.Thread(target=consume, args=(broker.url, headquarters.store, headquarters.signing, stop))
     thread.start()
@@ -68,13 +68,13 @@ def consumer(broker: Broker, headquarters: Any) -> Iterator[None]:
     thread.join()
 
 
-def session(branch: Any, broker: Broker, *, answered_s: float = 20) -> Session:
-    uplink = NatsUplink(broker.url, branch.device, branch.line.pack, Credentials(), answered_s=answered_s)
+def session(branch: Branch, broker: Broker, *, answered_s: float = 20) -> Session:
+    uplink = NatsUplink(broker.url, branch.device, branch.line.pack, Credentials, answered_s=answered_s)
     where = {"clock": branch.clock, "state": branch.folder}
     return Session(branch.journal, branch.keys, uplink, branch.headquarters.policy(), **where)
 
 
-def until_all_is_sent(branch: Any, broker: Broker) -> None:
+def until_all_is_sent(branch: Branch, broker: Broker) -> None:
     for _ in range(60):
         try:
             session(branch, broker, answered_s=3).run()
@@ -86,7 +86,9 @@ def until_all_is_sent(branch: Any, broker: Broker) -> None:
 
 
 @pytest.mark.usefixtures("consumer")
-def test_entries_papers_and_notes_go_through_the_broker(branch: Any, headquarters: Any, broker: Broker) -> None:
+def test_entries_papers_and_notes_go_through_the_broker(
+    branch: Branch, headquarters: Headquarters, broker: Broker
+) -> None:
     for number in range(20):
         branch.decide(number, decision="review" if number == 9 else "pass", papers={"receipt": bytes(200_000)})
     until_all_is_sent(branch, broker)
@@ -99,7 +101,7 @@ def test_entries_papers_and_notes_go_through_the_broker(branch: Any, headquarter
 
 @pytest.mark.usefixtures("consumer")
 def test_a_broker_that_is_killed_twice_loses_nothing_and_doubles_nothing(
-    branch: Any, headquarters: Any, broker: Broker
+    branch: Branch, headquarters: Headquarters, broker: Broker
 ) -> None:
     for number in range(60):
         branch.decide(number)
@@ -122,7 +124,7 @@ def test_a_broker_that_is_killed_twice_loses_nothing_and_doubles_nothing(
 
 
 def test_while_headquarters_is_away_the_broker_keeps_what_the_branch_does_not_forget(
-    branch: Any, headquarters: Any, broker: Broker
+    branch: Branch, headquarters: Headquarters, broker: Broker
 ) -> None:
     first = threading.Event()
     thread = threading.Thread(target=consume, args=(broker.url, headquarters.store, headquarters.signing, first))
@@ -143,7 +145,7 @@ def test_while_headquarters_is_away_the_broker_keeps_what_the_branch_does_not_fo
     assert branch.journal.decision("D-1").seq in headquarters.entries(branch.device)
 
 
-def test_no_broker_is_said_in_one_sentence(branch: Any, broker: Broker) -> None:
+def test_no_broker_is_said_in_one_sentence(branch: Branch, broker: Broker) -> None:
     broker.kill()
     with pytest.raises(SyncError, match="cannot be reached"):
         session(branch, broker).run()
