@@ -102,7 +102,7 @@ def _found(row: Row) -> list[tuple[str, Piece]]:
     roles = {_ROLES[match[0]] for _, match in found}
     if len(roles) < 3 or len(found) > _MOST_COLUMNS:
         return []
-    if "balance" not in roles or not _suffice(roles):  # OCR may have misread one
+    if len({id(piece) for piece, _ in found}) < len(row):  # OCR may have misread one
         found = _words(mended([row], _ROLES, shortest=2)[0])
         roles = {_ROLES[match[0]] for _, match in found}
     return [(match[0], piece.part(*match.span())) for piece, match in found] if _suffice(roles) else []

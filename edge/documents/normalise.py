@@ -18,7 +18,8 @@ _CHINESE_DAY = r"[〇零○一二三四五六七八九]{4}年[一二三四五六
 _AT = r"(?=[0-2]\d:[0-5]\d)"
 DATE = (
     r"(?:(?:19|20)\d{2}\s*[年./-]\s*\d{1,2}\s*[月./-]\s*\d{1,2}(?!\d)\s*日?|(?<!\d)(?:19|20)\d{6}(?!\d)"
-    rf"|(?:19|20)\d{{2}}[./-]\d{{2}}[./-]\d{{2}}{_AT}|(?<!\d)(?:19|20)\d{{6}}{_AT}|{_CHINESE_DAY})"
+    rf"|(?:19|20)\d{{2}}[./-]\d{{2}}[./-]\d{{2}}{_AT}|(?<!\d)(?:19|20)\d{{6}}{_AT}|{_CHINESE_DAY}"
+    r"|(?<!\d)(?:19|20)\d{2}(?:[./-]\d{4}|\d{2}[./-]\d{2})(?!\d))"  # one stroke was overlooked
 )
 DAY_OF_YEAR = r"(?:\d{1,2}\s*[./-]\s*\d{1,2}|\d{1,2}\s*月\s*\d{1,2}\s*日)"  # its year stands elsewhere
 AMOUNT = r"[+-]?\s*¥?\s*[+-]?\d(?:[\d,.]{0,20}\d)?\s*万?"  # bounded: text layers of hostile PDFs hold anything
@@ -49,8 +50,8 @@ def parse_date(text: str) -> str | None:
     if re.fullmatch(_CHINESE_DAY, text):
         text = re.sub(r"[^年月日]+", lambda part: _in_digits(part[0]), text)
     digits = re.findall(r"\d+", half_width(text))
-    if len(digits) == 1 and len(digits[0]) == 8:
-        digits = [digits[0][:4], digits[0][4:6], digits[0][6:]]
+    if len(digits) < 3 and len(whole := "".join(digits)) == 8:
+        digits = [whole[:4], whole[4:6], whole[6:]]
     if len(digits) != 3:
         return None
     try:

@@ -19,6 +19,7 @@ _OUT = frozenset(("借", "借方", "支", "支出", "出", "转出", "取", "支
 _IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存入", "+", "CR", "Cr"))
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
+_TIME = re.compile(r"\s*\d{1,2}:+\d{2}(?::*\d{2})?(?!\d)\s*")
 _DAYS = ("date", "other date")
 _MOST_WORDS = 20  # of a line that are held against the columns
 _CARRIED = re.compile(r"期初|承前|上期|上页|结转|期末|合计|小计|总计|累计")
@@ -145,7 +146,7 @@ def entries_of(rows: Sequence[Row]) -> list[Entry]:
     loose: list[tuple[Row, dict[str, list[Piece]]]] = []  # rows of texts alone since the last entry
     for row in rows:
         if heading := columns_of(row):
-            _continue(entries, loose, columns)
+            _continue(entries, loose)
             columns, loose = heading, []
             continue
         cells = _cells(row, columns)
@@ -155,14 +156,14 @@ def entries_of(rows: Sequence[Row]) -> list[Entry]:
         elif _moves(row, cells):
             entry = Entry(cells, row)
             if entries and entries[-1].row[0].page != row[0].page:
-                _continue(entries, loose, columns)
+                _continue(entries, loose)
                 loose = [line for line in loose if line[0][0].page == row[0].page]
             _share(entries, loose, entry)
             entries.append(entry)
             loose = []
         elif cells and set(cells) <= set(_TEXTS) and not any(":" in piece.text for piece in row):
             loose.append((row, cells))
-    _continue(entries, loose, columns)
+    _continue(entries, loose)
     return [entry for entry in entries if not entry.is_carried()]
 
 
@@ -227,18 +228,17 @@ def _share(entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[P
             below.cells[role] = [*upper, *below.cells.get(role, [])]
 
 
-def _continue(
-    entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]], columns: Sequence[Column]
-) -> None:
+def _continue(entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]]) -> None:
     """Give the last row of a table the lines below it that belong to its cells, and no footer."""
     if not entries:
         return
-    previous = entries[-1].row
+    entry = entries[-1]
+    previous = entry.row
     for row, cells in loose:
-        if not _continues(row, previous, cells, columns):
+        if not _continues(row, previous, cells, entry):
             return
         for role, pieces in cells.items():
-            entries[-1].cells.setdefault(role, []).extend(pieces)
+            entry.cells.setdefault(role, []).extend(pieces)
         previous = row
 
 
@@ -263,8 +263,8 @@ def _tokens(piece: Piece) -> list[Piece]:
     ends = [match.end() for match in amounts if piece.text[match.end() :].strip(" 元")]
     cuts = sorted({*cuts, *(match.start() for match in amounts if match.start() > cuts[-1]), *ends})
     parts = [piece.part(*span) for span in zip(cuts, [*cuts[1:], len(piece.text)], strict=True)]
-    times = re.compile(r"\s*\d{1,2}:\d{2}(:\d{2})?\s*")
-    return [part for part in parts if part.text.strip() and not times.fullmatch(part.text)]
+    timeless = [part.part(match.end(), len(part.text)) if (match := _TIME.match(part.text)) else part for part in parts]
+    return [part for part in timeless if part.text.strip()]
 
 
 def _at_columns(piece: Piece, columns: Sequence[Column]) -> Iterator[Piece]:
@@ -304,17 +304,22 @@ def _role(piece: Piece, columns: Sequence[Column]) -> str:
     return min(able, key=lambda column: column.apart(piece)).role if able else ""
 
 
-def _continues(row: Row, previous: Row, cells: dict[str, list[Piece]], columns: Sequence[Column]) -> bool:
+def _continues(row: Row, previous: Row, cells: dict[str, list[Piece]], entry: Entry) -> bool:
     """Whether ``row`` is the second line of texts too long for their cell, and no footer."""
     if not cells or set(cells) - set(_TEXTS) or row[0].page != previous[0].page:
         return False
     upper = min(previous, key=lambda piece: abs(piece.left - row[0].left))
     close = row[0].top - upper.bottom < 0.5 * row[0].height
-    aligned = all(
-        column.apart(piece) < 1.5 * piece.height
-        for role, pieces in cells.items()
-        for piece in pieces[:1]
-        for column in columns
-        if column.role == role
-    )
-    return close and aligned
+    return close and all(_goes_on(entry, role, pieces[0]) for role, pieces in cells.items())
+
+
+def _goes_on(entry: Entry, role: str, piece: Piece) -> bool:
+    """Whether ``piece`` stands below the last line of its cell, begins or is centred where that is, and is no wider.
+
+    Of an empty cell it is the first line, where it stands as high as the row does.
+    """
+    if role not in entry.cells:
+        return piece.middle - entry.level_at(piece) < 0.5 * piece.height
+    last = entry.cells[role][-1]
+    aside = min(abs(piece.left - last.left), abs(piece.left + piece.right - last.left - last.right) / 2)
+    return aside < piece.height and piece.right - piece.left < last.right - last.left + 2 * piece.height
