@@ -39,7 +39,7 @@ def open_desk(device: Device, bundle: Path) -> Desk:
     """
     clock = Clock(state_dir() / CLOCK_NAME)
     keep_bundle(device.bundle.sha256, bundle)
-    journal = open_journal(now=clock.now)
+    journal = open_journal(now=clock.now, bounds=device.policy.journal.bounds())
     return Desk(device.scorer, device.policy, device.bundle, journal, clock, machine=machine_of(device))
 
 

@@ -17,7 +17,7 @@ from devices.errors import RecordErasedError, ReplayError
 from edge.application import Submission, from_parts, parse_application
 from edge.decide import before_authority
 from edge.journal.entry import Entry
-from edge.journal.store import Journal
+from edge.journal.reader import JournalReader
 from edge.receipt import Model, Receipt
 
 _ASIDE = frozenset({"decision_id", "time", "device_id", "profile", "bundle", "models", "offline", "timings_ms"})
@@ -84,7 +84,7 @@ class Replayed:
         return not {"score", "risk_level", "decision"} & {each.place for each in self.differences}
 
 
-def stored(journal: Journal, decision_id: str) -> Stored:
+def stored(journal: JournalReader, decision_id: str) -> Stored:
     """What the journal holds of a decision.
 
     Raises:

@@ -30,13 +30,14 @@ def replay(decision_id: str, given: Path | None, backend: Backend | None) -> Res
     status 1 where something differs.
     """
     from edge.bundle.archive import find_bundle
-    from edge.journal.state import open_journal
+    from edge.journal.state import reading
     from edge.journaled import machine_of
     from edge.replay import replay as replayed_of
     from edge.replay import stored
     from edge.service import open_device
 
-    decision = stored(open_journal(), decision_id)
+    with reading() as journal:
+        decision = stored(journal, decision_id)
     place = find_bundle(decision.receipt.bundle.sha256, [given] if given else [])
     device = open_device(_reopened(place, decision.receipt.bundle.sha256), backend=backend)
     found = replayed_of(
