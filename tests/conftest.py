@@ -6,9 +6,14 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from devices.state import VARIABLE, state_dir
+from examples.documents import sheet
 from examples.models import fetch
+
+settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
 DOWNLOADS = state_dir() / "cache" / "models"  # shared by all runs on this machine: its contents are pinned by hash
@@ -66,3 +71,10 @@ def ppocr_v4() -> Path:
 def ppocr_v6() -> Path:
     """PP-OCRv6 small as ONNX, its characters in the rec model."""
     return fetch("ppocr-v6", DOWNLOADS / "ppocr-v6")
+
+
+@pytest.fixture
+def fetched_font(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PDFs are drawn with the font that every run on this machine shares."""
+    folder = fetch("font", DOWNLOADS / "font")
+    monkeypatch.setattr(sheet, "fetch", {"font": folder}.__getitem__)

@@ -2,17 +2,20 @@
 
     python -m examples.application.draw
 
-Needs Debian's fonts-noto-cjk and fpdf2 (see examples/documents/README.md). The person, the employer and the bank are
-invented. The transactions are lived by the same simulation as the training histories, and the statement is drawn from
-them: what moved in one piece is a row, runs of small purchases are summed up in one row as some banks do, so its
-balances are the account's own.
+The committed files were drawn with Debian's fonts-noto-cjk (examples/documents/README.md). The person, the employer and
+the bank are invented. The transactions are lived by the same simulation as the training histories, and the statement is
+drawn from them: what moved in one piece is a row, runs of small purchases are summed up in one row as some banks do, so
+its balances are the account's own.
+
+Papers grow old: two months later no bank takes them. So the demonstration draws them for the week in which it runs.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
@@ -28,6 +31,7 @@ HERE = Path(__file__).parent
 SEED = 40
 DAYS = 90
 END = datetime(2026, 11, 21, 0, 0, tzinfo=CHINA)
+NONE = timedelta()
 PURPOSE = (
     "本人在样例科技有限公司任软件工程师，每月工资一万二左右。申请五万元，其中两万元先还上信用卡和网贷马上到期的欠款，"
     "剩下的用来翻新老家的房子。"
@@ -50,7 +54,15 @@ def card() -> IdCard:
     )
 
 
-def proof() -> IncomeProof:
+def weeks_since(today: date) -> timedelta:
+    """By how much to move the committed application so that it is of this week.
+
+    Whole weeks: what was a Saturday stays one, and the behaviour model sees the same life.
+    """
+    return timedelta(weeks=(today - END.date()).days // 7)
+
+
+def proof(later: timedelta = NONE) -> IncomeProof:
     """The employer's letter."""
     return IncomeProof(
         name=card().name,
@@ -58,11 +70,11 @@ def proof() -> IncomeProof:
         employer="样例科技有限公司",
         position="软件工程师",
         monthly_income=1_200_000,
-        issue_date=date(2026, 11, 16),
+        issue_date=date(2026, 11, 16) + later,
     )
 
 
-def transactions() -> list[Transaction]:
+def transactions(later: timedelta = NONE) -> list[Transaction]:
     """Ninety days of an ordinary life with two platform loans in it."""
     life = Life(
         salary=1_200_000,
@@ -79,7 +91,8 @@ def transactions() -> list[Transaction]:
         drains=0.05,
         circles=0.1,
     )
-    return simulate(life, end=END, days=DAYS, rng=np.random.default_rng(SEED))
+    lived = simulate(life, end=END, days=DAYS, rng=np.random.default_rng(SEED))
+    return [each | {"time": (datetime.fromisoformat(str(each["time"])) + later).isoformat()} for each in lived]
 
 
 def _cents(yuan: str | float) -> int:
@@ -115,14 +128,14 @@ def statement_rows(history: list[Transaction]) -> Iterator[Row]:
             )
 
 
-def account(history: list[Transaction]) -> Statement:
+def account(history: list[Transaction], later: timedelta = NONE) -> Statement:
     """The statement of the salary account."""
     return Statement(
         bank="样例银行",
         account_name=card().name,
         account_number="9999990000123456789",
-        period_from=date(2026, 8, 23),
-        period_to=date(2026, 11, 20),
+        period_from=date(2026, 8, 23) + later,
+        period_to=date(2026, 11, 20) + later,
         rows=tuple(statement_rows(history)),
     )
 
@@ -131,15 +144,17 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def main() -> None:
-    """Write every file of the sample application beside this script."""
-    history = transactions()
-    drawn_card = render.render_id_card(card(), layout="standard", sides="both", scale=1.25)
-    photograph = drawn_card.photographed(np.random.default_rng(SEED), strength=0.8)
-    photograph.picture.save(HERE / "id.jpg", quality=80)
-    letter = render.render_income_proof(proof(), layout="letter", scale=1.7)
-    letter.picture.quantize(48).save(HERE / "income.png", optimize=True)
-    render.write_statement(account(history), HERE / "statement.pdf", layout="signed", rows_per_page=26)
+def write(out: Path, later: timedelta = NONE) -> None:
+    """Write the sample application, by so much later than the committed one; its card is the committed one.
+
+    The card has no date that grows old before 2041.
+    """
+    history = transactions(later)
+    if out != HERE:
+        shutil.copyfile(HERE / "id.jpg", out / "id.jpg")
+    letter = render.render_income_proof(proof(later), layout="letter", scale=1.7)
+    letter.picture.quantize(48).save(out / "income.png", optimize=True)
+    render.write_statement(account(history, later), out / "statement.pdf", layout="signed", rows_per_page=26)
 
     documents = [
         {"kind": "id_card", "file": "id.jpg"},
@@ -147,7 +162,7 @@ def main() -> None:
         {"kind": "bank_statement", "file": "statement.pdf"},
     ]
     _write_json(
-        HERE / "application.json",
+        out / "application.json",
         {
             "application_id": "A-001",
             "applicant": {"name": card().name, "id_number": card().id_number, "declared_monthly_income": 12000},
@@ -156,9 +171,17 @@ def main() -> None:
             "transactions": history,
         },
     )
-    fields = (card().fields(), proof().fields(), account(history).fields())
+    fields = (card().fields(), proof(later).fields(), account(history, later).fields())
     truth = [{**named, "fields": expected} for named, expected in zip(documents, fields, strict=True)]
-    _write_json(HERE / "truth.json", {"application_id": "A-001", "documents": truth})
+    _write_json(out / "truth.json", {"application_id": "A-001", "documents": truth})
+
+
+def main() -> None:
+    """Write every file of the sample application beside this script."""
+    drawn_card = render.render_id_card(card(), layout="standard", sides="both", scale=1.25)
+    photograph = drawn_card.photographed(np.random.default_rng(SEED), strength=0.8)
+    photograph.picture.save(HERE / "id.jpg", quality=80)
+    write(HERE)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,6 @@ def render_statement(
 
 
 def write_statement(account: statement.Statement, path: Path, *, layout: str, rows_per_page: int = 28) -> None:
-    """Write a statement as a PDF with a text layer; needs fpdf2."""
+    """Write a statement as a PDF with a text layer."""
     pages = statement.sheets_of(account, layout, rows_per_page=rows_per_page)
     write_pdf(pages, path, title="样张：账户交易明细")

@@ -4,7 +4,8 @@ Recording first means that the truth (which text stands where) comes from the sa
 picture and the PDF of a paper cannot differ. Units are those of the sheet; ``picture(scale)`` turns them into pixels,
 a PDF takes them as points. Text is placed by its baseline.
 
-Drawing needs Debian's ``fonts-noto-cjk``. Nothing that only reads the committed pictures does.
+Pictures are drawn with Debian's ``fonts-noto-cjk`` where it is installed, else with the one font that the demonstration
+fetches, in which serifs and bold are missing. PDFs always have that one.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
+
+from examples.models import fetch
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
@@ -34,7 +36,7 @@ _FONT_FILES = {
     "serif": "NotoSerifCJK-Regular.ttc",
     "serif_bold": "NotoSerifCJK-Bold.ttc",
 }
-_PDF_FONTS = ("regular", "bold", "serif")
+_POINTS = 72  # an inch
 _SIMPLIFIED_CHINESE = 2  # index of the SC face in Noto's collections
 
 Font = ImageFont.FreeTypeFont
@@ -54,7 +56,10 @@ def font_file(name: str) -> Path:
 
 @cache
 def _font(name: str, size: float) -> Font:
-    return ImageFont.truetype(str(font_file(name)), size, index=_SIMPLIFIED_CHINESE)
+    try:
+        return ImageFont.truetype(str(font_file(name)), size, index=_SIMPLIFIED_CHINESE)
+    except FileNotFoundError:
+        return ImageFont.truetype(str(fetch("font") / "font.otf"), size)
 
 
 @dataclass(frozen=True)
@@ -307,44 +312,58 @@ def _pdf_text(sheet: Sheet, mark: _Text) -> str:
 def write_pdf(sheets: Sequence[Sheet], path: Path, *, title: str) -> None:
     """Write the sheets as a PDF with a text layer and the used glyphs of the font embedded.
 
-    Needs fpdf2, which is not among the project's dependencies: it is used for redrawing only.
-
     Raises:
         ValueError: A sheet carries turned or stacked text, which no PDF here needs.
     """
-    from fpdf import FPDF  # a tool of redrawing, not a dependency
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_pdf import PdfPages
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
 
-    pdf = FPDF(unit="pt")
-    pdf.set_creation_date(datetime(2026, 11, 21, 9, 0, tzinfo=UTC))
-    pdf.set_title(title)
-    pdf.set_auto_page_break(False)
-    for name in _PDF_FONTS:
-        pdf.add_font(name, fname=str(font_file(name)), collection_font_number=_SIMPLIFIED_CHINESE)
-    for sheet in sheets:
-        pdf.add_page(format=(sheet.width, sheet.height))
-        for mark in sheet._marks:
-            if isinstance(mark, _Shape):
-                _pdf_shape(pdf, mark)
-                continue
-            if mark.turn or mark.stacked or mark.tracking:
-                raise ValueError(f"no turned, stacked or spaced text in a PDF: {mark.text}")
-            pdf.set_font(mark.font, size=mark.size)
-            pdf.set_text_color(*mark.colour)
-            width = pdf.get_string_width(mark.text)
-            pdf.text(mark.x - {"l": 0.0, "m": width / 2, "r": width}[mark.anchor], mark.y, mark.text)
-    pdf.output(str(path))
+    face = FontProperties(fname=fetch("font") / "font.otf")
+    # 42: as TrueType, with the characters' meaning; a date of creation would make every file another one
+    with rc_context({"pdf.fonttype": 42}), PdfPages(path, metadata={"Title": title, "CreationDate": None}) as pdf:
+        for sheet in sheets:
+            page = Figure(figsize=(sheet.width / _POINTS, sheet.height / _POINTS), dpi=_POINTS)
+            for mark in sheet._marks:
+                if isinstance(mark, _Shape):
+                    _pdf_shape(page, mark, sheet.height)
+                    continue
+                if mark.turn or mark.stacked or mark.tracking:
+                    raise ValueError(f"no turned, stacked or spaced text in a PDF: {mark.text}")
+                page.text(
+                    mark.x / sheet.width,
+                    1 - mark.y / sheet.height,
+                    mark.text,
+                    fontproperties=face,
+                    fontsize=mark.size,
+                    color=_share(mark.colour),
+                    ha={"l": "left", "m": "center", "r": "right"}[mark.anchor],
+                    va="baseline",
+                    parse_math=False,
+                )
+            pdf.savefig(page)
 
 
-def _pdf_shape(pdf: Any, shape: _Shape) -> None:
+def _pdf_shape(page: Any, shape: _Shape, height: float) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Ellipse, Rectangle
+
     x0, y0, x1, y1 = shape.corners
-    pdf.set_line_width(shape.width)
+    y0, y1 = height - y0, height - y1
+    given = {"linewidth": shape.width, "transform": None}  # in points of the page
     if shape.kind == "line":
-        pdf.set_draw_color(*shape.fill)
-        pdf.line(x0, y0, x1, y1)
+        page.add_artist(Line2D([x0, x1], [y0, y1], color=_share(shape.fill or GREY), **given))
         return
-    if shape.fill:
-        pdf.set_fill_color(*shape.fill)
-    if shape.outline:
-        pdf.set_draw_color(*shape.outline)
-    style = ("D" if shape.outline else "") + ("F" if shape.fill else "")
-    (pdf.ellipse if shape.kind == "ellipse" else pdf.rect)(x0, y0, x1 - x0, y1 - y0, style=style)
+    given |= {
+        "facecolor": _share(shape.fill) if shape.fill else "none",
+        "edgecolor": _share(shape.outline) if shape.outline else "none",
+    }
+    if shape.kind == "ellipse":
+        page.add_artist(Ellipse(((x0 + x1) / 2, (y0 + y1) / 2), x1 - x0, y0 - y1, **given))
+    else:
+        page.add_artist(Rectangle((x0, y1), x1 - x0, y0 - y1, **given))
+
+
+def _share(colour: Colour) -> tuple[float, ...]:
+    return tuple(channel / 255 for channel in colour)

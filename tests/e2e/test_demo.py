@@ -11,8 +11,6 @@ from PIL import Image
 
 from edge.receipt import Receipt
 
-TRUTH = Path(__file__).parents[2] / "examples" / "application" / "truth.json"
-
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
@@ -38,7 +36,7 @@ def test_the_receipt_is_the_contracts_and_carries_the_loans_risk(demo: Any) -> N
 
 def test_the_sample_papers_are_read_as_they_were_drawn(demo: Any) -> None:
     receipt = read(demo.out / "receipt.json")
-    for got, want in zip(receipt["documents"], read(TRUTH)["documents"], strict=True):
+    for got, want in zip(receipt["documents"], read(demo.out / "application" / "truth.json")["documents"], strict=True):
         fields = {name: field["value"] for name, field in got["fields"].items()}
         wanted = dict(want["fields"])
         if rows := wanted.pop("rows", None):

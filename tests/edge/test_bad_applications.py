@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from edge.application import from_parts
+from edge.application import from_parts, read_directory
 from edge.documents.extraction import FIELD_NAMES
 from edge.pipeline import Identity, Scorer
 from edge.policy import load_policy
 from edge.receipt import Bundle, Offline, ReadDocument, Receipt
+from examples.application import draw
 from runtime.artifact import BehaviourSettings, TextSettings
 from runtime.behaviour import FEATURES, BehaviourModel
 from runtime.ocr.models import read_ocr_models
@@ -123,6 +124,24 @@ def labels_only(kind: str) -> bytes:
 def test_the_sample_itself_has_no_problem(scorer: Scorer) -> None:
     receipt = scored(scorer)
     assert [each.problems for each in receipt.documents] == [[], [], []]
+
+
+@pytest.mark.usefixtures("fetched_font")
+@pytest.mark.parametrize("day", [date(2025, 3, 1), date(2030, 6, 15)])
+def test_the_sample_drawn_for_another_day_has_no_problem_then_and_the_committed_one_does(
+    scorer: Scorer, tmp_path: Path, day: date
+) -> None:
+    moment = datetime.combine(day, NOW.timetz())
+    draw.write(tmp_path, draw.weeks_since(day))
+    receipt = scorer.score(read_directory(tmp_path), moment=moment).receipt
+    assert [each.problems for each in receipt.documents] == [[], [], []]
+    assert receipt.behaviour.probability is not None
+    truth = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))["documents"]
+    assert [{name: field.value for name, field in each.fields.items()} for each in receipt.documents] == [
+        each["fields"] for each in truth
+    ]
+    old = scorer.score(read_directory(SAMPLE), moment=moment).receipt
+    assert {"out_of_date", "future_date"} & (codes(old, "income_proof") & codes(old, "bank_statement"))
 
 
 @pytest.mark.parametrize("kind", FILES)
