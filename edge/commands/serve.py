@@ -170,7 +170,7 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
     if slot:
         device = slot.watched(device, bundle)
     desk.serve()
-    device = synced(device, desk)
+    device, _ = synced(device, desk)  # its thread ends with this process
     limits = device.profile.serve
     predictors = device.services.predictors
 
