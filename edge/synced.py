@@ -18,8 +18,8 @@ from runtime.budget import Budget
 log = logging.getLogger(__name__)
 
 
-def synced(device: Device, desk: Desk) -> Device:
-    """``device`` with sessions in a thread that lives as long as the process, and how they go in its status.
+def synced(device: Device, desk: Desk) -> tuple[Device, SyncLoop | None]:
+    """``device`` with sessions in a thread beside it, and how they go in its status; and that thread, to be stopped.
 
     A decision that goes to a person is sent at once if the line is there. A policy without a headquarters sends
     nothing; settings that cannot be used are said in log and status, and the device decides all the same.
@@ -50,4 +50,4 @@ def synced(device: Device, desk: Desk) -> Device:
         idle = {"sent": None, "refused": None, "problem": problem.as_dict() if problem else None}
         return {**services.status(), "sync": loop.status() if loop else idle}
 
-    return replace(device, services=replace(services, score=score, status=status))
+    return replace(device, services=replace(services, score=score, status=status)), loop

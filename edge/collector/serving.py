@@ -53,7 +53,6 @@ def serve_collector(
     tls: Tls | None,
     broker: str | None,
     announce: Callable[[str], None],
-    on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -64,7 +63,6 @@ def serve_collector(
         tls: Needed wherever other machines reach ``host``.
         broker: URL of NATS; its certificates are those of ``tls``.
         announce: Called with the URL once it serves.
-        on_start: Instead of signals: given what stops the server. For a server in a thread.
 
     Raises:
         CollectorError: The directory cannot be used, or other machines would reach it without TLS.
@@ -96,11 +94,8 @@ def serve_collector(
                 stack.callback(front.kill, signal.SIGTERM)
             listeners = [private]
         server = Server(create_collector(store, key), listeners, threads=_THREADS, limits=_LIMITS)
-        if on_start is None:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: server.stop())
-        else:
-            on_start(server.stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop())
         if broker is not None:
             from edge.collector.nats_consumer import consume
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import http.server
 import ipaddress
-import json
-import select
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +26,7 @@ from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_ke
 from edge.offline.sync import Session
 from edge.offline.sync_https import PATH, Credentials, HttpsUplink
 from edge.offline.sync_message import MESSAGE_MAX_BYTES, Call
-from tests.edge.branches import Branch, Headquarters
+from tests.edge.branches import Branch, Headquarters, collector
 
 NOW = datetime.now(UTC)
 
@@ -77,21 +72,6 @@ class Authority:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("bank") / "ca")
-
-
-@contextmanager
-def collector(folder: Path, *options: str) -> Iterator[str]:
-    """``edgekit collector serve``; yields its URL."""
-    command = [sys.executable, "-m", "edge.cli", "collector", "serve", str(folder), "--port", "0", "--json", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        assert select.select([process.stdout], [], [], 60)[0], "it never was ready"
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == 0, errors
 
 
 def session(branch: Branch, url: str, credentials: Credentials = Credentials(), clock: Clock | None = None) -> Session:  # noqa: B008
