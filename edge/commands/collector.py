@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from devices.errors import CollectorError
@@ -51,7 +52,7 @@ def init(folder: Path, url: str) -> Result:
     lines = policy_lines(signing, sealing, url)
     return Result(
         document,
-        f"{lines}\nThese lines belong into the bank's policy. Take {folder / SEALING_NAME} to a safe place: only who "
+        f"{escape(lines)}\nThese lines belong into the bank's policy. Take {folder / SEALING_NAME} to a safe place: only who "
         f"opens papers needs it. Then: edgekit collector serve {folder}",
     )
 
