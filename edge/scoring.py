@@ -36,7 +36,10 @@ _SOURCE = {"zh": ("申报的", "证明上的"), "en": ("declared", "proven")}
 _UNREADABLE: Mapping[Unreadable, Wording] = {
     "not_chinese": Wording(zh="用途说明不是中文", en="The purpose is not written in Chinese"),
     "repeated": Wording(zh="用途说明只是重复的字词", en="The purpose only repeats itself"),
-    "unlike": Wording(zh="用途说明读不通，像是随意输入的文字", en="The purpose reads like characters typed at random"),
+    "unlike": Wording(
+        zh="用途说明与模型学过的文字相差太远：随意输入，或与用途无关",
+        en="The purpose is like no text that the model learned from: typed at random, or about something else",
+    ),
 }
 _MORE = {"zh": "另有 {count} 项，见各项材料", "en": "{count} more, told with their documents"}
 

@@ -271,10 +271,9 @@ def _texts() -> list[str]:
 
 
 def _labelled(result: TextResult, unreadable: Unreadable | None) -> dict[str, Any]:
-    """Nobody shall take what a model says of nonsense for a judgement."""
-    if unreadable:
-        return {"text": result.text, "labels": {}, "unreadable": unreadable}
-    return {"text": result.text, "labels": result.labels}
+    """What the model says, and where that is no judgement, why."""
+    said: dict[str, Any] = {"text": result.text, "labels": result.labels}
+    return said | {"unreadable": unreadable} if unreadable else said
 
 
 def _line(line: Line) -> dict[str, Any]:

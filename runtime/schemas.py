@@ -98,8 +98,9 @@ def _ocr_and_text() -> dict[str, Schema]:
     side = {"type": "integer", "minimum": 1, "description": "Pixels."}
     page = closed(width=side, height=side, lines=_list(ref("Line")))
     texts = _list(_text(LONGEST_TEXT, _NOT_BLANK), minItems=1, maxItems=MAX_TEXTS)
-    labels = {"type": "object", "additionalProperties": _PROBABILITY, "description": "None of an unreadable text."}
-    why = {"type": "string", "enum": list(get_args(Unreadable)), "description": "Not there if the text can be judged."}
+    labels = {"type": "object", "additionalProperties": _PROBABILITY}
+    judged = "Why the labels are no judgement and no score uses them; not there if the text can be judged."
+    why = {"type": "string", "enum": list(get_args(Unreadable)), "description": judged}
     labelled = closed("text", "labels", text=_STRING, labels=labels, unreadable=why)
     return {
         "Box": box,

@@ -121,10 +121,10 @@ def test_texts_are_labelled_in_order(client: FlaskClient) -> None:
     ]
 
 
-def test_a_text_that_cannot_be_judged_has_no_labels_and_says_why(client: FlaskClient) -> None:
+def test_of_a_text_that_cannot_be_judged_it_is_said_why(client: FlaskClient) -> None:
     answer = client.post("/v1/text-risk", json={"texts": ["asdf", "装修"]}).json
-    assert answer["results"][0] == {"text": "asdf", "labels": {}, "unreadable": "not_chinese"}
-    assert answer["results"][1]["labels"] == {"normal": 0.02}
+    assert answer["results"][0] == {"text": "asdf", "labels": {"normal": 0.04}, "unreadable": "not_chinese"}
+    assert answer["results"][1] == {"text": "装修", "labels": {"normal": 0.02}}
 
 
 @pytest.mark.parametrize(
