@@ -52,8 +52,8 @@ def init(folder: Path, url: str) -> Result:
     lines = policy_lines(signing, sealing, url)
     return Result(
         document,
-        f"{escape(lines)}\nThese lines belong into the bank's policy. Take {folder / SEALING_NAME} to a safe place: only who "
-        f"opens papers needs it. Then: edgekit collector serve {folder}",
+        f"{escape(lines)}\nThese lines belong into the bank's policy. Only who opens papers needs "
+        f"{folder / SEALING_NAME}: take it to a safe place. Then: edgekit collector serve {folder}",
     )
 
 
