@@ -158,7 +158,7 @@ def name_uploads(application: bytes, uploads: Sequence[UploadedFile]) -> dict[st
     """Files by the names that ``application`` uses: a part may carry its name as file name or as field name."""
     try:
         wanted = {document["file"] for document in json.loads(application)["documents"]}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         wanted = set()  # from_parts will say what is wrong with it
     files: dict[str, bytes] = {}
     for upload in uploads:
