@@ -72,6 +72,10 @@ class Column:
         centre = abs(piece.left + piece.right - self.left - self.right) / 2
         return min(abs(piece.left - self.left), abs(piece.right - self.right), centre)
 
+    def is_over(self, piece: Piece) -> bool:
+        """Whether ``piece`` stands below the heading, give or take a character."""
+        return self.left - piece.height < piece.right and piece.left < self.right + piece.height
+
 
 def columns_of(row: Row) -> list[Column]:
     """The columns that ``row`` heads; none if it is no heading.

@@ -16,10 +16,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.documents.extraction import Field, Place
 from edge.documents.normalise import half_width
+from edge.documents.straighten import straightened
 from runtime.ocr.line import Box, Line, reading_axes
 
 Point = tuple[float, float]
@@ -89,8 +89,6 @@ Row = tuple[Piece, ...]  # left to right
 _LEVEL = 0.55  # pieces are level when their middles are less than this share of the lower one's height apart
 _LEADS = 0.2  # in heights: a line of a cell with two that is further off its row does not lead it
 _PITCH = 1.25  # in heights: lines of one cell are closer to each other, rows of a table hardly ever
-_TELLING = 3.0  # a line this many times as long as high tells how it leans
-_FEWEST = 8  # of such lines that tell how a page leans
 _NEIGHBOURS = 64  # of a piece that are looked at; hostile pages have thousands side by side
 
 
@@ -104,49 +102,17 @@ def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
         return []
     boxes = np.array([line.box for line in lines], np.float32)  # (N, 4, 2)
     along, down = reading_axes(boxes)
-    across, depths = boxes @ along, _levelled(boxes @ along, boxes @ down)  # (N, 4) each
-    # means of two corners each: a box that is still turned a little does not grow into its neighbours
-    lefts, rights = across[:, [0, 3]].mean(1), across[:, [1, 2]].mean(1)
-    tops, bottoms = depths[:, [0, 1]].mean(1), depths[:, [2, 3]].mean(1)
+    sides = straightened(boxes @ along, boxes @ down)
     pieces = []
-    for line, *sides in zip(lines, lefts.tolist(), rights.tolist(), tops.tolist(), bottoms.tolist(), strict=True):
+    for line, (left, right, top, bottom) in zip(lines, sides.tolist(), strict=True):
         if printed := line.text.strip():
-            text = half_width(printed).replace("_", " ")  # a value's underline is no part of it
-            pieces.append(Piece(text, printed, line.confidence, page, line.box, *sides))
+            text, confidence = half_width(printed).replace("_", " "), line.confidence  # an underline is no text
+            if right < left:  # read on its head, or printed so: what it says cannot be known, but for one character
+                left, right, top, bottom = right, left, bottom, top
+                if len(text) > 1 or text.isascii():
+                    text, confidence = "?" * len(printed), 0.0
+            pieces.append(Piece(text, printed, confidence, page, line.box, left, right, top, bottom))
     return pieces
-
-
-def _levelled(across: NDArray[np.float32], depths: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The depths of corners as if the page were photographed straight from above.
-
-    Seen at a slant, lines lean more the lower or the further right they stand. How much each leans, its own box tells;
-    a plane through all of them, least squares weighted by length, tells it for every place.
-
-    Args:
-        across: (N, 4) corners along the reading direction, in pixels.
-        depths: (N, 4) the same corners at right angles to it.
-
-    Returns:
-        (N, 4) depths at which the corners' rows meet the middle of the page.
-    """
-    u0, v0 = across.mean(), depths.mean()
-    u, v = (across - u0).astype(np.float64), (depths - v0).astype(np.float64)
-    spans = u[:, [1, 2]].mean(1) - u[:, [0, 3]].mean(1)
-    long = spans > _TELLING * np.abs(v[:, [2, 3]].mean(1) - v[:, [0, 1]].mean(1))
-    if long.sum() < _FEWEST:
-        return depths
-    slopes = (v[:, [1, 2]].mean(1) - v[:, [0, 3]].mean(1))[long] / spans[long]
-    planes = np.stack([np.ones(len(slopes)), u.mean(1)[long], v.mean(1)[long]], axis=1)
-    kept = np.ones(len(slopes), bool)
-    for _ in range(3):
-        weights = np.sqrt(spans[long][kept])[:, None]
-        plane = np.linalg.lstsq(planes[kept] * weights, slopes[kept] * weights[:, 0], rcond=None)[0]
-        apart = np.abs(slopes - planes @ plane)
-        kept = apart <= max(3 * float(np.median(apart)), 1e-4)
-    lean, by_u, by_v = plane
-    # along a row that begins at depth r in the middle: v = r + (lean + by_v r) u + by_u u u / 2
-    straight = (v - lean * u - by_u * u**2 / 2) / np.maximum(0.5, 1 + by_v * u)
-    return np.asarray(straight + v0, np.float32)
 
 
 def _page_rows(pieces: list[Piece]) -> list[Row]:

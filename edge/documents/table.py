@@ -19,6 +19,7 @@ _OUT = frozenset(("借", "借方", "支", "支出", "出", "转出", "取", "支
 _IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存入", "+", "CR", "Cr"))
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
+_DIGITS = re.compile(r"[+-]?¥?\d[\d.,]*")
 _TIME = re.compile(r"\s*\d{1,2}:+\d{2}(?::*\d{2})?(?!\d)\s*")
 _DAYS = ("date", "other date")
 _MOST_WORDS = 20  # of a line that are held against the columns
@@ -77,8 +78,9 @@ class Entry:
         return min(self.row, key=lambda other: abs(other.left + other.right - piece.left - piece.right)).middle
 
     def amount(self, role: str) -> float | None:
-        """Yuan; None if there is no cell or it is no amount."""
-        return parse_amount(self.text(role)) if role in self.cells else None
+        """Yuan; None if there is no cell or it is no amount: banks print both digits of the cents, or none."""
+        text = self.text(role)
+        return None if re.search(r"\.\d$", text) else parse_amount(text)
 
     def value(self, period: Period) -> dict[str, Any]:
         """The row as the contract names its cells, money out negative; None for what was not read."""
@@ -282,24 +284,24 @@ def _at_columns(piece: Piece, columns: Sequence[Column]) -> Iterator[Piece]:
 
 def _role(piece: Piece, columns: Sequence[Column]) -> str:
     text = piece.text.strip()
-    wanted: tuple[str, ...]
-    if (
-        re.fullmatch(DATE, text)
-        or re.fullmatch(DAY_OF_YEAR, text)
-        and columns
-        and min(columns, key=lambda each: each.apart(piece)).role in _DAYS
-    ):
+    wanted: tuple[str, ...] = (*_TEXTS, "")
+    near = [column for column in columns if column.is_over(piece)]
+    day = re.fullmatch(DAY_OF_YEAR, text) and columns and min(columns, key=lambda each: each.apart(piece)).role in _DAYS
+    if day or re.fullmatch(DATE, text):
         wanted = _DAYS
     elif text in ("CR", "DR", "Cr", "Dr"):
         return "flag"
     elif _CENTS.search(text):
         wanted = (*_NUMBERS, "")
-    elif parse_amount(text) is not None:  # or the number of an account, a row, a hotline
+        if len({column.role for column in columns} & {"out", "in"}) == 1:
+            columns = near  # the other heading was not read
+    elif _DIGITS.fullmatch(text):  # an amount, or the number of an account, a row, a hotline
         wanted = ("", *_TEXTS) if len(text) > 9 and text.isdigit() else (*_NUMBERS, *_TEXTS, "")
+        columns = near
     elif text in _OUT | _IN:
         wanted = ("flag", *_TEXTS, "")
-    else:  # 其他 and 不计 may stand where out and in do
-        wanted = (*_TEXTS, "", "flag") if len(text) <= 4 else (*_TEXTS, "")
+    elif len(text) <= 4:  # 其他 and 不计 may stand where out and in do
+        wanted = (*_TEXTS, "", "flag")
     able = [column for column in columns if column.role in wanted]
     return min(able, key=lambda column: column.apart(piece)).role if able else ""
 

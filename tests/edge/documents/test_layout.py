@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -78,3 +79,13 @@ def test_the_least_confident_line_gives_the_confidence(page: Build) -> None:
 
 def test_an_empty_page_has_no_rows(page: Build) -> None:
     assert rows_of([ReadPage((), 800, 1200), page((0, 0, "  "))]) == []
+
+
+def test_a_line_that_was_read_on_its_head_says_nothing(page: Build) -> None:
+    drawn = page((100, 100, "2026-02-01"), (300, 100, "6,000.00"), (100, 140, "2026-02-02"), (500, 140, "贷"))
+    turned = [replace(line, box=(*line.box[2:], *line.box[:2])) for line in drawn.lines]
+    lines = (drawn.lines[0], turned[1], drawn.lines[2], turned[3])
+    rows = rows_of([ReadPage(lines, 800, 1200)])
+    assert [[piece.text for piece in row] for row in rows] == [["2026-02-01", "????????"], ["2026-02-02", "贷"]]
+    assert rows[0][1].confidence == 0
+    assert rows[0][1].left == pytest.approx(300, abs=1)
