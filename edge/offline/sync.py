@@ -15,7 +15,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -199,7 +199,9 @@ class Session:
         if not fresh:  # what headquarters lost, as after a restored backup
             for seq in self._wanted:
                 if seq not in self._asked:
-                    yield self._journal.entry(seq)
+                    with suppress(DecisionNotFoundError):  # a salvaged journal lost it
+                        yield self._journal.entry(seq)
+                    self._asked.add(seq)
 
     def _pieces(self, entry: Entry) -> Iterator[Piece]:
         yield Piece(entry.seq, entry.hash, "", 0, 1, entry.signature + entry.raw)

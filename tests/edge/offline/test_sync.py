@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from devices.clock import BUILT, Clock
 from devices.errors import AcknowledgementError, SyncError
+from edge.journal.database import DATABASE_NAME
 from edge.journal.entry import parse
 from edge.journal.keys import open_keys
+from edge.journal.salvage import salvage
+from edge.journal.store import Journal
 from edge.offline.sync import Session
 from edge.offline.sync_message import Call, pack_answer, pack_message, unpack_message
 from edge.offline.sync_seal import open_record
@@ -179,6 +184,28 @@ def test_what_headquarters_lost_is_sent_again(branch: Branch, headquarters: Head
     assert sorted(headquarters.entries(branch.device)) == list(range(1, branch.journal.head().seq + 1))
 
 
+def test_a_salvaged_journal_goes_on_at_headquarters_which_knows_more_than_the_branch(
+    branch: Branch, headquarters: Headquarters
+) -> None:
+    for number in range(5):
+        branch.decide(number)
+    branch.session().run()
+    branch.decide(5)
+    branch.journal.close()
+    database = branch.folder / "journal" / DATABASE_NAME
+    with closing(sqlite3.connect(database, isolation_level=None)) as damaged:
+        damaged.execute("DELETE FROM entries WHERE seq IN (3, 8)")
+    salvage(branch.folder / "journal", branch.keys, now=branch.time)
+    branch.journal = Journal.open(branch.folder / "journal", branch.keys, now=branch.time)
+    branch.decide(6)
+    outcome = branch.session().run()
+    assert outcome.refused == {}
+    assert branch.journal.backlog() == 0
+    held = sorted(headquarters.entries(branch.device))
+    assert held == [seq for seq in range(1, branch.journal.head().seq + 1) if seq != 8]  # 3 was sent before
+    assert branch.session().run().refused == {}
+
+
 def test_verdicts_disagreements_and_revocations_are_journaled_once_in_order(
     branch: Branch, headquarters: Headquarters
 ) -> None:
@@ -283,7 +310,7 @@ def test_a_journal_whose_tail_was_cut_is_noticed(branch: Branch, headquarters: H
 
 def test_memory_holds_one_batch(branch: Branch) -> None:
     """A week's backlog does not become one message."""
-    for number in range(450):
+    for number in range(250):
         branch.decide(number)
     branch.session().run()
     assert max(len({piece.seq for piece in pieces}) for pieces, _ in branch.line.messages) <= 200
