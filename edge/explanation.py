@@ -70,5 +70,8 @@ def explain(receipt: Receipt, verdict: VerdictName | None, language: Language) -
     points = [_REASONS.get(reason.code, _OTHER)[chosen] for reason in receipt.reasons]
     if points:
         lines.append(("评估时主要考虑了以下方面：", "These points counted most:")[chosen])
-        lines += [f"{number}. {point}{'。' if chosen == 0 else '.'}" for number, point in enumerate(points, 1)]
+        lines += [
+            f"{number}. {point[:1].upper()}{point[1:]}{'。' if chosen == 0 else '.'}"
+            for number, point in enumerate(points, 1)
+        ]
     return "\n".join([*lines, _RIGHT[chosen]])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the worker, which checks requests, needs no asyncio
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/@\s]+))(?::[0-9]{1,5})?", re.IGNORECASE)
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_REVIEWER = "Log in with a reviewer's token; 'edgekit token add NAME --role reviewer' on the device makes one."
 _SHOWN_CHARACTERS = 80  # of a header in a message
 
 
@@ -78,7 +79,7 @@ class Access:
             RoleError: Its token is not a reviewer's.
             AccessError: The tokens cannot be read.
         """
-        name, role = _caller(self.tokens or TokenFile(), authorization)
+        name, role = _caller(self.tokens or TokenFile(), authorization, _REVIEWER)
         if role != "reviewer":
             raise RoleError(f"The token {name!r} is that of a {role}; reviewing takes a reviewer's.")
         return name
@@ -92,12 +93,12 @@ class Access:
         return is_loopback(name) or name in self.names or wildcard in self.names
 
 
-def _caller(tokens: TokenFile, authorization: str | None) -> tuple[str, Role]:
+def _caller(tokens: TokenFile, authorization: str | None, remedy: str | None = None) -> tuple[str, Role]:
     kind, _, token = (authorization or "").partition(" ")
     if kind.lower() != "bearer":
-        raise TokenError("The request carries no token.")
+        raise TokenError("The request carries no token.", remedy=remedy)
     if (found := tokens.find(token.strip())) is None:
-        raise TokenError("This device does not know the request's token.")
+        raise TokenError("This device does not know the request's token.", remedy=remedy)
     return found
 
 

@@ -1,12 +1,11 @@
 """Bundles that have decided here, kept under ``STATE/bundles/SHA256`` so that a decision can be scored again.
 
-A bundle is named by the SHA-256 of its manifest, which the journal holds with every decision. Where the disk allows it
-the files are the served bundle's own (hard links), and take no room until that bundle is replaced.
+A bundle is named by the SHA-256 of its manifest, which the journal holds with every decision. It is copied, not linked:
+somebody may change the served one in place.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -23,7 +22,6 @@ from edge.bundle.manifest import MANIFEST_NAME, sha256_hex
 log = logging.getLogger(__name__)
 
 _FOLDER = "bundles"
-_NOT_LINKED = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)  # another disk, or one that knows no links
 
 
 def keep_bundle(sha256: str, directory: Path) -> None:
@@ -35,7 +33,7 @@ def keep_bundle(sha256: str, directory: Path) -> None:
             return
         draft = folder / f"{sha256}.new"
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(directory, draft, copy_function=_linked)
+        shutil.copytree(directory, draft, copy_function=_copied)
         draft.rename(kept)
         sync_directory(folder)
     except (OSError, EdgeKitError) as error:  # shutil.Error is an OSError
@@ -73,10 +71,9 @@ def _places(sha256: str) -> Iterator[Path]:
             yield Layout(root).bundle(name)
 
 
-def _linked(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NOT_LINKED:
-            raise
-        shutil.copyfile(source, target)
+def _copied(source: str, target: str) -> None:
+    """Durable on return: a power cut must not leave files without their contents under the right name."""
+    with Path(source).open("rb") as old, Path(target).open("xb") as new:
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())

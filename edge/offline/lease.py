@@ -112,7 +112,7 @@ def lease(standing: Standing, now: datetime, policy: OfflinePolicy, amount: floa
     authority, cause = max(found, key=lambda each: _ORDER.index(each[0]))
     return Lease(
         authority=authority,
-        since=None if recent else standing.contact,
+        since=None if recent else standing.contact.replace(microsecond=0),
         limit=policy.reduced.limit if authority == "reduced" else None,
         cut_off=cut_off,
         passed=standing.passed,

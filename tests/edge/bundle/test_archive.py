@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -29,13 +27,16 @@ def test_a_bundle_that_decided_outlives_the_one_that_served(bundle: Path, verifi
     assert reopen_bundle(place, verified.sha256).files == verified.files
 
 
-def test_where_no_links_can_be_made_the_bundle_is_copied(
-    bundle: Path, verified: VerifiedBundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+def test_a_bundle_that_is_changed_in_place_is_kept_as_it_was(bundle: Path, verified: VerifiedBundle) -> None:
+    keep_bundle(verified.sha256, bundle)
+    (bundle / "policy.toml").write_bytes(b"changed")
+    assert reopen_bundle(find_bundle(verified.sha256), verified.sha256).files == verified.files
 
-    monkeypatch.setattr(os, "link", refuse)
+
+def test_a_copy_that_a_power_cut_left_unfinished_is_made_anew(bundle: Path, verified: VerifiedBundle) -> None:
+    draft = state_dir() / "bundles" / f"{verified.sha256}.new"
+    draft.mkdir(parents=True)
+    (draft / "manifest.json").write_bytes(b"")
     keep_bundle(verified.sha256, bundle)
     assert reopen_bundle(find_bundle(verified.sha256), verified.sha256).files == verified.files
 
