@@ -57,9 +57,7 @@ def test_a_text_a_page_and_an_application_are_sent_and_neither_counted_nor_logge
     before = noted.services.metrics.exposition()
     with caplog.at_level(logging.INFO):
         rehearse(noted.services)
-    assert (
-        noted.texts[:2] == ["装修自住房屋"] * 2
-    )  # of /v1/text-risk, and the purpose; what follows looks for its phrases
+    assert noted.texts[:2] == ["装修自住房屋"] * 2  # the rest looks for phrases
     assert noted.pages == [(480, 640, 3)]
     assert [each["application_id"] for each in noted.receipts] == ["rehearsal"]
     counted = [line for line in noted.services.metrics.exposition().splitlines() if b"requests_total{" in line]
