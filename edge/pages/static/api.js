@@ -1,6 +1,6 @@
 // Calls to this device's own API. Errors come as problem documents with four fields; all of them become `Problem`.
 
-const KEY = "edgekit.token";
+const KEY = `edgekit.token:${location.pathname}`; // a reviewer's is not the kiosk's
 
 /** What a person is shown when a call fails. `code` is null where the device did not answer at all. */
 export class Problem extends Error {
@@ -14,7 +14,7 @@ export class Problem extends Error {
   }
 }
 
-/** The token of this tab; it is forgotten when the tab closes. */
+/** The token of this page in this tab; it is forgotten when the tab closes. */
 export const token = {
   get: () => sessionStorage.getItem(KEY),
   set: (value) => sessionStorage.setItem(KEY, value),

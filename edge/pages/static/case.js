@@ -7,7 +7,7 @@ import { current, moment, named, percent, t, yuan } from "/pages/i18n.js";
 import { anchor, paperTitle, paperView } from "/pages/papers.js";
 import { problemBox } from "/pages/problem.js";
 
-const NAME = "edgekit.reviewer";
+let reviewer = ""; // what the person at this page calls themselves
 
 /** How far a case is: whom it waits for, or what came out. */
 export function standing({ state, votes, opened_by: opened, verdict }) {
@@ -140,7 +140,7 @@ export class Case {
         { id: "verdict-form", novalidate: true, onsubmit: submit },
         el("fieldset", {}, el("legend", {}, t("verdict.choose")), choice("approve"), choice("decline")),
         el("p", { class: "input" }, el("label", { for: "reason" }, t("verdict.reason")), el("textarea", { id: "reason", rows: 3, maxlength: 2000, required: true, "aria-describedby": "verdict-error" })),
-        el("p", { class: "input" }, el("label", { for: "reviewer" }, t("verdict.reviewer")), el("input", { id: "reviewer", maxlength: 100, autocomplete: "off", value: sessionStorage.getItem(NAME) ?? "" })),
+        el("p", { class: "input" }, el("label", { for: "reviewer" }, t("verdict.reviewer")), el("input", { id: "reviewer", maxlength: 100, autocomplete: "off", value: reviewer })),
         el("div", { id: "verdict-error" }),
         el("p", { class: "buttons" }, el("button", { type: "submit", class: "primary" }, t("verdict.send"))),
       ),
@@ -150,14 +150,14 @@ export class Case {
 
   async #review() {
     const verdict = document.querySelector("input[name=verdict]:checked")?.value;
-    const [reason, reviewer] = [byId("reason"), byId("reviewer")].map((field) => field.value.trim());
+    const reason = byId("reason").value.trim();
+    reviewer = byId("reviewer").value.trim();
     const place = byId("verdict-error");
     if (!verdict || !reason) {
       fill(place, el("p", { class: "problem", role: "alert" }, t("verdict.missing")));
       (verdict ? byId("reason") : document.querySelector("input[name=verdict]")).focus();
       return;
     }
-    sessionStorage.setItem(NAME, reviewer);
     await this.#send("review", { verdict, reason, reviewer: reviewer || null }, place, () => t("verdict.taken", { verdict: named("verdict", verdict) }));
   }
 

@@ -22,8 +22,11 @@ export function scoreBar(receipt) {
   );
 }
 
-/** The reasons with their points as bars; the points add up to the score. `place` tells where an item can be seen. */
-export function reasonBars(reasons, place) {
+/**
+ * The reasons with their points as bars; the points add up to the score. `place` tells where an item can be seen.
+ * `folded` keeps what they rest on for whoever opens it: not every customer should read it on the screen.
+ */
+export function reasonBars(reasons, place, { folded = false } = {}) {
   if (reasons.length === 0) return el("p", {}, t("reasons.none"));
   const most = Math.max(1, ...reasons.map((reason) => reason.contribution));
   return el(
@@ -42,12 +45,17 @@ export function reasonBars(reasons, place) {
           el("span", { class: "points" }, t("reasons.points", { points: reason.contribution })),
         ),
         bar,
-        // the device writes in the bank's language
-        el("p", { lang: "zh-CN" }, reason.text),
-        reason.evidence.length > 0 && el("ul", { class: "evidence" }, reason.evidence.map((item) => el("li", {}, evidence(item, place(item))))),
+        el(folded ? "details" : "div", {}, folded && el("summary", {}, t("reasons.why")), grounds(reason, place)),
       );
     }),
   );
+}
+
+function grounds(reason, place) {
+  return [
+    el("p", { lang: "zh-CN" }, reason.text), // the device writes in the bank's language
+    reason.evidence.length > 0 && el("ul", { class: "evidence" }, reason.evidence.map((item) => el("li", {}, evidence(item, place(item))))),
+  ];
 }
 
 /** An item of evidence, which the device words in the bank's language; `href` leads to where it can be seen. */

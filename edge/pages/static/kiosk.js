@@ -78,7 +78,7 @@ function render() {
     el(
       "div",
       { class: "columns" },
-      el("section", { "aria-label": t("reasons") }, el("h2", {}, t("reasons")), scoreBar(receipt), reasonBars(receipt.reasons, (item) => item.file && `#${anchor(item.file)}`)),
+      el("section", { "aria-label": t("reasons") }, el("h2", {}, t("reasons")), scoreBar(receipt), reasonBars(receipt.reasons, (item) => item.file && `#${anchor(item.file)}`, { folded: true })),
       el("section", { "aria-label": t("receipt") }, el("h2", {}, t("receipt")), facts(receipt)),
     ),
     papers.length > 0 && el("section", { "aria-label": t("papers") }, el("h2", {}, t("papers")), el("p", { class: "small legend" }, t("papers.legend")), papers),
@@ -127,4 +127,5 @@ translate(byId("language"), () => {
   render();
 });
 form.render();
+window.addEventListener("pagehide", leave);
 watchIdle(IDLE_MINUTES, () => !stop && (outcome !== null || !form.empty), leave);

@@ -22,6 +22,7 @@ async function list(after = null) {
   if (after) query.set("after", after);
   try {
     const answer = await json(`/v1/decisions?${query}`);
+    if (!token.get()) return undefined; // logged out meanwhile
     listed = after ? [...listed, ...answer.decisions] : answer.decisions;
     ({ total, next } = answer);
   } catch (error) {
@@ -72,6 +73,7 @@ function renderList() {
 async function choose(id) {
   try {
     const document = await json(`/v1/decisions/${id}`);
+    if (!token.get()) return undefined;
     open?.release();
     open = new Case(id, document, byId("case"), { decided, failed });
   } catch (error) {
@@ -104,22 +106,21 @@ function leave(wrong = null) {
   );
 }
 
+function logout() {
+  token.forget();
+  leave();
+}
+
 for (const id of ["state", "level"]) byId(id).addEventListener("change", () => list());
 byId("refresh").addEventListener("click", () => list());
 byId("more").addEventListener("click", () => list(next));
-byId("logout").addEventListener("click", () => {
-  token.forget();
-  leave();
-});
+byId("logout").addEventListener("click", logout);
 translate(byId("language"), () => {
   if (desk.hidden) return leave();
   renderList();
   return open ? open.render() : fill(byId("case"), el("p", { class: "lead hint" }, t("case.choose")));
 });
-watchIdle(IDLE_MINUTES, () => !desk.hidden, () => {
-  token.forget();
-  leave();
-});
-fill(byId("case"), el("p", { class: "lead hint" }, t("case.choose")));
-if (token.get()) list();
-else leave();
+// whoever comes after, by a link or by the browser's way back, logs in again
+window.addEventListener("pagehide", logout);
+watchIdle(IDLE_MINUTES, () => !desk.hidden, logout);
+logout();

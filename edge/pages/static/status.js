@@ -37,7 +37,7 @@ function only(id) {
 function render() {
   if (problem) return fill(byId("status"), problemBox(problem));
   if (!status) return undefined;
-  const { offline, journal, bundle, worker } = status;
+  const { offline, journal, bundle, worker, sync } = status;
   const memory = worker?.memory;
   return fill(
     byId("status"),
@@ -51,7 +51,7 @@ function render() {
       "div",
       { class: "tiles" },
       tile("status.line", offline.since ? t("status.since", { time: moment(offline.since) }) : t("status.online")),
-      tile("status.backlog", String(journal.backlog), t("status.backlog.say")),
+      tile("status.backlog", String(journal.backlog), waiting(journal, sync)),
       tile("status.bundle", `${bundle.name} ${bundle.version}`, `sha256 ${bundle.sha256.slice(0, 12)}…`),
       tile("status.device", status.device_id, status.profile),
     ),
@@ -73,6 +73,12 @@ function render() {
     el("section", { class: "tile", "aria-labelledby": "models-heading" }, el("h2", { id: "models-heading" }, t("status.models")), models(status)),
     el("p", { class: "small" }, t("status.started", { time: status.started ? moment(status.started) : "?" }), worker ? ` · ${t("status.restarts", { count: worker.restarts })}` : ""),
   );
+}
+
+/** What to know of the records that wait: whether sending fails, and the code of the latest. */
+function waiting(journal, sync) {
+  const said = sync?.problem ? t("status.sync", { problem: sync.problem }) : t("status.backlog.say");
+  return journal.head ? `${said} · ${t("status.head", { code: journal.head })}` : said;
 }
 
 function tile(key, value, more = null) {

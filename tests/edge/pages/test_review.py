@@ -64,6 +64,19 @@ def test_the_desk_opens_to_a_reviewer_s_token_alone(page: Page, device: Device, 
     assert page.evaluate("sessionStorage.length") == 0
 
 
+def test_whoever_comes_to_the_desk_after_a_reviewer_left_it_logs_in(page: Page, device: Device, token: str) -> None:
+    device.decide_example()
+    open_case(page, device, token)
+    page.get_by_role("link", name="贷款申请").click()
+    page.get_by_role("heading", name="请放入材料，填写申请").wait_for()
+    page.go_back()
+    page.get_by_label("口令").wait_for()
+    assert page.locator("#case").is_hidden()
+    assert "示例甲" not in page.content()
+    page.reload()
+    page.get_by_label("口令").wait_for()
+
+
 def test_the_riskiest_comes_first_and_the_filters_filter(page: Page, device: Device, token: str) -> None:
     device.decide_example(score=30, reasons=[{**receipt()["reasons"][0], "contribution": 30}])
     device.decide_example(score=90, risk_level="high", reasons=[{**receipt()["reasons"][0], "contribution": 90}])
