@@ -8,7 +8,7 @@ from datetime import date
 from statistics import median
 
 from edge.application import Application
-from edge.documents.extraction import Extraction, Problem, problem
+from edge.documents.extraction import SURE, Extraction, Problem, problem
 from edge.policy import DocumentsPolicy
 
 _SALARY = re.compile(r"工资|薪|代发")
@@ -65,7 +65,11 @@ def _contradictions(application: Application, extraction: Extraction, policy: Do
     name_field = _NAME_FIELDS[kind]
     name, number = extraction.value(name_field), extraction.value("id_number")
     if name is not None and _plain(name) != _plain(applicant.name):
-        problems.append(problem(kind, "name_mismatch", name_field, seen=name))
+        sure = extraction.fields[name_field].confidence
+        if sure >= SURE:
+            problems.append(problem(kind, "name_mismatch", name_field, seen=name))
+        elif sure >= policy.confidence_from:  # below that it is said anyway
+            problems.append(problem(kind, "low_confidence", name_field, confidence=sure))
     if number is not None and number != _plain(applicant.id_number).upper():
         problems.append(problem(kind, "id_number_mismatch", "id_number", seen=number))
     proven, declared = extraction.value("monthly_income"), applicant.declared_monthly_income

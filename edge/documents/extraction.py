@@ -41,6 +41,8 @@ FIELD_NAMES: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+SURE = 0.9  # what was read with less confidence accuses nobody; of digits that OCR misreads hardly any has more
+
 _TEXTS = {
     "unreadable": "未能从该文件读出文字",
     "wrong_kind": "该文件不像{kind}{seen}",
@@ -59,6 +61,7 @@ _TEXTS = {
     "pages_unread": "该文件共 {pages} 页，只读了前 {count} 页",
     "rows_unread": "另有 {count} 行像是交易，但未能读懂",
     "balance_mismatch": "第 {rows} 行的余额与金额对不上",
+    "balance_unsure": "第 {rows} 行的余额与金额对不上，但其中有数字辨认不清，请对照原件",
     "row_outside_period": "第 {rows} 行的日期不在账单起止日期内",
     "several_papers": "该文件上像有 {count} 张不同的证件，请每张证件单独提交",
     "name_mismatch": "{name}“{seen}”与申请人姓名不一致",
@@ -91,6 +94,7 @@ class Field:
         box: Around it, in pixels of its page.
         page: Index of the page.
         places: Of each row, where the value is a list of rows.
+        sureness: Of each such row, the least confidence that its numbers were read with.
     """
 
     value: Any
@@ -98,6 +102,7 @@ class Field:
     box: Box
     page: int
     places: tuple[Place, ...] = ()
+    sureness: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from edge.documents.extraction import Field, Problem, problem
+from edge.documents.extraction import SURE, Field, Problem, problem
 from edge.documents.headings import columns_of, whole_headings
 from edge.documents.id_number import checksum_fits
 from edge.documents.labels import mended
@@ -72,7 +72,8 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
         days = [fields[name].value for name in ("period_from", "period_to") if name in fields]
         values = values_of(entries, (days[0], days[1]) if len(days) == 2 else None)
         whole = field_of(_signed(values), [piece for pieces in cells for piece in pieces])
-        fields["rows"] = replace(whole, places=tuple(place_of(pieces) for pieces in cells))
+        places, sureness = tuple(map(place_of, cells)), tuple(entry.sureness() for entry in entries)
+        fields["rows"] = replace(whole, places=places, sureness=sureness)
     return {name: field for name, field in fields.items() if field.value is not None}
 
 
@@ -96,12 +97,10 @@ def _signed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     if not any((row["amount"] or 0) < 0 for row in rows):
         return rows
-    wrong = _unbalanced(rows)
-    for index in wrong:
+    for before, index in _unbalanced(rows):
         row = rows[index]
-        turned = row | {"amount": -row["amount"]}
-        if row["amount"] > 0 and index not in _unbalanced([*rows[:index], turned, *rows[index + 1 :]]):
-            row["amount"] = turned["amount"]
+        if row["amount"] > 0 and _adds_up(rows[before], row | {"amount": -row["amount"]}):
+            row["amount"] = -row["amount"]
     return rows
 
 
@@ -118,8 +117,12 @@ def check(fields: dict[str, Field], paper: Sequence[Row]) -> list[Problem]:
     incomplete = [index for index, row in enumerate(rows) if any(row[name] is None for name in needed)]
     if incomplete:
         problems.append(problem(KIND, "row_incomplete", "rows", rows=incomplete))
-    if wrong := _unbalanced(rows):
+    pairs, sureness = _unbalanced(rows), fields["rows"].sureness if rows else ()
+    unsure = [index for before, index in pairs if sureness and min(sureness[before], sureness[index]) < SURE]
+    if wrong := [index for _, index in pairs if index not in unsure]:
         problems.append(problem(KIND, "balance_mismatch", "rows", rows=wrong))
+    if unsure:
+        problems.append(problem(KIND, "balance_unsure", "rows", rows=unsure))
     if "period_from" in fields and "period_to" in fields:
         begin, end = fields["period_from"].value, fields["period_to"].value
         outside = [index for index, row in enumerate(rows) if row["date"] and not begin <= row["date"] <= end]
@@ -128,18 +131,24 @@ def check(fields: dict[str, Field], paper: Sequence[Row]) -> list[Problem]:
     return problems
 
 
-def _unbalanced(rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Rows whose balance is not the one before plus their amount; the newest may stand first or last."""
+def _unbalanced(rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Rows, each behind the one before it, whose balance is not that one's plus their amount.
 
-    def wrong(order: Sequence[int]) -> list[int]:
-        found = []
-        for before, index in zip(order, order[1:], strict=False):
-            values = (rows[before]["balance"], rows[index]["amount"], rows[index]["balance"])
-            if None not in values:
-                cents = [round(value * 100) for value in values]
-                if cents[0] + cents[1] != cents[2]:
-                    found.append(index)
-        return sorted(found)
+    The newest may stand first or last.
+    """
+
+    def wrong(order: Sequence[int]) -> list[tuple[int, int]]:
+        pairs = zip(order, order[1:], strict=False)
+        return sorted((pair for pair in pairs if not _adds_up(rows[pair[0]], rows[pair[1]])), key=lambda pair: pair[1])
 
     oldest_first = range(len(rows))
     return min(wrong(oldest_first), wrong(oldest_first[::-1]), key=len)
+
+
+def _adds_up(before: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether the balance before and the amount make the balance, to the cent, or one of them was not read."""
+    values = (before["balance"], row["amount"], row["balance"])
+    if None in values:
+        return True
+    cents = [round(value * 100) for value in values]
+    return bool(cents[0] + cents[1] == cents[2])

@@ -77,6 +77,11 @@ class Entry:
         """How high the row stands where ``piece`` is; on a tilted page rows slant."""
         return min(self.row, key=lambda other: abs(other.left + other.right - piece.left - piece.right)).middle
 
+    def sureness(self) -> float:
+        """The least confidence that one of its numbers was read with."""
+        told = (*_NUMBERS, "flag")
+        return min((piece.confidence for role in told for piece in self.cells.get(role, [])), default=0.0)
+
     def amount(self, role: str) -> float | None:
         """Yuan; None if there is no cell or it is no amount: banks print both digits of the cents, or none."""
         text = self.text(role)

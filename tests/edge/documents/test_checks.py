@@ -59,6 +59,8 @@ def test_a_paper_that_agrees_has_no_problem(extraction: Extraction) -> None:
         (read("id_card", valid_until="2026-11-20"), ("expired", "valid_until")),
         (read("id_card", valid_from="2026-11-22"), ("not_yet_valid", "valid_from")),
         (read("id_card", 0.59, sex="男"), ("low_confidence", "sex")),
+        (read("id_card", 0.59, name="示例乙"), ("low_confidence", "name")),  # may be misread: accuses nobody
+        (read("id_card", 0.89, name="示例乙"), ("low_confidence", "name")),
     ],
 )
 def test_a_paper_that_disagrees_has_one(extraction: Extraction, expected: tuple[str, str]) -> None:

@@ -130,6 +130,17 @@ def test_a_balance_that_does_not_follow_is_named_by_its_row(page: Build) -> None
     assert "第 3 行" in problems[0].text
 
 
+def test_a_sum_that_is_broken_where_digits_were_hard_to_read_accuses_nobody(page: Build) -> None:
+    rows = [*ROWS[:2], ROWS[2] | {"amount": -1.5}, ROWS[3]]
+    drawn = table(page, SIGNED, rows)
+    for unsure in ("-1.50", "6,400.00", "6,399.50"):  # the amount, and the balances before and after it
+        lines = tuple(replace(line, confidence=0.85) if line.text == unsure else line for line in drawn.lines)
+        problems = statement(page, ReadPage(lines, 900, 1200)).problems
+        assert [(each.code, each.rows) for each in problems] == [("balance_unsure", (2,))]
+    lines = tuple(replace(line, confidence=0.85) if line.text == "消费" else line for line in drawn.lines)
+    assert codes(statement(page, ReadPage(lines, 900, 1200))) == ["balance_mismatch"]
+
+
 def test_a_cell_that_was_not_read_is_none_and_a_problem(page: Build) -> None:
     rows = [*ROWS[:2], ROWS[2] | {"amount": None}, ROWS[3]]
     for columns in (SIGNED, TWO_COLUMNS):
