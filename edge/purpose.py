@@ -131,8 +131,11 @@ def _carriers(
         if len(found) == len(labels):
             break
         runs = [(first[0], last[1]) for first, last in zip(clauses, clauses[length - 1 :], strict=False)]
-        rest = [_left(inside, (start - part[0], end - part[0])) for start, end in runs]
-        answers = classifier.classify(rest, budget=budget)
+        rest = [_left(inside, (max(start - part[0], 0), end - part[0])) for start, end in runs]
+        runs = [run for run, left in zip(runs, rest, strict=True) if left.strip()]
+        if not runs:
+            break
+        answers = classifier.classify([left for left in rest if left.strip()], budget=budget)
         for label in labels.keys() - found.keys():
             least, run = min((answer.labels[label], run) for answer, run in zip(answers, runs, strict=True))
             if least <= (1 - FALL) * labels[label]:
@@ -141,21 +144,19 @@ def _carriers(
 
 
 def _clauses(text: str, part: Span) -> list[Span]:
-    """The clauses that stand whole in a part, each with the punctuation behind it."""
+    """The clauses of which something stands in a part, each with the punctuation behind it."""
     clauses: list[Span] = []
-    start = behind = 0
+    start = 0
     for piece in _CLAUSE_END.split(text):
-        behind += len(piece)
-        if piece.strip(_PUNCTUATION):
-            clauses.append((start, behind))
-        elif clauses:
-            clauses[-1] = clauses[-1][0], behind
-        else:
-            continue  # what the text begins with belongs to the first clause
-        start = behind
-    whole = [clause for clause in clauses if part[0] <= clause[0] and clause[1] <= part[1]]
-    size = max(1, -(-len(whole) // _MOST_CLAUSES))
-    return [(group[0][0], group[-1][1]) for group in (whole[at : at + size] for at in range(0, len(whole), size))]
+        end = start + len(piece)
+        if clauses and not piece.strip(_PUNCTUATION):
+            clauses[-1] = clauses[-1][0], end
+        elif piece:
+            clauses.append((start, end))
+        start = end
+    there = [clause for clause in clauses if clause[0] < part[1] and part[0] < clause[1]]
+    size = max(1, -(-len(there) // _MOST_CLAUSES))
+    return [(group[0][0], group[-1][1]) for group in (there[at : at + size] for at in range(0, len(there), size))]
 
 
 def _trimmed(text: str, span: Span) -> Span:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,25 @@ def test_an_application_without_papers_or_history_is_reviewed_and_says_what_is_m
     ]
     assert receipt.documents == []
     assert receipt.behaviour.probability is None
+
+
+class Rollover(Labels):
+    """Sees the label in whatever names the loan apps."""
+
+    def classify(self, texts: Sequence[str], *, budget: Budget = UNLIMITED) -> list[TextResult]:
+        return [
+            replace(each, labels={"debt_rollover": 0.9 if "网贷" in each.text else 0.02})
+            for each in super().classify(texts)
+        ]
+
+
+def test_the_words_of_the_purpose_that_carry_a_label_are_evidence() -> None:
+    loan = {"amount": 12000, "term_months": 12, "purpose": "装修房子，再还网贷。"}
+    (reason,) = scorer(labels=Rollover()).score(submission(loan=loan)).receipt.reasons
+    (evidence,) = reason.evidence
+    assert (reason.code, evidence.code, evidence.text) == ("text_risk", "debt_rollover", "借新还旧 0.90：“再还网贷”")
+    assert evidence.phrase is not None
+    assert loan["purpose"][evidence.phrase.start : evidence.phrase.end] == "再还网贷"
 
 
 def test_a_purpose_that_cannot_be_read_has_no_labels_and_goes_to_a_person() -> None:

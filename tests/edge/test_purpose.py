@@ -56,6 +56,7 @@ def told(text: str, classifier: Words) -> dict[str, str]:
 def test_each_label_that_counts_gets_the_clause_that_carries_it() -> None:
     classifier = Words(debt_rollover=ROLLOVER, inducement=LURE, exaggeration={"装修": 0.15})
     purpose = read_purpose(TEXT, classifier, POLICY)
+    assert classifier.asked == 1 + 4 + 2  # the text, each clause left out for both labels, and what is shown of each
     assert told(TEXT, classifier) == {"debt_rollover": "想借两万还网贷", "inducement": "中介说能批"}
     assert purpose.phrases["debt_rollover"].drop == pytest.approx(0.94)
     assert purpose.unreadable is None
@@ -77,6 +78,7 @@ def test_words_that_carry_a_label_only_together_are_one_phrase() -> None:
     "text",
     [
         "借钱还网贷",  # nothing would be left
+        "\n借钱还网贷\n",
         "还网贷，上班三年，还网贷，月底发钱，还网贷。",  # said again elsewhere
         "还网贷，还网贷，还网贷，还网贷，月底发钱。",  # in more clauses than a phrase has
     ],
@@ -98,6 +100,18 @@ def test_in_a_long_text_the_phrase_is_found_in_the_window_that_shows_it() -> Non
     assert told(text, classifier) == {"debt_rollover": "想借两万还网贷"}
     assert classifier.asked < 100
     assert told(f"{text}还网贷，{plain}", classifier) == {}  # the rest of the text still says it
+
+
+@pytest.mark.parametrize("before", range(0, 30, 3))
+def test_a_phrase_of_a_long_text_begins_and_ends_with_its_clause(before: int) -> None:
+    text = "好" * before + "，想借两万块钱去还网贷，" + "剩下的装修，" * 5
+    assert told(text, Words(width=14, debt_rollover=ROLLOVER)) == {"debt_rollover": "想借两万块钱去还网贷"}
+
+
+def test_punctuation_and_empty_lines_are_no_clauses() -> None:
+    classifier = Words(debt_rollover={"想借两万": 0.9, "还网贷": 0.9})
+    text = "上班三年。\n\n想借两万！！！\n\n还网贷！！！\n\n月底发钱。"
+    assert told(text, classifier) == {"debt_rollover": "想借两万！！！\n\n还网贷"}
 
 
 def test_numbers_blanks_and_line_ends_do_not_break_a_phrase() -> None:
