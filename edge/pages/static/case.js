@@ -88,7 +88,14 @@ export class Case {
   #papersOf(receipt) {
     this.#papers = receipt.documents.map((paper, index) => {
       const evidence = receipt.reasons.flatMap((reason) => reason.evidence).filter((item) => item.file === paper.file);
-      const load = async () => (await call(`/v1/decisions/${this.id}/files/${index}`)).blob();
+      const load = async () => {
+        try {
+          return await (await call(`/v1/decisions/${this.id}/files/${index}`)).blob();
+        } catch (error) {
+          if (error.status === 410) return null; // erased, or pictures that made room
+          throw error;
+        }
+      };
       return paperView(paper, paperTitle(receipt.documents, index), evidence, load);
     });
     if (this.#papers.length === 0) return section("papers", el("p", {}, t("papers.none")));

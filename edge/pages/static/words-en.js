@@ -157,6 +157,7 @@ export const en = {
   "paper.row_incomplete": "Rows lack a date, an amount or a balance.",
   "paper.rows_unread": "Further lines look like transactions but could not be read.",
   "paper.balance_mismatch": "Balances do not follow from the amounts.",
+  "paper.balance_unsure": "Balances do not follow from the amounts, perhaps because they were hard to read; please check.",
   "paper.row_outside_period": "Rows lie outside the statement's period.",
   "paper.several_papers": "Several identity card numbers are on this file; hand in one card a file.",
   "paper.name_mismatch": "The name differs from the applicant's.",

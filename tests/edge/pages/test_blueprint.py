@@ -11,6 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
+from devices import errors
+from devices.errors import EdgeKitError
 from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, PROBLEM_CODES
 from edge.pages import blueprint
 from edge.pages.blueprint import PICTURES_AT_ONCE, create_blueprint
@@ -18,6 +20,12 @@ from runtime.access import Access
 from runtime.app import Services, create_app
 from runtime.tokens import TokenFile
 
+SAID_TO_CLERKS = (
+    *(errors.ImageError, errors.PdfError, errors.TextError, errors.ApplicationError, errors.RequestError),
+    *(errors.ServeError, errors.OverloadedError, errors.DeadlineError, errors.StoppedError, errors.BackendError),
+    *(errors.JournalError, errors.JournalDamagedError, errors.JournalFullError, errors.DeviceKeyError),
+    *(errors.DecisionNotFoundError, errors.RecordErasedError, errors.ReviewError, errors.TokenError, errors.RoleError),
+)
 STATIC = Path(blueprint.__file__).parent / "static"
 FILES = sorted(STATIC.iterdir())
 ROOT = Path(__file__).parents[3]
@@ -94,6 +102,11 @@ def test_kinds_fields_and_problems_of_papers_have_words() -> None:
     fields = {name for names in FIELD_NAMES.values() for name in names}
     assert {f"kind.{kind}" for kind in KIND_NAMES} | {f"field.{name}" for name in fields} <= keys("zh")
     assert {f"paper.{code}" for code in PROBLEM_CODES} <= keys("en")
+
+
+@pytest.mark.parametrize("error", SAID_TO_CLERKS, ids=lambda error: error.code)
+def test_what_goes_wrong_at_a_counter_is_said_in_chinese(error: type[EdgeKitError]) -> None:
+    assert f"problem.{error.code}" in keys("zh")
 
 
 def test_pages_of_a_pdf_come_a_few_at_a_time(client: FlaskClient) -> None:

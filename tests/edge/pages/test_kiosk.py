@@ -28,7 +28,7 @@ INPUTS = {
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -218,7 +218,7 @@ def test_progress_is_shown_and_a_customer_who_gives_up_frees_the_device(
     fill(page)
     page.get_by_role("button", name="开始核对").click()
     page.get_by_role("progressbar").wait_for()
-    page.get_by_text("已用 1 秒").wait_for()
+    page.get_by_text(re.compile("已用 [1-9]")).wait_for()
     page.screenshot(path=shots / "kiosk-progress.png")
     page.get_by_role("button", name="取消").click()
     page.get_by_role("heading", name="请放入材料，填写申请").wait_for()
@@ -271,4 +271,4 @@ def test_targets_are_large_enough_to_touch_and_nothing_is_cut_off_on_a_small_scr
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         heights = page.locator("button:visible").evaluate_all("(all) => all.map((node) => node.offsetHeight)")
         assert min(heights) >= 40
-    assert re.search("示例甲", page.locator("main").inner_text())
+    assert "示例甲" in page.locator("main").inner_text()
