@@ -52,7 +52,13 @@ def judge(state: Path, told: Sequence[str]) -> Found:
 
 
 def kill_writers(
-    state: Path, *, kills: int, seed: int, writers: int = 2, progress: Callable[[float], None] = lambda share: None
+    state: Path,
+    *,
+    kills: int,
+    seed: int,
+    writers: int = 2,
+    judge_every: int = 10,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Found, int]:
     """Start writers and kill them all, ``kills`` times; returns the first fault (empty if none) and what was told.
 
@@ -70,7 +76,7 @@ def kill_writers(
             os.waitpid(child, 0)
         notes = state / ACKNOWLEDGED
         told = notes.read_text(encoding="ascii").splitlines() if notes.exists() else []
-        if (number % 10 == 9 or number == kills - 1) and (found := judge(state, told)):
+        if ((number + 1) % judge_every == 0 or number == kills - 1) and (found := judge(state, told)):
             return found, len(told)
         progress((number + 1) / kills)
     return Found((), (), ()), len(told)

@@ -12,6 +12,8 @@ from devices.errors import JournalDamagedError, JournalError, JournalFullError
 
 DATABASE_NAME = "journal.sqlite"
 IN_USE_NAME = "in-use"  # locked by who has the journal open, and alone by who salvages it
+# what reading a damaged file can raise; the second comes from messages that hold bytes of the file
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _BUSY_S = 10.0
 
 SCHEMA = """
@@ -60,7 +62,7 @@ def read_only(path: Path) -> sqlite3.Connection:
             raise
         connection.close()  # SQLite wants to make its index of the log, which is empty: it can be left out
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return connection  # damaged; whoever reads on finds out where
     return connection
 
@@ -77,6 +79,8 @@ def translated(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise JournalDamagedError(f"The journal {path} is damaged: {error}.") from error
         raise JournalError(f"The journal {path} cannot be used: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise JournalDamagedError(f"The journal {path} is damaged: it holds text that is none.") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise JournalFullError(f"The disk under the journal {path} is full.") from error

@@ -26,7 +26,7 @@ from typing import Any
 from devices.durable import sync_directory
 from devices.errors import JournalDamagedError, JournalError
 from edge.journal.anchor import Anchor
-from edge.journal.database import DATABASE_NAME, IN_USE_NAME, SCHEMA, connect, read_only, translated
+from edge.journal.database import DATABASE_NAME, IN_USE_NAME, SCHEMA, UNREADABLE, connect, read_only, translated
 from edge.journal.entry import NO_HASH, Entry, Head, is_flagged, parse
 from edge.journal.keys import DeviceKeys
 from edge.journal.sealing import key_hash
@@ -37,6 +37,8 @@ _LINE_START = re.compile(rb'\{"body":\{')
 _LINE_END = re.compile(rb',"v":\d+\}')
 _LONGEST_LINE = 1 << 20
 _SIGNATURE_BYTES = 64
+_SHORTEST_ROW = 128  # bytes that an entry takes at least
+_AHEAD = 16  # entries that the head, kept after each commit, may lag behind
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ def _is_good(folder: Path, keys: DeviceKeys) -> bool:
 
 def _rebuild(old: Path, new: Path, keys: DeviceKeys, remembered: Head, now: Callable[[], datetime]) -> None:
     found: dict[int, Entry] = {}
+    size = old.stat().st_size if old.exists() else 0
     with closing(connect(new)) as target, closing(_source(old)) as source:
         target.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
-        for entry in [*_through_sqlite(source, remembered.seq), *_through_bytes(old)]:
+        for entry in [*_through_sqlite(source, remembered.seq, size // _SHORTEST_ROW), *_through_bytes(old)]:
             if entry.seq not in found and verify_entry(entry, entry.seq, None, keys.public) is None:
                 found[entry.seq] = entry
         gone = _gone(found)
@@ -155,16 +158,24 @@ def _source(old: Path) -> sqlite3.Connection:
     return read_only(old)
 
 
-def _through_sqlite(source: sqlite3.Connection, last: int) -> Iterator[Entry]:
-    """Every entry that SQLite can reach, each looked up by itself: one bad page ends no walk."""
-    with suppress(sqlite3.DatabaseError):  # the numbers up to the head that is remembered are tried all the same
-        last = max(last, source.execute("SELECT max(seq) FROM entries").fetchone()[0] or 0)
-    for seq in range(1, last + 1):
+def _through_sqlite(source: sqlite3.Connection, last: int, most: int) -> Iterator[Entry]:
+    """Every entry that SQLite can reach, each looked up by itself: one bad page ends no walk.
+
+    Args:
+        source: The damaged database.
+        last: The last number that the device remembers; 0 if none.
+        most: More rows than the file can hold, so that a damaged page cannot make this endless.
+    """
+    numbers = set(range(1, last + _AHEAD))
+    for way in ("", "DESC"):  # where no number is remembered, and for what was appended after it
+        with suppress(*UNREADABLE):
+            numbers.update(seq for (seq,) in source.execute(f"SELECT seq FROM entries ORDER BY seq {way} LIMIT {most}"))  # noqa: S608
+    for seq in sorted(numbers):
         try:
             row = source.execute("SELECT line, signature FROM entries WHERE seq = ?", (seq,)).fetchone()
             if row is not None:
                 yield parse(bytes(row[0]), bytes(row[1]))
-        except (sqlite3.DatabaseError, ValueError, TypeError):
+        except (*UNREADABLE, ValueError, TypeError):
             continue
 
 
@@ -219,7 +230,7 @@ def _copy(
 def _one(source: sqlite3.Connection, query: str, *values: object) -> tuple[Any, ...] | None:
     try:
         row: tuple[Any, ...] | None = source.execute(query, values).fetchone()
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return None
     return row
 

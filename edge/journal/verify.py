@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from devices.errors import JournalDamagedError
 from edge.journal.anchor import Anchor
-from edge.journal.database import DATABASE_NAME, read_only, translated
+from edge.journal.database import DATABASE_NAME, UNREADABLE, read_only, translated
 from edge.journal.entry import NO_HASH, Entry, Head, parse, signed_bytes
 from edge.journal.keys import DeviceKeys, verifies
 from edge.journal.sealing import key_hash
@@ -90,7 +90,7 @@ def verify_database(connection: sqlite3.Connection, public: Ed25519PublicKey, an
             "SELECT seq, line, signature, kind, decision FROM entries ORDER BY seq"
         ):
             chain.take(seq, line, signature, kind, decision)
-    except (sqlite3.DatabaseError, ValueError, OverflowError) as error:
+    except (*UNREADABLE, ValueError, OverflowError) as error:
         chain.found(chain.last + 1, f"it cannot be read: {error}")
     chain.end()
     chain.strays()
@@ -197,7 +197,7 @@ class _Chain:
                     self.missing.append((seq, ref.name, f"its record {ref.name} is missing, and no entry says why"))
                 elif hashlib.sha256(row[0]).hexdigest() != ref.sha256:
                     self.found(seq, f"its record {ref.name} was changed or exchanged")
-        except (sqlite3.DatabaseError, TypeError, OverflowError) as error:
+        except (*UNREADABLE, TypeError, OverflowError) as error:
             self.found(seq, f"its records cannot be read: {error}")
 
     def end(self) -> None:
@@ -245,17 +245,17 @@ class _Chain:
     def _each(self, query: str, what: str) -> None:
         try:
             rows: Iterable[tuple[Any, ...]] = self.connection.execute(query).fetchall()
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             self.found(0, f"it cannot be read: {error}")
             return
         for row in rows:
-            self.found(int(row[0]), what)
+            self.found(row[0] if isinstance(row[0], int) else 0, what)
 
     def file(self) -> None:
         """The pages of the file, and its indexes against its tables."""
         try:
             said = [str(row[0]) for row in self.connection.execute("PRAGMA integrity_check(1)")]
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             said = [str(error)]
         if said != ["ok"]:
             self.found(0, f"SQLite finds it damaged: {'; '.join(said)}")

@@ -97,6 +97,14 @@ def test_an_entry_that_was_changed_is_lost_and_not_kept(device: Device) -> None:
     assert verify_journal(device.folder, device.keys()).findings == ()
 
 
+def test_a_row_with_an_enormous_number_keeps_neither_busy(device: Device) -> None:
+    closed(device, 2)
+    with closing(sqlite3.connect(device.database)) as connection, connection:
+        connection.execute("INSERT INTO entries VALUES (?, x'00', x'00', 'review', NULL)", (2**60,))
+    assert str(verify_journal(device.folder, device.keys()).first) == "Entry 4: it is missing."
+    assert (salvaged(device).kept, verify_journal(device.folder, device.keys()).findings) == (3, ())
+
+
 def test_what_was_erased_is_not_called_lost(device: Device) -> None:
     journal = device.filled(5)
     journal.erase(journal.entry(3).body["decision_id"], why="asked")

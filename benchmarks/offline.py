@@ -1,0 +1,23 @@
+"""Without the line: the journal under kills, power cuts and tampering, and its cost. The goals are issue 7's table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.harness import Report
+from benchmarks.offline_journal import append_rows, kill_row, power_row, tamper_rows, verify_row
+
+Progress = Callable[[str, float], None]
+
+
+def measure(report: Report, progress: Progress) -> None:
+    """All rows."""
+    with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as folder:
+        scratch = Path(folder)
+        append_rows(report, progress, scratch)
+        verify_row(report, progress, scratch)
+        tamper_rows(report, progress, scratch)
+        kill_row(report, progress, scratch)
+        power_row(report, progress, scratch)
