@@ -58,7 +58,7 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     fields.update(_validity(flow))
     if address := _address(rows, flow):
         fields["address"] = field_of(
-            "".join(re.sub(r"\s", "", piece.text).lstrip(_STROKES) for piece in address), address
+            "".join(re.sub(r"[\s,.:;']", "", piece.text).lstrip(_STROKES) for piece in address), address
         )
     return fields
 

@@ -31,9 +31,9 @@ _GAP = r"(?:[（(][^\d）)]{0,12}[）)]|[^\d,。;]|,(?=[(（]?(?:小写|大写|�
 _COMPONENT = re.compile(r"基本|岗位|绩效|奖|补贴|津贴|加班")  # a part of an income, not the income
 # 工资12,000元/月: the month stands behind
 _A_MONTH = rf"{_PAY}[^\d,。;]{{0,20}}?({AMOUNT})元?(?:/月|每月)"
-_OTHER_DAYS = re.compile(
-    r"(?:入职|有效|出生|到期|自|至|起|参加工作|合同)[^\n]{0,6}$"
-)  # before a date that is no issue's
+# before and behind a date that is not the proof's own
+_OTHER_DAYS = re.compile(r"(?:入职|有效|出生|到期|自|至|起|参加工作|合同)[^\n]{0,6}$")
+_SINCE = re.compile(r"(?:起|至今|入职|加入|进入|参加|到)")
 
 _LABELS = {
     "name": ("姓名", "员工姓名", "职工姓名", "申请人", "申请人姓名", "本人姓名"),
@@ -77,7 +77,7 @@ _NAME_BY_NUMBER = (
     rf"(?P<value>{_PERSON})(?:同志|先生|女士|小姐)?[（(,、]?(?:性别:?)?(?:[男女][,、])?(?:居民|公民)?身份(?:证|号)"
 )
 _SIGNATURE = (
-    rf"(?m)^\S*?(?!有限|股份|{_OFFICE})([{_HAN}（）()]{{2,30}}?{_COMPANY})"
+    rf"(?m)^(?!{_OFFICE})\S*?(?!有限|股份)([{_HAN}（）()]{{2,30}}?{_COMPANY})"
     rf"(?:{_OFFICE}|[（(][^）)\n]{{0,8}}[）)])?\s*$"
 )
 
@@ -176,6 +176,9 @@ def _without_dust(value: str) -> str:
 def _last_day(flow: Flow) -> re.Match[str] | None:
     """The last date that is not of something else than the proof."""
     days = [
-        each for each in re.finditer(rf"({DATE})", flow.text) if not _OTHER_DAYS.search(flow.text[: each.start()][-16:])
+        each
+        for each in re.finditer(rf"({DATE})", flow.text)
+        if not _OTHER_DAYS.search(flow.text[max(0, each.start() - 16) : each.start()])
+        and not _SINCE.match(flow.text, each.end())
     ]
     return days[-1] if days else None

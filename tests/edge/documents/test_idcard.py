@@ -115,3 +115,36 @@ def test_dust_before_a_value_and_a_lost_character_of_a_label_cost_no_field(page:
     front += [(60, 160, "出生］1990年3月7日間"), (60, 210, "住址"), (130, 210, "丿样例省示例市虚构区假想")]
     front += [(130, 242, "路18号2单元303室"), *FRONT[6:]]
     assert values(page(*front, *BACK)) == EXPECTED
+
+
+def test_what_no_card_says_is_a_problem(page: Build) -> None:
+    old = {"民族汉": "民族议", "签发机关 示例市公安局虚构分局": "签发机关 示例市虚构分局"}
+    old["有效期限2021.03.15-2041.03.15"] = "有效期限2021.03.15-2047.03.15"
+    cells = [(x, y, old.get(text, text)) for x, y, text in FRONT + BACK]
+    problems = extract("id_card", [page(*cells)]).problems
+    assert [(each.code, each.field) for each in problems] == [
+        ("implausible", name) for name in ("ethnicity", "issuing_authority", "valid_until")
+    ]
+
+
+def test_a_name_whose_characters_stand_apart_is_one_name(page: Build) -> None:
+    cells = [(60, 60, "姓 名"), (150, 60, "示"), (210, 60, "甲"), *FRONT[1:], *BACK]
+    assert values(page(*cells))["name"] == "示甲"
+
+
+def test_cards_of_two_people_whose_numbers_cannot_be_read_are_several(page: Build) -> None:
+    cells = [
+        (60, 60, "姓名示例甲"),
+        (60, 110, "性别男"),
+        (60, 300, "姓名样例乙"),
+        (60, 350, "性别女"),
+        (60, 400, "民族汉"),
+    ]
+    assert [each.code for each in extract("id_card", [page(*cells)]).problems] == ["several_papers"]
+
+
+def test_misread_labels_and_a_birth_date_without_one_cost_no_field(page: Build) -> None:
+    misread = {"公民身份号码": "公民身份号玛", "签发机关 示例市公安局虚构分局": "签发机美 示例市公安局虚构分局"}
+    misread |= {"出生1990年3月7日": "1990年3月7日"}
+    cells = [(x, y, misread.get(text, text)) for x, y, text in FRONT + BACK]
+    assert values(page(*cells)) == EXPECTED

@@ -161,3 +161,55 @@ def test_a_number_whose_check_character_is_wrong_is_a_problem(page: Build) -> No
     problems = extract("income_proof", [page(*changed(FORM, NUMBER, wrong))]).problems
     assert [(each.code, each.field) for each in problems] == [("id_checksum", "id_number")]
     assert problems[0].place is not None
+
+
+def test_a_letter_that_begins_with_the_name_is_read_and_its_other_days_are_not_its_own(page: Build) -> None:
+    cells = [
+        (300, 60, "在职及收入证明"),
+        (100, 100, "致：样例银行"),
+        (140, 140, f"示例甲，男，身份证号码{NUMBER}，于2016年5月6日入职本公"),
+        (100, 180, "司，岗位为软件工程师。该员工上一年度年收入共计人民币144,006元，月均"),
+        (100, 220, "收入1.20万元。"),
+        (140, 260, "本证明仅用于该员工办理个人贷款，不作他用。"),
+        (400, 340, "样例科技有限公司"),
+    ]
+    extraction = extract("income_proof", [page(*cells)])
+    assert {name: field.value for name, field in extraction.fields.items()} == {
+        name: EXPECTED[name] for name in ("name", "id_number", "employer", "position")
+    } | {"monthly_income": 12000.0}
+    assert [(each.code, each.field) for each in extraction.problems] == [("missing_field", "issue_date")]
+    dated = extract("income_proof", [page(*cells, (400, 380, "出具日期：二〇二六年十一月十六日"))])
+    assert dated.value("issue_date") == "2026-11-16"
+
+
+def test_underlines_and_dust_are_no_part_of_a_value(page: Build) -> None:
+    cells = changed(changed(FORM, "软件工程师", "_软件工程师_"), "样例科技有限公司", "（样例科技有限公司")
+    extraction = extract("income_proof", [page(*cells)])
+    assert (extraction.value("position"), extraction.value("employer")) == ("软件工程师", "样例科技有限公司")
+
+
+def test_an_amount_in_capitals_alone_is_the_income(page: Build) -> None:
+    cells = changed(UNLABELLED, "￥12000.50元整", "人民币壹万贰仟元伍角整")
+    assert extract("income_proof", [page(*cells)]).value("monthly_income") == 12000.5
+
+
+def test_a_part_of_the_income_is_not_the_income(page: Build) -> None:
+    cells = changed(UNLABELLED, "月工资为￥12000.50元整", "月基本工资5000元，月绩效工资3000元，月总收入12000.50元")
+    assert extract("income_proof", [page(*cells)]).value("monthly_income") == 12000.5
+
+
+def test_the_office_that_signs_is_not_the_employer(page: Build) -> None:
+    cells = [*UNLABELLED[:-1], (400, 320, "人力资源部（盖章）"), UNLABELLED[-1]]
+    assert extract("income_proof", [page(*cells)]).value("employer") == "样例科技有限公司"
+
+
+def test_a_label_with_a_misread_character_is_a_label(page: Build) -> None:
+    misread = {"开具日期": "开其日期", "身份证号码": "身份正号码"}
+    cells = [(x, y, misread.get(text, text)) for x, y, text in FORM]
+    extraction = extract("income_proof", [page(*cells)])
+    assert {name: field.value for name, field in extraction.fields.items()} == EXPECTED
+
+
+def test_a_yearly_average_is_no_misread_monthly_one(page: Build) -> None:
+    cells = [(x, y, "年均收入" if text == "月收入（元）" else text) for x, y, text in FORM if "大写" not in text]
+    assert extract("income_proof", [page(*cells)]).value("monthly_income") is None
