@@ -122,7 +122,8 @@ export function transactionPlot(transactions, top) {
 }
 
 function topTable(transactions, told) {
-  const columns = ["plot.rank", "plot.time", "plot.counterparty", "plot.amount", "plot.weight"];
+  const columns = ["rank", "time", "counterparty", "amount", "weight"];
+  const numbers = new Set(["rank", "amount", "weight"]);
   return el(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": t("plot.table") },
@@ -130,7 +131,7 @@ function topTable(transactions, told) {
       "table",
       { class: "rows" },
       el("caption", {}, t("plot.table")),
-      el("thead", {}, el("tr", {}, columns.map((key) => el("th", { scope: "col" }, t(key))))),
+      el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col", class: numbers.has(name) && "number" }, t(`plot.${name}`))))),
       el(
         "tbody",
         {},

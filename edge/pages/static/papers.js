@@ -5,6 +5,7 @@ import { current, named, percent, t, yuan } from "/pages/i18n.js";
 import { Pages } from "/pages/pages.js";
 
 const ROWS_SHOWN = 500;
+const NUMBERS = new Set(["amount", "balance"]);
 
 /** "Identity card", with a number where several papers are of one kind. */
 export function paperTitle(documents, index) {
@@ -164,7 +165,7 @@ function fields(paper, button) {
     el(
       "thead",
       {},
-      el("tr", {}, ["paper.field", "paper.value", "paper.sure"].map((key) => el("th", { scope: "col" }, t(key)))),
+      el("tr", {}, ["field", "value", "sure"].map((name) => el("th", { scope: "col", class: name === "sure" && "number" }, t(`paper.${name}`)))),
     ),
     el(
       "tbody",
@@ -198,13 +199,13 @@ function value(name, content) {
       el(
         "table",
         { class: "rows" },
-        el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col" }, t(`row.${column}`))))),
+        el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: NUMBERS.has(column) && "number" }, t(`row.${column}`))))),
         el(
           "tbody",
           {},
           content
             .slice(0, ROWS_SHOWN)
-            .map((row) => el("tr", {}, columns.map((column) => el("td", { class: typeof row[column] === "number" ? "number" : null }, cell(row[column]))))),
+            .map((row) => el("tr", {}, columns.map((column) => el("td", { class: NUMBERS.has(column) && "number" }, cell(row[column]))))),
         ),
       ),
     ),

@@ -265,7 +265,7 @@ export const en = {
   "authority.stopped.say": "The authority has run out. Bring back the line and synchronise before going on.",
   "status.line": "Line",
   "status.online": "In contact with headquarters",
-  "status.since": "No contact with headquarters since {time}",
+  "status.since": "No contact since {time}",
   "status.backlog": "Records to send",
   "status.sync": "Sending fails: {problem}",
   "status.head": "latest {code}",
