@@ -33,6 +33,7 @@ _INCOME = {
     "en": "Repayment of {instalment:,.2f} yuan a month, {source} income of {income:,.2f}",
 }
 _SOURCE = {"zh": ("申报的", "证明上的"), "en": ("declared", "proven")}
+_WHOLE_TEXT = {"zh": "（全文）", "en": " (the whole text)"}
 _UNREADABLE: Mapping[Unreadable, Wording] = {
     "not_chinese": Wording(zh="用途说明不是中文", en="The purpose is not written in Chinese"),
     "repeated": Wording(zh="用途说明只是重复的字词", en="The purpose only repeats itself"),
@@ -201,16 +202,16 @@ def _text(findings: Findings, policy: Policy, language: Language) -> _Part:
         needs_review,
         _joined([text.labels[label].in_language(language) for _, label in named], language),
         tuple(
-            _labelled(text.labels[label].in_language(language), label, probability, findings.phrases.get(label))
+            _labelled(text.labels[label], label, probability, findings.phrases.get(label), language)
             for probability, label in named
         ),
     )
 
 
-def _labelled(name: str, label: str, probability: float, phrase: TextPhrase | None) -> Evidence:
-    said = f"{name} {probability:.2f}"
+def _labelled(name: Wording, label: str, probability: float, phrase: TextPhrase | None, language: Language) -> Evidence:
+    said = f"{name.in_language(language)} {probability:.2f}"
     if phrase is None:
-        return Evidence(text=said, code=label)
+        return Evidence(text=said + _WHOLE_TEXT[language], code=label)
     return Evidence(text=f"{said}：“{phrase.text}”", code=label, phrase=Phrase(start=phrase.start, end=phrase.end))
 
 

@@ -166,7 +166,7 @@ def test_a_probable_label_goes_to_a_person_even_at_low_risk() -> None:
     assert (score(above).decision, score(above).risk_level) == ("review", "low")
     (reason,) = score(above).reasons
     assert reason.text == "贷款用途说明含风险表述：收入来源模糊"
-    assert shown(reason) == [{"text": "收入来源模糊 0.50", "code": "vague_income"}]
+    assert shown(reason) == [{"text": "收入来源模糊 0.50（全文）", "code": "vague_income"}]
 
 
 def test_a_label_is_told_with_the_words_that_carry_it() -> None:
