@@ -10,6 +10,7 @@ taken for nonsense, so all three err towards reading: what is short, or new in a
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import re
@@ -36,6 +37,7 @@ _FEWEST_PAIRS = 6  # fewer do not repeat themselves by mistake
 _ASSUMED = 4  # ordinary pairs that every text is credited with, so that one rare word decides about no short text
 _LOOKED_AT = 200  # pairs; in a long text the same ones come again
 _LEAST_DIFFERENT = 0.5  # of pairs; a text that was pasted twice has a little more
+_MOST_PAIRS = 100_000  # that are kept, the most frequent: 10 MB while serving
 _CHARACTERS = 8105  # that a text may hold (Table of General Standard Chinese Characters, 2013)
 _SPREADS, _LEAST_SPREAD = 4.0, 1.0  # standard deviations of dev's texts below their mean; a few texts show too little
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -60,15 +62,11 @@ class Pairs(BaseModel):
     @classmethod
     def counted(cls, texts: Iterable[str], dev: Sequence[str]) -> Self:
         """The table of ``texts``, with ``least`` so low that hardly a text of ``dev``'s kind comes to lie below it."""
-        following: dict[str, Counter[str]] = {}
-        for text in texts:
-            for first, second in _pairs(text):
-                following.setdefault(first, Counter())[second] += 1
-        table = cls(
-            typical=0,
-            least=0,
-            following={first: dict(sorted(found.items())) for first, found in sorted(following.items())},
-        )
+        counts = Counter(pair for text in texts for pair in _pairs(text))
+        following: dict[str, dict[str, int]] = {}
+        for first, second in sorted(heapq.nsmallest(_MOST_PAIRS, counts, key=lambda pair: (-counts[pair], pair))):
+            following.setdefault(first, {})[second] = counts[first, second]
+        table = cls(typical=0, least=0, following=following)
         typical = _mean([each for text in dev for each in table._each(text)])
         table = table.model_copy(update={"typical": round(typical, 3)})
         known = [table.likeness(text) for text in dev]

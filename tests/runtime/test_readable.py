@@ -82,6 +82,12 @@ def test_a_table_is_written_and_read_the_same_way_twice(pairs: Pairs) -> None:
     assert len(data) < 300_000
 
 
+def test_of_very_many_pairs_the_most_frequent_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.readable._MOST_PAIRS", 2)
+    table = Pairs.counted(["借新还旧", "新还", "还旧", "新还款"], ["借新还旧"])
+    assert table.following == {"新": {"还": 3}, "还": {"旧": 2}}
+
+
 def test_a_damaged_table_is_refused_by_its_name() -> None:
     with pytest.raises(ModelError, match=r"text-risk/pairs\.json is malformed at typical"):
         Pairs.parsed(b'{"least": -8, "following": {}}', "text-risk/pairs.json")
