@@ -22,7 +22,7 @@ from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageT
 from devices.errors import CollectorError, MessageError
 from edge.collector.store import Store
 from edge.offline.sync_message import Message, unpack_message
-from edge.offline.sync_nats import DOWN, NONCE_HEADER, STREAM, UP
+from edge.offline.sync_nats import DOWN, NONCE_HEADER, STREAM, UP, quiet_loop
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _DURABLE = "collector"
 _AT_ONCE = 256  # messages of one transaction
 _FETCH_S = 1.0
 _PAUSE_S = 1.0
-_ACK_WAIT_S = 60.0
+_ACK_WAIT_S = 10.0  # then the broker gives a message again that a broken connection took along
 _WINDOW_S = 600.0  # in which the broker knows a message's id again; a broken exchange is repeated sooner
 
 
@@ -46,7 +46,8 @@ def consume(
         stop: Ends it after the messages at hand.
         context: For ``tls://``.
     """
-    asyncio.run(_Consumer(url, store, key, stop, context).run())
+    with asyncio.Runner(loop_factory=quiet_loop) as runner:
+        runner.run(_Consumer(url, store, key, stop, context).run())
 
 
 class _Consumer:
@@ -67,10 +68,11 @@ class _Consumer:
                     error_cb=_quiet,
                     name="edgekit collector",
                 )
-                try:
-                    await self._consume(client)
-                finally:
-                    await client.close()
+                consuming = asyncio.create_task(self._consume(client))
+                await asyncio.wait([consuming])
+                await client.close()
+                if not consuming.cancelled():  # nats-py cancels whoever waits for a message when it closes
+                    consuming.result()
             except (nats.errors.Error, OSError, TimeoutError, CollectorError) as error:
                 self._say(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_PAUSE_S)

@@ -30,6 +30,7 @@ MESSAGE_ID_HEADER = "Nats-Msg-Id"
 _CONNECT_S = 10.0
 _TAKEN_S = 20.0
 _ANSWERED_S = 60.0
+_LOOK_UP_S = 0.5
 _AT_ONCE = 64  # pieces on their way to the broker
 
 
@@ -57,29 +58,41 @@ class NatsUplink:
     ) -> None:
         self._url, self._device, self._pack, self._answered_s = url, device, pack, answered_s
         self._credentials = credentials
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runner: asyncio.Runner | None = None
         self._client: Client | None = None
 
     def exchange(self, pieces: Sequence[Piece], call: Call) -> bytes:
         """As ``Uplink.exchange``."""
-        self._loop = self._loop or asyncio.new_event_loop()
+        self._runner = self._runner or asyncio.Runner(loop_factory=quiet_loop)
         try:
-            return self._loop.run_until_complete(self._exchange(pieces, call))
+            return self._runner.run(self._exchange(pieces, call))
         except (nats.errors.Error, OSError, TimeoutError) as error:  # SSLError is an OSError
             what = str(error) or type(error).__name__
             raise SyncError(f"Headquarters' broker at {self._url} cannot be reached: {what}.") from error
 
     def close(self) -> None:
         """As ``Uplink.close``."""
-        if self._loop is None:
+        if self._runner is None:
             return
         if self._client is not None:
-            self._loop.run_until_complete(self._client.close())
-        self._loop.close()
-        self._loop = self._client = None
+            self._runner.run(self._client.close())
+        self._runner.close()
+        self._runner = self._client = None
 
     async def _exchange(self, pieces: Sequence[Piece], call: Call) -> bytes:
+        """``_talk``, and an end to it when the connection breaks: nats-py would wait for its timeouts."""
         client = await self._connected()
+        talk = asyncio.create_task(self._talk(client, pieces, call))
+        while not (talk.done() or client.is_closed):
+            await asyncio.wait([talk], timeout=_LOOK_UP_S)
+        if not talk.done():
+            talk.cancel()
+            await asyncio.wait([talk])
+        if talk.cancelled():  # by nats-py too, when it closes
+            raise nats.errors.ConnectionClosedError
+        return talk.result()
+
+    async def _talk(self, client: Client, pieces: Sequence[Piece], call: Call) -> bytes:
         stream = client.jetstream(timeout=_TAKEN_S)
         subject = f"{UP}.{self._device}"
         answers = await client.subscribe(f"{DOWN}.{self._device}")
@@ -131,6 +144,13 @@ class NatsUplink:
                 name=f"edgekit {self._device}",
             )
         return self._client
+
+
+def quiet_loop() -> asyncio.AbstractEventLoop:
+    """An event loop that does not log what nats-py's own tasks meet when a connection breaks; the exchange says it."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    return loop
 
 
 async def _quiet(error: Exception) -> None:

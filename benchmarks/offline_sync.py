@@ -1,0 +1,287 @@
+"""The rows of ``bench offline`` about the way to headquarters: a week cut off, and a thousand branches at once."""
+
+from __future__ import annotations
+
+import random
+import resource
+import select
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from benchmarks.harness import Figure, Goal, Report, Row
+from devices.clock import Clock
+from devices.errors import SyncError
+from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_key
+from edge.collector.store import DATABASE_NAME, Store
+from edge.journal.keys import open_keys
+from edge.journal.store import Journal
+from edge.offline.sync import Session, Uplink
+from edge.offline.sync_https import Credentials, HttpsUplink
+from edge.offline.sync_loop import Backoff
+from edge.offline.sync_message import device_id, pack_message
+from edge.offline.sync_nats import NatsUplink
+from edge.offline.sync_policy import SyncPolicy
+
+DECISIONS, FEW, FLAGGED, BRANCHES, EACH = 20_000, 200, 0.1, 1_000, 5
+LOSS, CUT_BYTES = 0.1, 3_750_000  # every tenth connection, and what a line of 1 Mbit/s carries in 30 s
+MEMORY_GOAL_MB = 10.0
+_RECEIPT, _APPLICATION = 4_000, 6_000
+_CHUNK_BYTES = 16 * 1024
+Progress = Callable[[str, float], None]
+
+
+def week_rows(report: Report, progress: Progress, scratch: Path) -> None:
+    """Seven days of decisions, then a line that loses and is cut."""
+    peaks = {}
+    for decisions in (FEW, DECISIONS):
+        folder = scratch / f"week-{decisions}"
+        flagged = _decide(folder / "branch", decisions, lambda share: progress("a week cut off", share))
+        headquarters = _headquarters(folder / "headquarters")
+        with _collector(headquarters) as url, _bad_line(url) as (bad_url, cuts):
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.offline_sync",
+                str(folder / "branch"),
+                str(headquarters),
+                bad_url,
+            ]
+            start = time.monotonic()
+            device = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            while device.poll() is None:
+                progress("the line is back", _held(headquarters) / decisions)
+                time.sleep(0.5)
+            seconds = time.monotonic() - start
+        assert device.stdout is not None
+        sessions, peak_kb = map(int, device.stdout.read().split())
+        peaks[decisions] = peak_kb / 1024
+        if decisions == DECISIONS:
+            faults, early = _compare(folder / "branch", headquarters, flagged)
+            none = Goal(0, at_least=False)
+            note = (
+                f"{seconds:.0f} s, {sessions} sessions, {len(cuts)} cuts: a tenth of all connections at a random byte, "
+                f"and all of them after every {CUT_BYTES / 1e6:g} MB, which is 30 s at 1 Mbit/s."
+            )
+            what = f"Seven days cut off, {DECISIONS:,} decisions, a bad line"
+            report.add(Row(f"{what}: lost, doubled or altered", Figure.exact(faults), "", none, note))
+            report.add(Row(f"{what}: arrived before a flagged one", Figure.exact(early), "", none))
+        shutil.rmtree(folder)
+    note = f"Peak RSS {peaks[DECISIONS]:.1f} MB against {peaks[FEW]:.1f} MB with {FEW} decisions to send."
+    more = Figure.exact(peaks[DECISIONS] - peaks[FEW])
+    report.add(Row("Sending a week's backlog: more memory", more, "MB", Goal(MEMORY_GOAL_MB, at_least=False), note))
+
+
+def branches_row(report: Report, progress: Progress, scratch: Path) -> None:
+    """A thousand branches whose line comes back at once, into a broker that is killed twice."""
+    what = f"{BRANCHES:,} branches into JetStream, broker killed twice: lost or doubled"
+    none = Goal(0, at_least=False)
+    server = shutil.which("nats-server")
+    if server is None:
+        report.add(Row(what, None, "", none, "Needs nats-server (requirements/system.txt)."))
+        return
+    headquarters, port = _headquarters(scratch / "headquarters"), _free_port()
+    broker_url = f"nats://127.0.0.1:{port}"
+    branches = [scratch / "branches" / str(number) for number in range(BRANCHES)]
+    for number, folder in enumerate(branches):
+        _decide(folder, EACH, lambda share, n=number: progress("branches decide", (n + share) / BRANCHES))  # type: ignore[misc]
+    command = [server, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(scratch / "broker")]
+    start_broker = partial(subprocess.Popen, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    broker, kills, failures = start_broker(), 0, [0] * BRANCHES
+    with _collector(headquarters, "--nats", broker_url):
+        start = time.monotonic()
+        threads = [
+            threading.Thread(target=_send_all, args=(folder, headquarters, broker_url, failures, number))
+            for number, folder in enumerate(branches)
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            share = _held(headquarters) / (BRANCHES * (EACH + 2))
+            progress("branches send", share)
+            if kills < 2 and share > (kills + 1) / 3:
+                broker.send_signal(signal.SIGKILL)
+                broker.wait()
+                kills, broker = kills + 1, start_broker()
+            time.sleep(0.2)
+        seconds = time.monotonic() - start
+    broker.kill()
+    broker.wait()
+    faults = sum(_compare(folder, headquarters, set())[0] for folder in branches)
+    with closing(Store(headquarters)) as store:
+        faults += len(store.rows("SELECT 1 FROM alarms"))
+    note = (
+        f"{BRANCHES * (EACH + 2):,} entries with their papers in {seconds:.0f} s; the broker was killed {kills} times "
+        f"(-9), {sum(failures):,} sessions failed and were repeated."
+    )
+    report.add(Row(what, Figure.exact(faults + 2 - kills), "", none, note))
+
+
+def _decide(folder: Path, decisions: int, progress: Callable[[float], None]) -> set[int]:
+    """A journal of so many decisions in a week; returns the numbers of those that are flagged."""
+    (folder / "keys").mkdir(parents=True)
+    moment, draw = [datetime.now(UTC) - timedelta(days=7)], random.Random(3)  # noqa: S311
+    flagged = set()
+    with closing(Journal.open(folder / "journal", open_keys(folder / "keys"), now=lambda: moment[0])) as journal:
+        for number in range(decisions):
+            moment[0] += timedelta(days=7) / decisions
+            decision = "review" if draw.random() < FLAGGED else "pass"
+            body = {"decision_id": f"{number}", "score": 7, "level": "low", "decision": decision, "amount": 50_000}
+            papers = {"receipt": draw.randbytes(_RECEIPT), "application": draw.randbytes(_APPLICATION)}
+            entry = journal.append("decision", body, records=papers)
+            if decision == "review":
+                flagged.add(entry.seq)
+            progress((number + 1) / decisions)
+    return flagged
+
+
+def _headquarters(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    make_keys(folder)
+    Store.create(folder)
+    return folder
+
+
+@contextmanager
+def _collector(folder: Path, *options: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "edge.cli", "collector", "serve", str(folder), "--port", "0", "--json", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    try:
+        assert select.select([process.stdout], [], [], 60)[0], "the collector never was ready"
+        yield process.stdout.readline().split('"')[3]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@contextmanager
+def _bad_line(url: str) -> Iterator[tuple[str, list[int]]]:
+    """Carries connections to ``url``, some to a random byte only; yields its own URL and where it cut."""
+    target = int(url.rpartition(":")[2])
+    draw, cuts, carried, stop = random.Random(5), list[int](), [0], threading.Event()  # noqa: S311
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+
+        def carry(caller: socket.socket) -> None:
+            left = draw.randrange(1, 400_000) if draw.random() < LOSS else None
+            with caller, socket.create_connection(("127.0.0.1", target)) as called:
+                other = {caller: called, called: caller}
+                while True:
+                    for end in select.select(list(other), [], [])[0]:
+                        data = end.recv(_CHUNK_BYTES)
+                        carried[0] += len(data)
+                        left = None if left is None else left - len(data)
+                        if not data:
+                            return
+                        if (left is not None and left < 0) or carried[0] > CUT_BYTES:
+                            cuts.append(carried[0])
+                            carried[0] = 0 if carried[0] > CUT_BYTES else carried[0]
+                            other[end].sendall(data[: len(data) // 2])
+                            return
+                        other[end].sendall(data)
+
+        def guarded(caller: socket.socket) -> None:
+            try:
+                carry(caller)
+            except OSError:
+                return
+
+        def accept() -> None:
+            while not stop.is_set():
+                try:
+                    caller, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                threading.Thread(target=guarded, args=(caller,), daemon=True).start()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", cuts
+        stop.set()
+        thread.join()
+
+
+def _session(journal: Journal, headquarters: Path, folder: Path, uplink: Uplink, url: str) -> Session:
+    signing, sealing = signing_key(headquarters), sealing_key(headquarters / SEALING_NAME)
+    policy = SyncPolicy(
+        url=url,
+        acknowledged_by=signing.public_key().public_bytes_raw().hex(),
+        sealed_for=sealing.public_key().public_bytes_raw().hex(),
+    )
+    return Session(journal, journal.keys, uplink, policy, clock=Clock(None), state=folder)
+
+
+def _until_sent(session: Session, journal: Journal, backoff: Backoff) -> int:
+    """Sessions until nothing waits; how many failed."""
+    failed = 0
+    while True:
+        try:
+            session.run()
+        except SyncError as error:
+            failed += 1
+            time.sleep(backoff.failed(error.retry_after_s))
+            continue
+        if not journal.backlog():
+            return failed
+
+
+def _send_all(folder: Path, headquarters: Path, url: str, failures: list[int], number: int) -> None:
+    """One branch, in a thread of its own."""
+    keys = open_keys(folder / "keys")
+    with closing(Journal.open(folder / "journal", keys, now=lambda: datetime.now(UTC))) as journal:
+        pack = partial(pack_message, keys, f"branch {number}")
+        uplink = NatsUplink(url, device_id(keys.public_bytes), pack, Credentials, answered_s=30)
+        session = _session(journal, headquarters, folder, uplink, url)
+        failures[number] = _until_sent(session, journal, Backoff(20))
+
+
+def _held(headquarters: Path) -> int:
+    with closing(sqlite3.connect(headquarters / DATABASE_NAME, timeout=30)) as database:
+        return int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
+
+
+def _compare(folder: Path, headquarters: Path, flagged: set[int]) -> tuple[int, int]:
+    """Entries of a branch that headquarters holds otherwise or not, and how many came before a flagged one."""
+    keys = open_keys(folder / "keys")
+    with (
+        closing(Journal.open(folder / "journal", keys, now=lambda: datetime.now(UTC))) as journal,
+        closing(Store(headquarters)) as store,
+    ):
+        query = "SELECT seq, hash FROM entries WHERE device = ? ORDER BY rowid"
+        arrived = store.rows(query, device_id(keys.public_bytes))
+        own = [(entry.seq, entry.hash) for entry in journal.entries()]
+        faults = len(set(own) ^ set(arrived)) + len(arrived) - len(set(arrived)) + journal.backlog()
+    last = max((place for place, (seq, _) in enumerate(arrived) if seq in flagged), default=-1)
+    return faults, sum(seq not in flagged for seq, _ in arrived[: last + 1])
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _device(folder: Path, headquarters: Path, url: str) -> None:
+    """A branch in a process of its own: sends everything, prints how many sessions it took and its peak memory."""
+    keys = open_keys(folder / "keys")
+    clock = Clock(None)
+    with closing(Journal.open(folder / "journal", keys, now=clock.now)) as journal:
+        uplink = HttpsUplink(url, partial(pack_message, keys, "branch"), Credentials, clock)
+        session = _session(journal, headquarters, folder, uplink, url)
+        failed = _until_sent(session, journal, Backoff(0.2, first_s=0.05))
+    print(failed + 1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # noqa: T201
+
+
+if __name__ == "__main__":
+    _device(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
