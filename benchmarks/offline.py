@@ -1,4 +1,7 @@
-"""Without the line: the journal under kills, power cuts and tampering, and its cost. The goals are issue 7's table."""
+"""Without the line: the journal under kills, power cuts and tampering, its cost, and its way to headquarters.
+
+The goals are issue 7's table.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import Report
 from benchmarks.offline_journal import append_rows, kill_row, power_row, tamper_rows, verify_row
+from benchmarks.offline_sync import branches_row, week_rows
 
 Progress = Callable[[str, float], None]
 
@@ -21,3 +25,5 @@ def measure(report: Report, progress: Progress) -> None:
         tamper_rows(report, progress, scratch)
         kill_row(report, progress, scratch)
         power_row(report, progress, scratch)
+        week_rows(report, progress, scratch)
+        branches_row(report, progress, scratch)
