@@ -10,6 +10,7 @@ from datetime import date
 
 import numpy as np
 
+from benchmarks.scoring_styles import Styles
 from examples.documents.idcard import IdCard
 from examples.documents.sheet import GREY, RED, Colour, Sheet
 
@@ -94,6 +95,31 @@ def enlarged(card: IdCard, rng: np.random.Generator) -> list[Sheet]:
     return [sheet]
 
 
+def pale_copy(card: IdCard, rng: np.random.Generator) -> list[Sheet]:
+    """A faint copy of both sides side by side, wide apart, small print, a remark across the foot."""
+    hand = _Hand("serif", "regular", (120, 120, 124), True, 60, 19, (250, 250, 250))
+    sheet = Sheet(2 * _W + 320, _H + 170)
+    y = 40 + float(rng.uniform(-10, 10))
+    _back(sheet, card, hand, 40, y)
+    _front(sheet, card, hand, _W + 240, y)
+    sheet.text(_W + 160, _H + 130, "仅供办理贷款审核使用，他用无效", 20, font="serif", colour=GREY, anchor="m")
+    return [sheet]
+
+
+def any_front(card: IdCard, rng: np.random.Generator) -> Sheet:
+    """A front alone in a hand that chance picks: fonts, spacing, size, colour and where things begin."""
+    fonts = ("regular", "bold", "serif", "serif_bold")
+    label_font, font = (fonts[int(rng.integers(len(fonts)))] for _ in range(2))
+    ink: Colour = (int(rng.integers(20, 110)), int(rng.integers(20, 110)), int(rng.integers(20, 160)))
+    plate: Colour = tuple(int(each) for each in rng.integers(222, 252, 3))  # type: ignore[assignment]
+    hand = _Hand(
+        label_font, font, ink, bool(rng.integers(2)), float(rng.uniform(30, 60)), float(rng.uniform(19, 25)), plate
+    )
+    sheet = Sheet(_W + 60, _H + 60, paper=(96, 92, 88))
+    _front(sheet, card, hand, float(rng.uniform(15, 45)), float(rng.uniform(15, 45)))
+    return sheet
+
+
 def _front(sheet: Sheet, card: IdCard, hand: _Hand, x: float, y: float) -> None:
     sheet.rectangle(x, y, x + _W, y + _H, fill=hand.plate, outline=GREY)
     sheet.rectangle(x + 440, y + 66, x + 600, y + 266, fill=(205, 205, 205))
@@ -130,3 +156,14 @@ def _back(sheet: Sheet, card: IdCard, hand: _Hand, x: float, y: float) -> None:
         sheet.text(x + 130, py, label, hand.size - 3, font="bold")
         sheet.text(x + 130 + 4 * (hand.size - 3) + 20, py, value, hand.size - 1, font=hand.font)
     sheet.text(x + 24, y + 28, "样张SPECIMEN", 14, font="bold", colour=RED)
+
+
+STYLES: Styles[IdCard] = {
+    "photocopy": photocopy,
+    "two pictures": two_pictures,
+    "side by side": side_by_side,
+    "temporary": temporary,
+    "enlarged": enlarged,
+    "pale copy": pale_copy,
+}
+HELD_OUT = frozenset({"pale copy"})

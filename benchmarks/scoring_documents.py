@@ -7,25 +7,27 @@ Every paper is drawn, damaged where the row says so, read by the demonstration's
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
 
 from benchmarks.compress_speed import THREADS
-from benchmarks.harness import Figure, Goal, Report, Row
+from benchmarks.harness import ROOT, Goal, Report, Row
 from benchmarks.runtime_models import demo_bundle
-from benchmarks.scoring_papers import GROUPS, TODAY, Paper, Person, papers, pictures
+from benchmarks.scoring_numbers import measure_numbers
+from benchmarks.scoring_papers import GROUPS, TODAY, Paper, Person, papers, pictures, scan_of
+from benchmarks.scoring_tally import Tally
 from edge.application import Application, parse_application
 from edge.documents.checks import cross_check
 from edge.documents.extract import extract
 from edge.documents.extraction import Extraction, Field
 from edge.documents.layout import ReadPage
 from edge.policy import load_policy
+from examples.documents.sheet import text_pdf
+from runtime.images import load_pages
 from runtime.ocr.models import read_ocr_models
 from runtime.ocr.pipeline import OcrPipeline, load_ocr
 from runtime.predictor import RunOptions
@@ -36,14 +38,17 @@ _APPLICATIONS = {"demo": 6, "tuning": 12, "held out": 24}  # of three papers eac
 _FORGED = 50
 # what a forged paper must be told by
 _TELLS = {
-    "changed amount": "balance_mismatch",
-    "broken balance": "balance_mismatch",
-    "changed income": "salary_mismatch",
-    "swapped name": "name_mismatch",
-    "bad checksum": "id_checksum",
+    "changed amount": {"balance_mismatch", "balance_unsure"},
+    "broken balance": {"balance_mismatch", "balance_unsure"},
+    "changed income": {"salary_mismatch"},
+    "swapped name": {"name_mismatch"},
+    "bad checksum": {"id_checksum"},
 }
 # problems that say that somebody may have changed a paper; others say that it could not be read
-_ACCUSATIONS = frozenset((*_TELLS.values(), "birth_date_mismatch", "sex_mismatch", "capitals_mismatch")) | {
+_ACCUSATIONS = frozenset().union(*_TELLS.values()) - {"balance_unsure"} | {
+    "birth_date_mismatch",
+    "sex_mismatch",
+    "capitals_mismatch",
     "id_number_mismatch",
     "income_mismatch",
     "salary_not_found",
@@ -52,31 +57,6 @@ _ACCUSATIONS = frozenset((*_TELLS.values(), "birth_date_mismatch", "sex_mismatch
     "wrong_kind",
 }
 _NOWHERE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
-
-
-@dataclass
-class Tally:
-    """How often something was right, and examples of where it was not."""
-
-    right: int = 0
-    all: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def count(self, right: int, of: int, example: str = "") -> None:
-        """Count ``right`` ``of`` some."""
-        self.right, self.all = self.right + right, self.all + of
-        if right < of and example:
-            self.wrong.append(example)
-
-    def percent(self) -> Figure | None:
-        """The share in percent with its 95 % interval (Wilson); None if nothing was counted."""
-        if not self.all:
-            return None
-        share, z = self.right / self.all, 1.96
-        wide = 1 + z**2 / self.all
-        middle = (share + z**2 / (2 * self.all)) / wide
-        reach = z * math.sqrt(share * (1 - share) / self.all + z**2 / (4 * self.all**2)) / wide
-        return Figure(100 * share, 100 * max(0.0, middle - reach), 100 * min(1.0, middle + reach))
 
 
 def measure_documents(report: Report, progress: Progress) -> None:
@@ -88,18 +68,20 @@ def measure_documents(report: Report, progress: Progress) -> None:
         return
     bundle = demo_bundle()
     ocr = load_ocr(read_ocr_models(bundle / "ocr"), "openvino", RunOptions(threads=THREADS))
-    policy = load_policy(bundle / "policy.toml").documents
+    policy = load_policy(ROOT / "examples" / "policy.toml").documents
     honest = Tally()
     for group in GROUPS:
         for damaged in (False, True):
             _measure_group(report, ocr, group, damaged, honest, policy, progress)
     _measure_forged(report, ocr, honest, policy, progress)
+    _measure_layers(report, progress)
+    measure_numbers(report, ocr, progress)
 
 
 def _measure_group(
     report: Report, ocr: OcrPipeline, group: str, damaged: bool, honest: Tally, policy: Any, progress: Progress
 ) -> None:
-    fields, numbers, rows, silent = Tally(), Tally(), Tally(), 0
+    fields, numbers, rows, silent = Tally(), Tally(), Tally(), Tally()
     state = "damaged" if damaged else "clean"
     number = _APPLICATIONS[group]
     by_person: dict[int, list[tuple[Paper, Extraction]]] = {}
@@ -115,13 +97,16 @@ def _measure_group(
             fields.count(seen == value, 1, f"{paper.style}, {name}: {value} read as {seen}")
             if name == "id_number":
                 numbers.count(seen == value, 1)
-                told = {each.code for each in extraction.problems if each.field in ("id_number", None)}
-                silent += seen != value and not told
     for read in by_person.values():
         problems = cross_check(_application(read[0][0].person), [each for _, each in read], policy, TODAY)
         for (paper, _), found in zip(read, problems, strict=True):
             accused = [f"{each.code} ({each.text})" for each in found if each.code in _ACCUSATIONS]
             honest.count(not accused, 1, f"{group}, {state}, {paper.style}: {'; '.join(accused)}")
+        for (paper, extraction), found in zip(read, problems, strict=True):
+            for name, value in paper.fields.items():
+                told = any(each.field in (name, None) for each in found)
+                wrong = name in extraction.fields and extraction.value(name) != value
+                silent.count(wrong and not told, 1, f"{paper.style}, {name}")
     goals = (93.0, 97.0) if damaged else (98.0, 99.5)
     aim = group == "held out"
     what = f"Documents, {group} layouts, {state}"
@@ -133,11 +118,12 @@ def _measure_group(
             numbers.percent(),
             "%",
             Goal(goals[1]) if aim else None,
-            f"{silent} wrong ones were not flagged.",
         )
     )
     report.add(Row(f"{what}: statement rows complete and right", rows.percent(), "%", Goal(97.0) if aim else None))
-    report.details[f"{group}, {state}"] = fields.wrong + rows.wrong
+    note = "A field that is not what was drawn while no problem names it; a statement's rows count as one."
+    report.add(Row(f"{what}: wrong and nothing said", silent.percent(), "%", note=note))
+    report.details[f"{group}, {state}"] = fields.wrong + rows.wrong + [f"silent: {each}" for each in silent.wrong]
 
 
 def _measure_forged(report: Report, ocr: OcrPipeline, honest: Tally, policy: Any, progress: Progress) -> None:
@@ -149,7 +135,7 @@ def _measure_forged(report: Report, ocr: OcrPipeline, honest: Tally, policy: Any
         told = paper.person if paper.forgery == "swapped name" else paper.shown
         read = [extraction, *(each for each in _as_they_are(paper.person) if each.kind != paper.kind)]
         found = {each.code for problems in cross_check(_application(told), read, policy, TODAY) for each in problems}
-        right = _TELLS[paper.forgery] in found
+        right = not found.isdisjoint(_TELLS[paper.forgery])
         missed[paper.forgery] += not right
         flagged.count(right, 1, f"{paper.style}, {paper.forgery}: {sorted(found)}")
     note = "Held-out layouts, half of them damaged; told by the problem that fits. The two other papers are honest."
@@ -161,10 +147,37 @@ def _measure_forged(report: Report, ocr: OcrPipeline, honest: Tally, policy: Any
     report.details["honest and flagged"] = honest.wrong
 
 
+def _measure_layers(report: Report, progress: Progress) -> None:
+    """Letters, forms and statements of all groups as PDFs with a text layer, one page or several: no OCR."""
+    fields, rows = Tally(), Tally()
+    for group in GROUPS:
+        for index, paper in enumerate(papers(group, _APPLICATIONS[group], SEED + 2)):
+            progress(f"{group}, text layers", index / (3 * _APPLICATIONS[group]))
+            if paper.kind == "id_card":  # nobody has one as text
+                continue
+            pages = [ReadPage(page.lines or (), page.width, page.height) for page in load_pages(text_pdf(paper.sheets))]
+            extraction = extract(paper.kind, pages)
+            for name, value in paper.fields.items():
+                seen = extraction.value(name)
+                if name == "rows":
+                    _count_rows(rows, paper.style, value, seen or [])
+                else:
+                    fields.count(seen == value, 1, f"{paper.style}, {name}: {value} read as {seen}")
+    note = "Income proofs and statements of all groups."
+    report.add(Row("Documents, PDFs with a text layer: fields exactly right", fields.percent(), "%", Goal(98.0), note))
+    report.add(
+        Row("Documents, PDFs with a text layer: statement rows complete and right", rows.percent(), "%", Goal(97.0))
+    )
+    report.details["text layers"] = fields.wrong + rows.wrong
+
+
 def _read(ocr: OcrPipeline, paper: Paper, index: int, *, damaged: bool) -> Extraction:
+    """Read a paper; one of several pages comes as a PDF of pictures."""
     rng = np.random.default_rng([SEED, index])
-    pages = [ReadPage(ocr.read(page), page.shape[1], page.shape[0]) for page in pictures(paper, rng, damaged=damaged)]
-    return extract(paper.kind, pages)
+    images = pictures(paper, rng, damaged=damaged)
+    if len(images) > 1:
+        images = [page.image for page in load_pages(scan_of(images))]
+    return extract(paper.kind, [ReadPage(ocr.read(image), image.shape[1], image.shape[0]) for image in images])
 
 
 def _count_rows(tally: Tally, style: str, truth: list[dict[str, Any]], read: list[dict[str, Any]]) -> None:

@@ -6,19 +6,21 @@ reading of documents was mended by looking at the first two; what the third show
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks import scoring_cards as cards
 from benchmarks import scoring_proofs as proofs
 from benchmarks import scoring_statements as statements
+from benchmarks.scoring_styles import grouped
 from examples.documents import idcard, income, invent, statement
 from examples.documents.damage import phone
 from examples.documents.idcard import IdCard
@@ -30,52 +32,33 @@ Picture = NDArray[np.uint8]  # (H, W, 3) BGR
 GROUPS = ("demo", "tuning", "held out")
 TODAY = date(2026, 11, 21)
 _JPEG = 40
+_DPI = 180  # at which the kit draws the pages of a PDF: no pixel is lost
 _SCALE = 2.2  # pixels to the point: an A4 page of 1,309 x 1,852
 
-CARDS: dict[str, dict[str, Callable[[IdCard, np.random.Generator], list[Sheet]]]] = {
-    "demo": {
+CARDS = grouped(
+    {
         "standard": lambda card, rng: [idcard.sheet_of(card, "standard", "both")],
         "mirrored": lambda card, rng: [idcard.sheet_of(card, "mirrored", "both")],
     },
-    "tuning": {
-        "photocopy": cards.photocopy,
-        "two pictures": cards.two_pictures,
-        "side by side": cards.side_by_side,
-        "temporary": cards.temporary,
-    },
-    "held out": {"enlarged": cards.enlarged},
-}
-PROOFS: dict[str, dict[str, Callable[[IncomeProof, np.random.Generator], list[Sheet]]]] = {
-    "demo": {
+    cards.STYLES,
+    cards.HELD_OUT,
+)
+PROOFS = grouped(
+    {
         "letter": lambda proof, rng: [income.sheet_of(proof, "letter")],
         "form": lambda proof, rng: [income.sheet_of(proof, "form")],
     },
-    "tuning": {
-        "notice letter": proofs.notice_letter,
-        "grid of four": proofs.grid_of_four,
-        "stacked labels": proofs.stacked_labels,
-        "in ten thousands": proofs.in_ten_thousands,
-        "to the bank": proofs.to_the_bank,
-        "numbered": proofs.numbered,
-        "right aligned": proofs.right_aligned,
-    },
-    "held out": {"with remarks": proofs.with_remarks, "plain letter": proofs.plain_letter},
-}
-_HELD_OUT = ("made_and_booked", "paid_and_received")
-
-
-def _styled(names: Iterable[str]) -> dict[str, Callable[[Statement, np.random.Generator], list[Sheet]]]:
-    return {name.replace("_", " "): partial(statements.draw, style=statements.STYLES[name]) for name in names}
-
-
-STATEMENTS: dict[str, dict[str, Callable[[Statement, np.random.Generator], list[Sheet]]]] = {
-    "demo": {
+    proofs.STYLES,
+    proofs.HELD_OUT,
+)
+STATEMENTS = grouped(
+    {
         "signed": lambda account, rng: statement.sheets_of(account, "signed"),
         "two columns": lambda account, rng: statement.sheets_of(account, "two_columns"),
     },
-    "tuning": _styled(name for name in statements.STYLES if name not in _HELD_OUT),
-    "held out": _styled(_HELD_OUT),
-}
+    statements.STYLES,
+    statements.HELD_OUT,
+)
 
 
 @dataclass(frozen=True)
@@ -227,18 +210,26 @@ def _forged(honest: Person, forgery: str, kind: str, rng: np.random.Generator) -
     return replace(honest, account=replace(honest.account, rows=tuple(rows)))
 
 
-def pictures(paper: Paper, rng: np.random.Generator, *, damaged: bool) -> list[Picture]:
+def pictures(paper: Paper, rng: np.random.Generator, *, damaged: bool, scale: float = _SCALE) -> list[Picture]:
     """The pages as a scanner or as a phone gives them: turned, tilted, shadowed, blurred, noisy, JPEG quality 40."""
-    pages = []
-    for sheet in paper.sheets:
-        drawn, lines = sheet.picture(_SCALE)
-        if damaged:
-            drawn, _ = phone(drawn, lines, rng, strength=float(rng.uniform(0.7, 1.7)))
-        page = np.asarray(drawn)[:, :, ::-1].copy()
-        if damaged:
-            if rng.random() < 0.15:
-                page = np.rot90(page, int(rng.integers(1, 4))).copy()
-            _, encoded = cv2.imencode(".jpg", page, [cv2.IMWRITE_JPEG_QUALITY, _JPEG])
-            page = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-        pages.append(page)
-    return pages
+    return [photographed(sheet, rng, damaged=damaged, scale=scale) for sheet in paper.sheets]
+
+
+def photographed(sheet: Sheet, rng: np.random.Generator, *, damaged: bool, scale: float) -> Picture:
+    """One page of ``pictures``."""
+    drawn, lines = sheet.picture(scale)
+    if not damaged:
+        return np.asarray(drawn)[:, :, ::-1].copy()
+    drawn, _ = phone(drawn, lines, rng, strength=float(rng.uniform(0.7, 1.7)))
+    page = np.asarray(drawn)[:, :, ::-1].copy()
+    if rng.random() < 0.15:
+        page = np.rot90(page, int(rng.integers(1, 4))).copy()
+    _, encoded = cv2.imencode(".jpg", page, [cv2.IMWRITE_JPEG_QUALITY, _JPEG])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def scan_of(pages: Sequence[Picture]) -> bytes:
+    """A PDF of pictures, as scanners and phones make them of several pages."""
+    file, (first, *others) = io.BytesIO(), [Image.fromarray(page[:, :, ::-1]) for page in pages]
+    first.save(file, "PDF", save_all=True, append_images=others, resolution=_DPI, quality=85)
+    return file.getvalue()

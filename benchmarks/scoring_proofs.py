@@ -7,10 +7,24 @@ from datetime import date
 
 import numpy as np
 
+from benchmarks.scoring_styles import Styles
 from examples.documents.income import IncomeProof, in_capitals
 from examples.documents.sheet import GREY, Sheet
 
 _MARK = "样张：内容纯属虚构"
+
+
+_NUMERALS = "〇一二三四五六七八九"
+
+
+def _in_characters(day: date) -> str:
+    """二〇二六年十一月三日."""
+
+    def small(number: int) -> str:
+        tens, ones = divmod(number, 10)
+        return ("" if tens < 2 else _NUMERALS[tens]) + ("十" if tens else "") + (_NUMERALS[ones] if ones else "")
+
+    return "".join(_NUMERALS[int(digit)] for digit in str(day.year)) + f"年{small(day.month)}月{small(day.day)}日"
 
 
 def _yuan(cents: int) -> str:
@@ -226,3 +240,61 @@ def plain_letter(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
     sheet.seal(470, y + 110, 40)
     sheet.text(310, 620, _MARK, 11, colour=GREY, anchor="m")
     return [sheet]
+
+
+def bilingual(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """Labels in Chinese and English, a colon behind both, values underlined."""
+    sheet = Sheet(640, 660)
+    sheet.text(320, 74, "收入证明 CERTIFICATE OF INCOME", 21, font="bold", anchor="m")
+    rows = (
+        ("员工姓名 Employee Name：", proof.name),
+        ("身份证号码 ID Number：", proof.id_number),
+        ("用人单位 Employer：", proof.employer),
+        ("现任职务 Position：", proof.position),
+        ("税后月薪 Monthly Salary：", f"CNY {_yuan(proof.monthly_income)}"),
+        ("出具日期 Date：", proof.issue_date.isoformat()),
+    )
+    x = 60 + float(rng.uniform(-8, 8))
+    for number, (label, value) in enumerate(rows):
+        y = 140 + 56 * number
+        sheet.text(x, y, label, 14.5, font="serif")
+        sheet.text(x + 230, y, value, 15.5)
+        sheet.line(x + 222, y + 8, 590, y + 8, width=0.6)
+    sheet.seal(500, 520, 40)
+    sheet.text(320, 630, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+def name_first(proof: IncomeProof, rng: np.random.Generator) -> list[Sheet]:
+    """A letter that begins with the name, the amount in capitals before its digits, its date in characters."""
+    sheet = Sheet(600, 700)
+    sheet.text(300, 90, "在职收入证明", 26, font="serif_bold", anchor="m", tracking=4)
+    year = proof.issue_date.year - int(rng.integers(2, 9))
+    text = (
+        f"{proof.name}，{'男' if int(proof.id_number[16]) % 2 else '女'}，身份证号{proof.id_number}，自{year}年6月1日"
+        f"起就职于{proof.employer}，现任{proof.position}，月工资人民币{in_capitals(proof.monthly_income)}，"
+        f"小写￥{_yuan(proof.monthly_income)}元。该员工工作表现良好，合同期至{year + 9}年5月31日。"
+    )
+    y = _paragraph(sheet, text, 66 + float(rng.uniform(-8, 8)), 160, width=29, size=16, font="serif")
+    sheet.text(330, y + 70, proof.employer, 16, font="serif")
+    sheet.text(330, y + 104, "人力资源部（章）", 16, font="serif")
+    sheet.text(330, y + 138, _in_characters(proof.issue_date), 16, font="serif")
+    sheet.seal(500, y + 40, 40)
+    sheet.text(300, 680, _MARK, 11, colour=GREY, anchor="m")
+    return [sheet]
+
+
+STYLES: Styles[IncomeProof] = {
+    "notice letter": notice_letter,
+    "grid of four": grid_of_four,
+    "stacked labels": stacked_labels,
+    "in ten thousands": in_ten_thousands,
+    "to the bank": to_the_bank,
+    "numbered": numbered,
+    "right aligned": right_aligned,
+    "with remarks": with_remarks,
+    "plain letter": plain_letter,
+    "bilingual": bilingual,
+    "name first": name_first,
+}
+HELD_OUT = frozenset({"bilingual", "name first"})

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import numpy as np
 
+from benchmarks.scoring_styles import Styles
 from examples.documents.sheet import GREY, Colour, Sheet
 from examples.documents.statement import Row, Statement
 
@@ -51,6 +53,8 @@ class Style:
         flags: Words for money out and in where a column says it.
         centred: Whether cells stand in the middle of rows that others make higher.
         newest_first: Order of the rows.
+        marked: Amounts have no sign but DR or CR behind them.
+        sums: Every page has its head, a balance carried over and a sum of its own.
     """
 
     columns: tuple[Column, ...]
@@ -63,9 +67,11 @@ class Style:
     flags: tuple[str, str] = ("借", "贷")
     centred: bool = False
     newest_first: bool = False
+    marked: bool = False
+    sums: bool = False
 
 
-STYLES = {
+_BANKS = {
     "flagged_landscape": Style(
         (
             Column("number", "序号", 0.06, "m"),
@@ -186,6 +192,35 @@ STYLES = {
         grid="full",
         centred=True,
     ),
+    "debit_marks": Style(
+        (
+            Column("date", "交易时间", 0.15),
+            Column("counterparty", "对方名称", 0.27),
+            Column("summary", "业务类型", 0.15),
+            Column("amount", "发生金额", 0.20, "r"),
+            Column("balance", "账面余额", 0.23, "r"),
+        ),
+        ("!{bank}个人客户流水单", "客户名称：{name}", "交易账号：{number}", "起始时间：{begin}|截止时间：{end}"),
+        lambda day: day.isoformat(),
+        font="serif",
+        grid="rows",
+        marked=True,
+    ),
+    "page_sums": Style(
+        (
+            Column("date", "入账日期", 0.14),
+            Column("summary", "摘要说明", 0.14),
+            Column("out", "转出", 0.16, "r"),
+            Column("in", "转入", 0.16, "r"),
+            Column("balance", "结余", 0.16, "r"),
+            Column("counterparty", "收付款人", 0.24, wrap=7),
+        ),
+        ("!{bank}分户账明细", "户名：{name}|账户/卡号：{number}", "查询日期：{begin} 至 {end}|打印人：样例"),
+        lambda day: f"{day:%Y.%m.%d}",
+        size=(842, 595),
+        grid="stripes",
+        sums=True,
+    ),
 }
 
 
@@ -198,14 +233,28 @@ def draw(account: Statement, rng: np.random.Generator, style: Style) -> list[She
     rows = list(account.rows[::-1] if style.newest_first else account.rows)
     while rows:
         sheet = Sheet(width, height)
-        y = _head(sheet, account, style, left, right) if not pages else 60.0
+        y = _head(sheet, account, style, left, right) if style.sums or not pages else 60.0
         sheet.text(right, height - 16, _MARK, 9, colour=GREY, anchor="r")
         sheet.text(left, height - 16, f"第{len(pages) + 1}页", 9, colour=GREY)
         y = _headings(sheet, style, left, right, y, step)
-        striped = False
-        while rows and y + _row_height(rows[0], style, step) < height - 40:
-            striped = not striped
-            y = _row(sheet, rows.pop(0), style, left, right, y, step, striped)
+        drawn: list[Row] = []
+        if style.sums and pages:
+            first = rows[0]
+            carried = {
+                "date": style.day(first.day),
+                "summary": "承前页",
+                "balance": _yuan(first.balance - first.amount),
+            }
+            y = _cells(sheet, carried, style, left, right, y, step)
+        while rows and y + _row_height(rows[0], style, step) < height - (80 if style.sums else 40):
+            drawn.append(rows.pop(0))
+            y = _row(sheet, drawn[-1], style, left, right, y, step, len(drawn) % 2 == 1)
+        if style.sums:
+            out, into = (
+                sum(abs(row.amount) for row in drawn if (row.amount > 0) == wanted) for wanted in (False, True)
+            )
+            total = {"summary": "本页小计", "out": _yuan(out), "in": _yuan(into), "balance": _yuan(drawn[-1].balance)}
+            _cells(sheet, total, style, left, right, y, step)
         pages.append(sheet)
     return pages
 
@@ -245,6 +294,21 @@ def _cell(sheet: Sheet, text: str, span: tuple[float, float], y: float, column: 
     sheet.text(x, y, text, style.print_size, font=style.font, anchor=column.align)
 
 
+def _yuan(cents: int) -> str:
+    return f"{cents / 100:,.2f}"
+
+
+def _cells(
+    sheet: Sheet, texts: dict[str, str], style: Style, left: float, right: float, y: float, step: float
+) -> float:
+    """One row that is no movement."""
+    edges = _edges(style, left, right)
+    for column, begin, end in zip(style.columns, edges, edges[1:], strict=False):
+        if text := texts.get(column.role):
+            _cell(sheet, text, (begin, end), y + step / 2 + 0.36 * style.print_size, column, style)
+    return y + step
+
+
 def _headings(sheet: Sheet, style: Style, left: float, right: float, y: float, step: float) -> float:
     edges = _edges(style, left, right)
     height = step * (1.6 if any("/" in column.heading and column.role != "flag" for column in style.columns) else 1.0)
@@ -276,6 +340,8 @@ def _texts(row: Row, style: Style) -> list[list[str]]:
     }
     if any(column.role == "flag" for column in style.columns):
         texts["amount"] = texts["amount"].lstrip("-")
+    if style.marked:
+        texts["amount"] = texts["amount"].lstrip("-") + ("DR" if row.amount < 0 else "CR")
     cells = []
     for column in style.columns:
         text, wrap = texts[column.role], column.wrap
@@ -307,3 +373,7 @@ def _row(
     if style.grid == "rows":
         sheet.line(left, y + height, right, y + height, colour=(200, 200, 204), width=0.5)
     return y + height
+
+
+STYLES: Styles[Statement] = {name.replace("_", " "): partial(draw, style=style) for name, style in _BANKS.items()}
+HELD_OUT = frozenset({"debit marks", "page sums"})

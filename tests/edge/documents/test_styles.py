@@ -9,7 +9,8 @@ from benchmarks.scoring_papers import FORGERIES, GROUPS, Paper, papers
 from edge.documents.extract import extract
 from edge.documents.layout import ReadPage
 from examples.documents.damage import phone
-from examples.documents.sheet import font_file
+from examples.documents.sheet import font_file, text_pdf
+from runtime.images import load_pages
 from runtime.ocr.line import Line
 
 
@@ -36,12 +37,23 @@ def read(paper: Paper, tilt: np.random.Generator | None) -> list[ReadPage]:
 @pytest.mark.parametrize("tilted", [False, True])
 def test_every_style_is_read_exactly(group: str, tilted: bool) -> None:
     styles = set()
-    for paper in papers(group, 7, seed=3):
+    for paper in papers(group, 9, seed=3):
         styles.add(paper.style)
         extraction = extract(paper.kind, read(paper, np.random.default_rng(1) if tilted else None))
         assert {name: field.value for name, field in extraction.fields.items()} == paper.fields, paper.style
         assert extraction.problems == ()
-    assert len(styles) == (6 if group == "demo" else 17)
+    assert len(styles) == (6 if group == "demo" else 22)
+
+
+@pytest.mark.parametrize("group", ["demo", "tuning"])
+def test_every_style_is_read_exactly_from_a_text_layer(group: str) -> None:
+    for paper in papers(group, 9, seed=3):
+        if paper.kind == "id_card":
+            continue
+        pages = [ReadPage(page.lines or (), page.width, page.height) for page in load_pages(text_pdf(paper.sheets))]
+        extraction = extract(paper.kind, pages)
+        assert {name: field.value for name, field in extraction.fields.items()} == paper.fields, paper.style
+        assert extraction.problems == ()
 
 
 @pytest.mark.parametrize("group", GROUPS)

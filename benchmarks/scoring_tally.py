@@ -1,0 +1,33 @@
+"""How often something was right, with the interval that so many tries allow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from benchmarks.harness import Figure
+
+
+@dataclass
+class Tally:
+    """How often something was right, and examples of where it was not."""
+
+    right: int = 0
+    all: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def count(self, right: int, of: int, example: str = "") -> None:
+        """Count ``right`` ``of`` some."""
+        self.right, self.all = self.right + right, self.all + of
+        if right < of and example:
+            self.wrong.append(example)
+
+    def percent(self) -> Figure | None:
+        """The share in percent with its 95 % interval (Wilson); None if nothing was counted."""
+        if not self.all:
+            return None
+        share, z = self.right / self.all, 1.96
+        wide = 1 + z**2 / self.all
+        middle = (share + z**2 / (2 * self.all)) / wide
+        reach = z * math.sqrt(share * (1 - share) / self.all + z**2 / (4 * self.all**2)) / wide
+        return Figure(100 * share, 100 * max(0.0, middle - reach), 100 * min(1.0, middle + reach))
