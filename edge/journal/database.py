@@ -14,7 +14,7 @@ DATABASE_NAME = "journal.sqlite"
 IN_USE_NAME = "in-use"  # locked by who has the journal open, and alone by who salvages it
 # what reading a damaged file can raise; the second comes from messages that hold bytes of the file
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
-_BUSY_S = 10.0
+BUSY_MS = 10_000  # so long a connection waits for another one
 
 SCHEMA = """
 CREATE TABLE entries (seq INTEGER PRIMARY KEY, line BLOB NOT NULL, signature BLOB NOT NULL, kind TEXT NOT NULL,
@@ -22,6 +22,7 @@ CREATE TABLE entries (seq INTEGER PRIMARY KEY, line BLOB NOT NULL, signature BLO
 CREATE INDEX entries_of_decision ON entries (decision) WHERE decision IS NOT NULL;
 CREATE INDEX entries_of_kind ON entries (kind, seq);
 CREATE TABLE record_keys (seq INTEGER PRIMARY KEY, day INTEGER NOT NULL, wrapped BLOB NOT NULL) STRICT;
+CREATE INDEX record_keys_by_day ON record_keys (day);
 CREATE TABLE records (seq INTEGER NOT NULL, name TEXT NOT NULL, ciphertext BLOB NOT NULL,
                       PRIMARY KEY (seq, name)) STRICT;
 CREATE TABLE unsent (later INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (later, seq)) STRICT, WITHOUT ROWID;
@@ -36,7 +37,7 @@ def connect(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: It cannot be opened, or is no database.
     """
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     try:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "journal_size_limit=16777216"):
             connection.execute(f"PRAGMA {pragma}")
@@ -52,7 +53,7 @@ def read_only(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: It cannot be opened.
     """
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, check_same_thread=False)
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_MS / 1000, check_same_thread=False)
     try:
         connection.execute("SELECT 1 FROM sqlite_schema")
     except sqlite3.OperationalError as error:

@@ -22,8 +22,9 @@ _MB = 1024 * 1024
 _RESERVE_BYTES = 64 * _MB  # of the disk; for the log, reviews, and what else a device has to write
 _OVERHEAD_BYTES = 64 * 1024  # pages that an entry takes beside its records
 _NEAR = 0.95  # of the bound: pictures go from here on ...
-_ENOUGH = 0.9  # ... until so much is left, so that not every append has to
-_AT_ONCE = 256  # entries retired in one step
+_ENOUGH = 0.9  # ... until so much is used; a few with each decision, since what is deleted is overwritten too
+_FREED_MORE = 1 * _MB  # beyond twice what comes in
+_AT_ONCE = 16  # entries whose time is over, with each decision
 _DAYS_A_DAY = 2
 _PLAUSIBLE_DAYS = 400  # as devices.clock has it
 _PICTURES = "name >= 'document/' AND name < 'document0'"  # '0' follows '/'
@@ -64,53 +65,54 @@ def room_bytes(connection: sqlite3.Connection, folder: Path, bounds: Bounds) -> 
     return min(bounds.max_bytes, pages * size + shutil.disk_usage(folder).free - _RESERVE_BYTES)
 
 
+def is_near(connection: sqlite3.Connection, room: int, incoming: int) -> bool:
+    """Whether the bound is near once ``incoming`` bytes came."""
+    return used_bytes(connection) + incoming + _OVERHEAD_BYTES > room * _NEAR
+
+
 def pictures_to_go(connection: sqlite3.Connection, room: int, incoming: int) -> list[int]:
-    """The entries whose pictures have to go so that ``incoming`` bytes find room; none while there is enough."""
-    used = used_bytes(connection) + incoming + _OVERHEAD_BYTES
-    if used <= room * _NEAR:
+    """The entries whose pictures go now that ``incoming`` bytes come; none while there is room."""
+    if not is_near(connection, room, incoming):
         return []
+    used = used_bytes(connection) + incoming + _OVERHEAD_BYTES
     going: list[int] = []
-    to_free = used - room * _ENOUGH
+    to_free = max(used - room, min(used - room * _ENOUGH, 2 * incoming + _FREED_MORE))
     for sent in ("NOT", ""):
         rows = connection.execute(
             f"SELECT seq, sum(length(ciphertext)) FROM records WHERE {_PICTURES} AND {sent} EXISTS "  # noqa: S608
-            "(SELECT 1 FROM unsent WHERE later IN (0, 1) AND unsent.seq = records.seq) "
-            "GROUP BY seq ORDER BY seq LIMIT ?",
-            (_AT_ONCE,),
+            "(SELECT 1 FROM unsent WHERE later IN (0, 1) AND unsent.seq = records.seq) GROUP BY seq ORDER BY seq"
         )
         for seq, size in rows:
             if to_free <= 0:
                 return going
             going.append(seq)
             to_free -= size
-    return going
+            used -= size
+    return going if used <= room else []  # what helps nobody need not go
 
 
-def check_room(connection: sqlite3.Connection, room: int, incoming: int) -> None:
-    """Whether ``incoming`` bytes fit.
-
-    Raises:
-        JournalFullError: They do not.
-    """
-    if (used := used_bytes(connection) + incoming + _OVERHEAD_BYTES) > room:
-        raise JournalFullError(
-            f"The journal would take {used / _MB:.0f} MB, and it may take {max(room, 0) / _MB:.0f} MB of this disk; no "
-            "picture is left that could go."
-        )
+def no_room(connection: sqlite3.Connection, room: int, incoming: int) -> JournalFullError | None:
+    """The error that ``incoming`` bytes do not fit; None if they do."""
+    used = used_bytes(connection) + incoming + _OVERHEAD_BYTES
+    if used <= room:
+        return None
+    return JournalFullError(
+        f"The journal would take {used / _MB:.0f} MB, and it may take {max(room, 0) / _MB:.0f} MB of this disk, "
+        "even without the pictures in it."
+    )
 
 
-def counted_day(connection: sqlite3.Connection, today: int) -> int | None:
-    """The day that retention counts with, kept for the next time; None where this day was looked at already."""
+def counted_day(connection: sqlite3.Connection, today: int) -> int:
+    """The day that retention counts with; kept for the next time."""
     row = connection.execute("SELECT counted, looked FROM retention").fetchone()
     if row is None:
         connection.execute("INSERT INTO retention VALUES (1, ?, ?)", (today, today))
-        return None
-    counted, looked = row
-    if looked == today:
-        return None
-    counted = max(counted, min(today, counted + _DAYS_A_DAY))
-    connection.execute("UPDATE retention SET counted = ?, looked = ?", (counted, today))
-    return min(today, int(counted))
+        return today
+    counted, looked = int(row[0]), int(row[1])
+    if looked != today:
+        counted = max(counted, min(today, counted + _DAYS_A_DAY))
+        connection.execute("UPDATE retention SET counted = ?, looked = ?", (counted, today))
+    return min(today, counted)
 
 
 def day_to_count_from(connection: sqlite3.Connection, time: datetime) -> int:
@@ -124,7 +126,7 @@ def day_to_count_from(connection: sqlite3.Connection, time: datetime) -> int:
 
 
 def past_their_time(connection: sqlite3.Connection, day: int, bounds: Bounds) -> tuple[list[int], list[int]]:
-    """The entries whose pictures, and those whose records, are older than they may get on that day."""
+    """Some entries whose pictures, and some whose records, are older than they may get; none if no more are."""
     documents = connection.execute(
         f"SELECT DISTINCT seq FROM records JOIN record_keys USING (seq) WHERE {_PICTURES} "  # noqa: S608
         "AND day BETWEEN ? AND ? ORDER BY seq LIMIT ?",

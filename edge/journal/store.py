@@ -33,20 +33,22 @@ from devices.errors import (
     DeviceKeyError,
     JournalDamagedError,
     JournalError,
+    JournalFullError,
 )
 from edge.journal.anchor import Anchor
-from edge.journal.database import DATABASE_NAME, IN_USE_NAME, SCHEMA, connect, translated
+from edge.journal.database import BUSY_MS, DATABASE_NAME, IN_USE_NAME, SCHEMA, connect, translated
 from edge.journal.entry import Entry, Head, is_flagged, line_of, parse, signed_bytes
 from edge.journal.keys import DeviceKeys, verifies
 from edge.journal.reader import COLUMNS, JournalReader
 from edge.journal.retention import (
     Bounds,
-    check_room,
     counted_day,
     day_of,
     day_to_count_from,
     drop_pictures,
     drop_records,
+    is_near,
+    no_room,
     past_their_time,
     pictures_to_go,
     room_bytes,
@@ -69,6 +71,8 @@ class Journal(JournalReader):
         self._now, self.bounds = now, bounds or Bounds()
         self._anchor = Anchor(keys.folder)
         self._in_use: int | None = None
+        self._log_to_empty = False
+        self._nothing_due: int | None = None  # the day on which nothing was left to be retired
 
     @classmethod
     def open(
@@ -129,10 +133,11 @@ class Journal(JournalReader):
             ValueError: ``body`` is not JSON.
         """
         records = records or {}
+        if kind == "decision":
+            self.make_room(sum(map(len, records.values())))
         with self._writing():
-            retired = kind == "decision" and self._retire(sum(map(len, records.values())))
             entry = self._append(kind, body, records)
-        if retired:
+        if self._log_to_empty:
             self._empty_log()
         return entry
 
@@ -143,10 +148,14 @@ class Journal(JournalReader):
             JournalFullError: It cannot, and no picture is left that could go.
             JournalError: It cannot be written.
         """
+        with self._mutex, translated(self._path):
+            if not self._is_due(incoming_bytes):
+                return
         with self._writing():
-            retired = self._retire(incoming_bytes)
-        if retired:
-            self._empty_log()
+            full = self._retire(incoming_bytes)
+        self._empty_log()
+        if full is not None:  # only now: what was retired stays so
+            raise full
 
     def erase(self, decision_id: str, *, why: str) -> Entry:
         """Destroy the keys of everything recorded about a decision; the erasure is itself an entry.
@@ -262,28 +271,35 @@ class Journal(JournalReader):
         execute("INSERT INTO unsent VALUES (?, ?)", (0 if is_flagged(entry) else 1, seq))
         return entry
 
-    def _retire(self, incoming: int) -> bool:
-        """Let go of what is past its time, and of pictures where room is needed; whether anything went."""
-        retired, connection = False, self._connection
-        if (day := counted_day(connection, day_of(self._now()))) is not None:
-            pictures, entries = past_their_time(connection, day, self.bounds)
-            if pictures or entries:
-                self._append("retention", {"why": "age", "documents": pictures, "entries": entries}, {})
-                drop_pictures(connection, pictures)
-                drop_records(connection, entries)
-                retired = True
+    def _is_due(self, incoming: int) -> bool:
+        """Whether something is past its time or in the way; asked before every decision, so it writes nothing."""
+        room = room_bytes(self._connection, self.folder, self.bounds)
+        crowded = is_near(self._connection, room, incoming)
+        return crowded or self._nothing_due != day_of(self._now())
+
+    def _retire(self, incoming: int) -> JournalFullError | None:
+        """Let go of some of what is past its time or in the way; the error if that makes too little room."""
+        connection, today = self._connection, day_of(self._now())
+        pictures, entries = past_their_time(connection, counted_day(connection, today), self.bounds)
+        self._let_go("age", pictures, entries)
+        self._nothing_due = None if pictures or entries else today
         room = room_bytes(connection, self.folder, self.bounds)
-        while pictures := pictures_to_go(connection, room, incoming):
-            self._append("retention", {"why": "space", "documents": pictures, "entries": []}, {})
-            drop_pictures(connection, pictures)
-            retired = True
-        check_room(connection, room, incoming)
-        return retired
+        self._let_go("space", pictures_to_go(connection, room, incoming), [])
+        return no_room(connection, room, incoming)
+
+    def _let_go(self, why: str, pictures: list[int], entries: list[int]) -> None:
+        if pictures or entries:
+            self._append("retention", {"why": why, "documents": pictures, "entries": entries}, {})
+            drop_pictures(self._connection, pictures)
+            drop_records(self._connection, entries)
 
     def _empty_log(self) -> None:
-        """Cut the write-ahead log off: destroyed keys stand in it until then."""
+        """Cut the write-ahead log off, in which destroyed keys stand until then; later if somebody reads meanwhile."""
         with self._mutex, translated(self._path), locked(self.folder):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+            self._log_to_empty = bool(busy)
 
     def _keep_head(self) -> None:
         self._anchor.write(self.keys.sign_head(*self._last()))

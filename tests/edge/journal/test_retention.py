@@ -78,6 +78,26 @@ def test_making_room_lets_pictures_go_at_once(device: Device) -> None:
     decide(journal, 99, picture=b"p" * 1_000_000)
 
 
+def test_a_demand_that_cannot_be_met_costs_no_picture(device: Device) -> None:
+    journal = device.open(SMALL)
+    for number in range(10):
+        decide(journal, number, picture=PICTURE)
+    with pytest.raises(JournalFullError):
+        journal.make_room(SMALL.max_bytes + 1)
+    assert len(pictures(journal)) == 10
+
+
+def test_what_was_past_its_time_is_gone_though_the_journal_is_full(device: Device) -> None:
+    journal = device.open(Bounds(max_bytes=2_000_000, documents_days=5, records_days=10))
+    entry = decide(journal, 0)
+    days_on(device, 12, journal)
+    device.time += timedelta(days=30)
+    with pytest.raises(JournalFullError):
+        journal.make_room(2_000_000)
+    assert not readable(journal, entry, "receipt")
+    assert verify_journal(device.folder, device.keys()).findings == ()
+
+
 def test_a_disk_that_others_filled_is_a_full_journal(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = device.filled(1)
     usage = namedtuple("usage", "total used free")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,6 +120,22 @@ def test_an_erasure_destroys_what_was_recorded_and_leaves_the_decision(device: D
     assert erasure.body["entries"] == [entry.seq]
     for path in device.folder.iterdir():
         assert wrapped not in path.read_bytes()
+
+
+def test_an_erasure_waits_for_no_reader_and_empties_the_log_after_it(device: Device) -> None:
+    journal = device.open()
+    entry = decide(journal, 0)
+    wrapped = journal._rows("SELECT wrapped FROM record_keys WHERE seq = ?", (entry.seq,))[0][0]
+    log = device.folder / "journal.sqlite-wal"
+    with closing(sqlite3.connect(device.database)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchone()
+        start = time.monotonic()
+        journal.erase(entry.body["decision_id"], why="asked")
+        assert time.monotonic() - start < 5
+        assert wrapped in log.read_bytes()
+    decide(journal, 1)
+    assert wrapped not in log.read_bytes() + device.database.read_bytes()
 
 
 def test_what_cannot_be_written_as_json_is_refused_and_leaves_no_trace(journal: Journal) -> None:
