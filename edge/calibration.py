@@ -60,6 +60,15 @@ class Calibration(BaseModel):
         # in whole numbers, so that no rounding of the machine's decides
         return self.score[place - 1] + (2 * rise + (high - low)) // (2 * (high - low))
 
+    @property
+    def steepest(self) -> int:
+        """By how much one point more changes the score at most.
+
+        The same application on the same bundle scores the same within this on every back end: their probabilities
+        differ in the fourth decimal, which can tip the rounding of a part by one point.
+        """
+        return max(self.of(points + 1) - self.of(points) for points in range(MOST))
+
 
 UNCALIBRATED = Calibration(points=(0, MOST), score=(0, MOST))
 

@@ -32,6 +32,8 @@ def test_without_a_calibration_the_points_are_the_score(points: int) -> None:
 def test_the_line_is_straight_between_knots_and_rounds_half_up() -> None:
     line = Calibration(points=(0, 10, 100), score=(0, 5, 95))
     assert [line.of(points) for points in (0, 1, 2, 10, 55, 100)] == [0, 1, 1, 5, 50, 95]
+    assert line.steepest == 1
+    assert Calibration(points=(0, 10, 12, 100), score=(0, 5, 14, 95)).steepest == 5
     with pytest.raises(ValueError, match="101 points"):
         line.of(101)
 
