@@ -24,7 +24,7 @@ from edge.journal.verify import verify_journal
 from tests.edge.journal.conftest import Device
 from tests.edge.journal.tampering import TAMPERINGS, content, write_small
 
-APPENDS, TAMPERED, DAMAGED, KILLS, CUTS, ENTRIES = 60, 500, 500, 20, 60, 500
+APPENDS, TAMPERED, DAMAGED, KILLS, CUTS, ENTRIES = 300, 10_000, 10_000, 500, 2_000, 20_000
 _RECEIPT, _APPLICATION, _PAPERS = 8_000, 6_000, 3 * 300_000
 Progress = Callable[[str, float], None]
 
