@@ -14,7 +14,7 @@ from benchmarks.harness import DOCUMENT, ROOT, Report, update_document
 from devices.errors import EdgeKitError, UsageError
 from edge.commands.progress import progress_bar
 
-NAMES = ("compress", "devices", "fleet", "runtime", "scoring")
+NAMES = ("compress", "devices", "fleet", "offline", "runtime", "scoring")
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
