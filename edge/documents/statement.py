@@ -46,13 +46,14 @@ _ALL_LABELS = (*(label for labels in _LABELS.values() for label in labels), "币
 
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     """Find the fields of the head and the rows of the table."""
-    rows = whole_headings(mended(rows, _ALL_LABELS))
+    rows = whole_headings(rows)
     first_table = next((index for index, row in enumerate(rows) if columns_of(row)), len(rows))
-    flow = Flow(rows[:first_table])
+    head = mended(rows[:first_table], _ALL_LABELS)
+    flow = Flow(head)
     fields: dict[str, Field] = {}
     if match := flow.search(_BANK):
         fields["bank"] = flow.field(match, 1, match[1])
-    form = Form(rows[:first_table], _ALL_LABELS)
+    form = Form(head, _ALL_LABELS)
     for name, pattern in _PATTERNS.items():
         if found := form.find(_LABELS[name], pattern):
             value = found[0][1].replace(" ", "")

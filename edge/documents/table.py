@@ -269,7 +269,8 @@ def _tokens(piece: Piece) -> list[Piece]:
     amounts = list(_MONEY.finditer(piece.text))
     ends = [match.end() for match in amounts if piece.text[match.end() :].strip(" 元")]
     cuts = sorted({*cuts, *(match.start() for match in amounts if match.start() > cuts[-1]), *ends})
-    parts = [piece.part(*span) for span in zip(cuts, [*cuts[1:], len(piece.text)], strict=True)]
+    ends = [*cuts[1:], len(piece.text)]
+    parts = [piece.part(*span) for span in zip(cuts, ends, strict=True)] if len(cuts) > 1 else [piece]
     timeless = [part.part(match.end(), len(part.text)) if (match := _TIME.match(part.text)) else part for part in parts]
     return [part for part in timeless if part.text.strip()]
 
