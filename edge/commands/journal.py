@@ -9,10 +9,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from devices.errors import JournalDamagedError
+from devices.errors import DecisionNotFoundError, JournalDamagedError
 from edge.commands.result import NEW_PATH, Result, json_option
 from edge.journal import state
 from edge.journal.export import EXPORT_NAME, VERIFIER_NAME, export
+from edge.journal.reader import JournalReader
 from edge.journal.salvage import salvage
 from edge.journal.verify import Verification, verify_journal
 
@@ -54,11 +55,13 @@ def stats() -> Result:
 
 
 @journal.command()
+@click.option("--code", "codes", multiple=True, help="A code on a receipt that has to be in the journal; repeatable.")
 @json_option
-def verify() -> Result:
+def verify(codes: tuple[str, ...]) -> Result:
     """Check every entry and record, and name the first bad one."""
-    keys = state.existing_keys()
-    found = verify_journal(state.journal_folder(), keys)
+    found = verify_journal(state.journal_folder(), state.existing_keys())
+    with state.reading() as reader:
+        unknown = [code for code in codes if not _knows(reader, code)]
     head = found.head and {"seq": found.head.seq, "hash": found.head.hash, "code": found.head.code}
     findings = [{"entry": each.seq or None, "what": each.what} for each in found.findings]
     first = found.first and {"entry": found.first.seq or None, "what": found.first.what}
@@ -69,8 +72,10 @@ def verify() -> Result:
         "first_bad": first,
         "findings": findings,
         "notes": list(found.notes),
+        "unknown_codes": unknown,
     }
-    return Result(document, _told(found), 0 if found.first is None else JournalDamagedError.exit_code)
+    good = found.first is None and not unknown
+    return Result(document, _told(found, unknown), 0 if good else JournalDamagedError.exit_code)
 
 
 @journal.command("export")
@@ -134,8 +139,20 @@ def salvage_journal() -> Result:
     return Result(document, "\n".join(lines))
 
 
-def _told(found: Verification) -> Group:
+def _knows(reader: JournalReader, code: str) -> bool:
+    number = code.partition("-")[0]
+    try:
+        return number.isdecimal() and reader.entry(int(number)).code == code
+    except DecisionNotFoundError:
+        return False
+
+
+def _told(found: Verification, unknown: list[str]) -> Group:
     lines = [Text(note, style="yellow") for note in found.notes]
+    lines += [
+        Text(f"No entry has the code {code}. If a receipt of this device shows it, report it.", "bold red")
+        for code in unknown
+    ]
     if found.first is None:
         code = found.head.code if found.head else "none"
         lines.append(Text(f"The journal is good: {found.entries} entries, the last is {code}."))

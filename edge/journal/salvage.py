@@ -141,6 +141,7 @@ def _rebuild(old: Path, new: Path, keys: DeviceKeys, remembered: Head, now: Call
         end = max(last, remembered.seq)
         body = {
             "public_key": keys.public_bytes.hex(),
+            "remembered": remembered.seq or None,  # without it nobody knows whether the end is the end
             "lost": _ranges(found, end),
             "lost_records": [list(each) for each in lost_records],
         }

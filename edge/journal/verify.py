@@ -177,6 +177,8 @@ class _Chain:
             self.lost += [(start, end) for start, end in body["lost"]]
             self.lost_records.update((seq, name) for seq, name in body["lost_records"])
             self.notes.append(f"Entry {entry.seq} says what a salvage on {entry.time:%Y-%m-%d} found lost.")
+            if not body["remembered"]:
+                self.notes.append("The head was lost then too: what came after the entries that it found is not known.")
 
     def _records(self, entry: Entry) -> None:
         if not entry.records:

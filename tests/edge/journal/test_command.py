@@ -64,6 +64,14 @@ def test_verify_names_the_first_bad_entry(decided: Path, capsys: pytest.CaptureF
     assert "The journal is not good. First: Entry 2: it is not what the device signed" in capsys.readouterr().out
 
 
+def test_verify_looks_up_the_codes_of_receipts(decided: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(capsys, "stats")[1]["head"]["code"]  # type: ignore[index]
+    assert run(capsys, "verify", "--code", code)[0] == 0
+    for unknown in ("4-00000000", "9-ABCDEFGH", "x", f"4-{'9' * 30}"):
+        status, document = run(capsys, "verify", "--code", code, "--code", unknown)
+        assert (status, document["good"], document["unknown_codes"]) == (15, True, [unknown])
+
+
 def test_an_export_is_told_with_the_command_that_verifies_it(
     decided: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,6 +105,17 @@ def test_a_row_with_an_enormous_number_keeps_neither_busy(device: Device) -> Non
     assert (salvaged(device).kept, verify_journal(device.folder, device.keys()).findings) == (3, ())
 
 
+def test_where_the_head_was_lost_it_is_said_that_the_end_is_not_known(device: Device) -> None:
+    closed(device, 3)
+    (device.state / "keys" / "journal-head.json").unlink()
+    with pytest.raises(JournalDamagedError, match="head .* is missing"):
+        device.open()
+    assert (salvaged(device).kept, device.open().head().seq) == (4, 5)
+    verification = verify_journal(device.folder, device.keys())
+    assert verification.findings == ()
+    assert "what came after" in verification.notes[1]
+
+
 def test_what_was_erased_is_not_called_lost(device: Device) -> None:
     journal = device.filled(5)
     journal.erase(journal.entry(3).body["decision_id"], why="asked")
