@@ -106,7 +106,9 @@ def _measure_group(
             for name, value in paper.fields.items():
                 told = any(each.field in (name, None) for each in found)
                 wrong = name in extraction.fields and extraction.value(name) != value
-                silent.count(wrong and not told, 1, f"{paper.style}, {name}")
+                silent.count(wrong and not told, 1)
+                if wrong and not told:
+                    silent.wrong.append(f"{paper.style}, {name}: {extraction.value(name)}")
     goals = (93.0, 97.0) if damaged else (98.0, 99.5)
     aim = group == "held out"
     what = f"Documents, {group} layouts, {state}"
