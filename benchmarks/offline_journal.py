@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import offline_sync
 from benchmarks.harness import Figure, Goal, Report, Row
 from benchmarks.offline_kill import judge, kill_writers
 from benchmarks.offline_power import acknowledged, build_recorder, disk_after, record
@@ -147,21 +148,40 @@ def tamper_rows(report: Report, progress: Progress, scratch: Path) -> None:
 
 
 def kill_row(report: Report, progress: Progress, scratch: Path) -> None:
-    """Kill -9 of two writers at random moments."""
-    faults, told, journals = 0, 0, 10
-    for number in range(journals):
-        found, here = kill_writers(
-            scratch / f"kill-{number}",
-            kills=KILLS // journals,
-            seed=number,
-            judge_every=1,
-            progress=lambda share, n=number: progress("kills", (n + share) / journals),  # type: ignore[misc]
-        )
-        faults, told = faults + bool(found), told + here
-        shutil.rmtree(scratch / f"kill-{number}")
-    note = f"Two processes append, erase and mark as sent; {told:,} decisions acknowledged; checked after each kill."
+    """Kill -9 of two writers and of what sends, at random moments."""
+    faults, told, arrived, meanwhile, journals = 0, 0, 0, 0, 10
+    headquarters = offline_sync.make_headquarters(scratch / "kill-headquarters")
+    with offline_sync.collector(headquarters) as url:
+        for number in range(journals):
+            state = scratch / f"kill-{number}"
+            found, here = kill_writers(
+                state,
+                kills=KILLS // journals,
+                seed=number,
+                beside=lambda state=state: _send_for_ever(state, headquarters, url),  # type: ignore[misc]
+                longest_s=0.4,
+                judge_every=1,
+                progress=lambda share, n=number: progress("kills", (n + share) / journals),  # type: ignore[misc]
+            )
+            meanwhile += offline_sync.held(headquarters) - arrived
+            offline_sync.send_all(state, headquarters, url)
+            arrived = offline_sync.held(headquarters)
+            faults += bool(found) + offline_sync.compare(state, headquarters, set())[0]
+            told += here
+            shutil.rmtree(state)
+    note = (
+        f"Two processes append and erase, a third sends to a collector. {told:,} decisions acknowledged, {meanwhile:,} "
+        "entries sent between kills. The journal is checked after each; at the end headquarters has every entry once."
+    )
     what = f"kill -9 at {KILLS} random moments: lost, doubled or unverifiable"
     report.add(Row(what, Figure.exact(faults), "", Goal(0, at_least=False), note))
+
+
+def _send_for_ever(state: Path, headquarters: Path, url: str) -> None:
+    while True:
+        if (state / "journal" / "journal.sqlite").exists():
+            offline_sync.send_all(state, headquarters, url)
+        time.sleep(0.01)
 
 
 def power_row(report: Report, progress: Progress, scratch: Path) -> None:

@@ -56,20 +56,32 @@ def kill_writers(
     *,
     kills: int,
     seed: int,
-    writers: int = 2,
+    beside: Callable[[], None] | None = None,
+    longest_s: float = 0.12,
     judge_every: int = 10,
     progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Found, int]:
-    """Start writers and kill them all, ``kills`` times; returns the first fault (empty if none) and what was told.
+    """Start two writers and kill them, ``kills`` times; returns the first fault (empty if none) and how many were told.
 
-    The writers are forks of this process, so that a start takes no time.
+    They are forks of this process, so that a start takes no time.
+
+    Args:
+        state: Of a device.
+        kills: How often.
+        seed: Of the moments.
+        beside: What a third process does meanwhile, which is killed too; else the writers mark as sent themselves.
+        longest_s: The longest that they live.
+        judge_every: After so many kills the journal is looked at.
+        progress: Gets the share that is done.
     """
     draw = random.Random(seed)  # noqa: S311
     state.mkdir(parents=True, exist_ok=True)
     told: list[str] = []
     for number in range(kills):
-        children = [_fork(lambda: write(state, 1_000_000)) for _ in range(writers)]
-        time.sleep(draw.uniform(0.0, 0.12))
+        children = [_fork(lambda: write(state, 1_000_000, marks=beside is None)) for _ in range(2)]
+        if beside is not None:
+            children.append(_fork(beside))
+        time.sleep(draw.uniform(0.0, longest_s))
         for child in children:
             os.kill(child, signal.SIGKILL)
         for child in children:
@@ -88,4 +100,4 @@ def _fork(work: Callable[[], None]) -> int:
     try:
         work()
     finally:
-        os._exit(1)
+        os._exit(1)  # without what the parent would clean up

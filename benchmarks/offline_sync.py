@@ -47,8 +47,8 @@ def week_rows(report: Report, progress: Progress, scratch: Path) -> None:
     for decisions in (FEW, DECISIONS):
         folder = scratch / f"week-{decisions}"
         flagged = _decide(folder / "branch", decisions, lambda share: progress("a week cut off", share))
-        headquarters = _headquarters(folder / "headquarters")
-        with _collector(headquarters) as url, _bad_line(url) as (bad_url, cuts):
+        headquarters = make_headquarters(folder / "headquarters")
+        with collector(headquarters) as url, _bad_line(url) as (bad_url, cuts):
             command = [
                 sys.executable,
                 "-m",
@@ -60,14 +60,14 @@ def week_rows(report: Report, progress: Progress, scratch: Path) -> None:
             start = time.monotonic()
             device = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             while device.poll() is None:
-                progress("the line is back", _held(headquarters) / decisions)
+                progress("the line is back", held(headquarters) / decisions)
                 time.sleep(0.5)
             seconds = time.monotonic() - start
         assert device.stdout is not None
         sessions, peak_kb = map(int, device.stdout.read().split())
         peaks[decisions] = peak_kb / 1024
         if decisions == DECISIONS:
-            faults, early = _compare(folder / "branch", headquarters, flagged)
+            faults, early = compare(folder / "branch", headquarters, flagged)
             none = Goal(0, at_least=False)
             note = (
                 f"{seconds:.0f} s, {sessions} sessions, {len(cuts)} cuts: a tenth of all connections at a random byte, "
@@ -90,7 +90,7 @@ def branches_row(report: Report, progress: Progress, scratch: Path) -> None:
     if server is None:
         report.add(Row(what, None, "", none, "Needs nats-server (requirements/system.txt)."))
         return
-    headquarters, port = _headquarters(scratch / "headquarters"), _free_port()
+    headquarters, port = make_headquarters(scratch / "headquarters"), _free_port()
     broker_url = f"nats://127.0.0.1:{port}"
     branches = [scratch / "branches" / str(number) for number in range(BRANCHES)]
     for number, folder in enumerate(branches):
@@ -98,16 +98,16 @@ def branches_row(report: Report, progress: Progress, scratch: Path) -> None:
     command = [server, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(scratch / "broker")]
     start_broker = partial(subprocess.Popen, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     broker, kills, failures = start_broker(), 0, [0] * BRANCHES
-    with _collector(headquarters, "--nats", broker_url):
+    with collector(headquarters, "--nats", broker_url):
         start = time.monotonic()
         threads = [
-            threading.Thread(target=_send_all, args=(folder, headquarters, broker_url, failures, number))
+            threading.Thread(target=_branch, args=(folder, headquarters, broker_url, failures, number))
             for number, folder in enumerate(branches)
         ]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            share = _held(headquarters) / (BRANCHES * (EACH + 2))
+            share = held(headquarters) / (BRANCHES * (EACH + 2))
             progress("branches send", share)
             if kills < 2 and share > (kills + 1) / 3:
                 broker.send_signal(signal.SIGKILL)
@@ -117,7 +117,7 @@ def branches_row(report: Report, progress: Progress, scratch: Path) -> None:
         seconds = time.monotonic() - start
     broker.kill()
     broker.wait()
-    faults = sum(_compare(folder, headquarters, set())[0] for folder in branches)
+    faults = sum(compare(folder, headquarters, set())[0] for folder in branches)
     with closing(Store(headquarters)) as store:
         faults += len(store.rows("SELECT 1 FROM alarms"))
     note = (
@@ -145,7 +145,8 @@ def _decide(folder: Path, decisions: int, progress: Callable[[float], None]) -> 
     return flagged
 
 
-def _headquarters(folder: Path) -> Path:
+def make_headquarters(folder: Path) -> Path:
+    """Headquarters' keys and its empty store, in ``folder``."""
     folder.mkdir(parents=True)
     make_keys(folder)
     Store.create(folder)
@@ -153,7 +154,8 @@ def _headquarters(folder: Path) -> Path:
 
 
 @contextmanager
-def _collector(folder: Path, *options: str) -> Iterator[str]:
+def collector(folder: Path, *options: str) -> Iterator[str]:
+    """A collector over ``folder`` in a process of its own; yields its URL."""
     command = [sys.executable, "-m", "edge.cli", "collector", "serve", str(folder), "--port", "0", "--json", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -236,7 +238,7 @@ def _until_sent(session: Session, journal: Journal, backoff: Backoff) -> int:
             return failed
 
 
-def _send_all(folder: Path, headquarters: Path, url: str, failures: list[int], number: int) -> None:
+def _branch(folder: Path, headquarters: Path, url: str, failures: list[int], number: int) -> None:
     """One branch, in a thread of its own."""
     keys = open_keys(folder / "keys")
     with closing(Journal.open(folder / "journal", keys, now=lambda: datetime.now(UTC))) as journal:
@@ -246,12 +248,13 @@ def _send_all(folder: Path, headquarters: Path, url: str, failures: list[int], n
         failures[number] = _until_sent(session, journal, Backoff(20))
 
 
-def _held(headquarters: Path) -> int:
+def held(headquarters: Path) -> int:
+    """How many entries headquarters has."""
     with closing(sqlite3.connect(headquarters / DATABASE_NAME, timeout=30)) as database:
         return int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
 
 
-def _compare(folder: Path, headquarters: Path, flagged: set[int]) -> tuple[int, int]:
+def compare(folder: Path, headquarters: Path, flagged: set[int]) -> tuple[int, int]:
     """Entries of a branch that headquarters holds otherwise or not, and how many came before a flagged one."""
     keys = open_keys(folder / "keys")
     with (
@@ -272,14 +275,19 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _device(folder: Path, headquarters: Path, url: str) -> None:
-    """A branch in a process of its own: sends everything, prints how many sessions it took and its peak memory."""
+def send_all(folder: Path, headquarters: Path, url: str) -> int:
+    """Send until nothing waits; how many sessions failed."""
     keys = open_keys(folder / "keys")
     clock = Clock(None)
     with closing(Journal.open(folder / "journal", keys, now=clock.now)) as journal:
         uplink = HttpsUplink(url, partial(pack_message, keys, "branch"), Credentials, clock)
         session = _session(journal, headquarters, folder, uplink, url)
-        failed = _until_sent(session, journal, Backoff(0.2, first_s=0.05))
+        return _until_sent(session, journal, Backoff(0.2, first_s=0.05))
+
+
+def _device(folder: Path, headquarters: Path, url: str) -> None:
+    """A branch in a process of its own: sends everything, prints how many sessions it took and its peak memory."""
+    failed = send_all(folder, headquarters, url)
     print(failed + 1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # noqa: T201
 
 

@@ -17,8 +17,14 @@ from edge.journal.keys import open_keys
 from edge.journal.store import Journal
 
 
-def write(state: Path, count: int) -> None:
-    """Open the journal of ``state`` and append ``count`` decisions, with an erasure and a look at the queue between."""
+def write(state: Path, count: int, *, marks: bool = True) -> None:
+    """Open the journal of ``state`` and append ``count`` decisions, with erasures between.
+
+    Args:
+        state: Holds journal, keys and what was acknowledged.
+        count: How many.
+        marks: Whether some are marked as sent; not where a real session sends them.
+    """
     keys = state / "keys"
     keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     journal = Journal.open(state / "journal", open_keys(keys), now=lambda: datetime.now(UTC))
@@ -31,7 +37,7 @@ def write(state: Path, count: int) -> None:
         os.write(notes, f"{decision_id}\n".encode())
         if number % 7 == 6:
             journal.erase(decision_id, why="asked")
-        if number % 5 == 4:
+        if marks and number % 5 == 4:
             journal.mark_sent([entry.seq for entry in journal.unsent(limit=3)], journal.head())
     journal.close()
 
