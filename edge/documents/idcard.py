@@ -16,7 +16,7 @@ KIND = "id_card"
 # 长期 has no date of its own; banks write this day for it
 FOR_GOOD = "9999-12-31"
 
-_LABELS = ("公民身份号码", "公民身份证号码", "签发机关", "有效期限")
+_LABELS = ("公民身份号码", "公民身份证号码", "签发机关", "有效期限", "姓名", "性别", "民族", "出生", "住址")
 _STROKES = "丿丨丶亅」|‧·•."  # what OCR makes of a border or of dust before a line
 _LABEL_END = one_of("公民身份号码", "公民身份", "身份号码")
 _HAN = r"[\u4e00-\u9fff]"
@@ -34,9 +34,9 @@ _YEARS = (5, 10, 20)  # that a card is valid for, by the age of its holder (居�
 _NO_LABEL = rf"(?!{one_of('姓名', '性别', '民族', '出生', '住址', '公民身份', '签发', '有效')})"
 _NAME = rf"{_NO_LABEL}{_HAN}(?: (?={_HAN}(?!{_HAN})))?[\u4e00-\u9fff·•]{{1,24}}?"  # two characters may stand apart
 _PATTERNS = {
-    "name": rf"(?:{one_of('姓名')}|(?<!{_HAN})名)\s*:?\s*({_NAME}){_NEXT}",
+    "name": rf"(?:{one_of('姓名')}|(?<!{_HAN})名) *:? *({_NAME}){_NEXT}",
     "sex": rf"(?:{one_of('性别')}|(?<!{_HAN})[性别])\s*:?\s*([男女])|(?<!{_HAN})(?P<alone>[男女])(?!{_HAN})",
-    "ethnicity": rf"(?:{one_of('民族')}|(?<!{_HAN})族)\s*:?\s*{_NO_LABEL}({_HAN}{{1,8}}?)族?{_NEXT}",
+    "ethnicity": rf"(?:{one_of('民族')}|(?<!{_HAN})族) *:? *{_NO_LABEL}({_HAN}{{1,8}}?)族?{_NEXT}",
     "issuing_authority": rf"(?:{one_of('签发机关')}|发机关)\s*:?\s*({_HAN}{{3,40}})",
 }
 

@@ -18,7 +18,7 @@ _WHOLE = 4  # shorter labels are put right only where nothing but a colon or a b
 
 
 def mended(rows: Sequence[Row], labels: Iterable[str], *, shortest: int = 3) -> list[Row]:
-    """Put right labels at the beginning of pieces that differ from one of ``labels`` in one character.
+    """Put right labels at the beginning of pieces that differ from one of ``labels`` in one character or have one more.
 
     A character that stands in any label is taken as read: 年均收入 is no misread 月均收入. What could be two labels
     stays as it is, and so do confidences and places.
@@ -34,11 +34,22 @@ def mended(rows: Sequence[Row], labels: Iterable[str], *, shortest: int = 3) -> 
 
 def _mended(piece: Piece, labels: tuple[str, ...], shortest: int) -> Piece:
     word = _WORD.match(piece.text)
-    if word is None or len(word[0]) < shortest:
+    if word is None or len(word[0]) < min(shortest, 3):
         return piece
+    if word[0][:-1] in labels and not _is_simplified(word[0][-1]):  # seen in the empty room behind a line
+        return replace(piece, text=word[0][:-1] + " " + piece.text[word.end() :])
     alone = piece.text[word.end() : word.end() + 1] in ("", ":", "(", "（")
     right = _label_of(word[0][:_LONGEST], labels, shortest, alone and len(word[0]) <= _LONGEST)
     return replace(piece, text=right + piece.text[len(right) :]) if right else piece
+
+
+def _is_simplified(character: str) -> bool:
+    """Whether papers print it: GB 2312 has every simplified character that is not rare."""
+    try:
+        character.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @cache

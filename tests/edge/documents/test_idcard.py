@@ -145,6 +145,13 @@ def test_cards_of_two_people_whose_numbers_cannot_be_read_are_several(page: Buil
 
 def test_misread_labels_and_a_birth_date_without_one_cost_no_field(page: Build) -> None:
     misread = {"公民身份号码": "公民身份号玛", "签发机关 示例市公安局虚构分局": "签发机美 示例市公安局虚构分局"}
-    misread |= {"出生1990年3月7日": "1990年3月7日"}
+    misread |= {"出生1990年3月7日": "1990年3月7日", "姓名示例甲": "姓名館 示例甲"}
     cells = [(x, y, misread.get(text, text)) for x, y, text in FRONT + BACK]
     assert values(page(*cells)) == EXPECTED
+
+
+def test_a_value_that_was_not_read_is_not_taken_from_the_next_row(page: Build) -> None:
+    cells = [(x, y, "民族" if text == "民族汉" else text) for x, y, text in FRONT + BACK]
+    assert [(each.code, each.field) for each in extract("id_card", [page(*cells)]).problems] == [
+        ("missing_field", "ethnicity")
+    ]
