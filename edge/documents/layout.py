@@ -89,6 +89,7 @@ Row = tuple[Piece, ...]  # left to right
 _LEVEL = 0.55  # pieces are level when their middles are less than this share of the lower one's height apart
 _LEADS = 0.2  # in heights: a line of a cell with two that is further off its row does not lead it
 _PITCH = 1.25  # in heights: lines of one cell are closer to each other, rows of a table hardly ever
+_ZERO = re.compile(r"(?<=[\d.,])[Oo](?=[\d.,])|(?<=\.\d)[Oo](?![A-Za-z])|(?<=\.\d)[Oo](?=[CD]R)")  # an O among digits
 _NEIGHBOURS = 64  # of a piece that are looked at; hostile pages have thousands side by side
 
 
@@ -106,7 +107,7 @@ def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
     pieces = []
     for line, (left, right, top, bottom) in zip(lines, sides.tolist(), strict=True):
         if printed := line.text.strip():
-            text, confidence = half_width(printed).replace("_", " "), line.confidence  # an underline is no text
+            text, confidence = _ZERO.sub("0", half_width(printed)).replace("_", " "), line.confidence  # no underlines
             if right < left:  # read on its head, or printed so: what it says cannot be known, but for one character
                 left, right, top, bottom = right, left, bottom, top
                 if len(text) > 1 or text.isascii():

@@ -83,6 +83,7 @@ def parse_amount(text: str) -> float | None:
     """
     plain = re.sub(r"[\s¥元]|人民币|CNY|RMB", "", half_width(text))
     plain = re.sub(r"^一(?=\d)", "-", plain)  # a long minus read as the character for one
+    plain = re.sub(r"O(?=[CD]R$)", "", plain)  # the last zero of the cents, read once more
     worded = _WORDED_AMOUNT.fullmatch(plain)
     if worded and (worded[1] or worded[3]):
         number = _unsigned(worded[2].removeprefix("-").removeprefix("+"))

@@ -30,7 +30,7 @@ _CENTS = re.compile(r"[+-]?¥?\d[\d,.]{0,20}\.\d{2}(?!\d)")
 _MONEY = re.compile(
     r"(?<![\u4e00-\u9fff])(?:支出|收入|一)?:?[（(]?"
     + _CENTS.pattern
-    + r"[)）]?(?:\s*(?:CR|DR|Cr|Dr|[借贷](?![\u4e00-\u9fff])|[+-](?![\d¥])))?"
+    + r"[)）]?(?:\s*(?:O?[CD]R|Cr|Dr|[借贷](?![\u4e00-\u9fff])|[+-](?![\d¥])))?"
     + "|"
     + _CENTS.pattern
 )
