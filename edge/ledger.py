@@ -24,7 +24,7 @@ from edge.offline.lease import Standing
 VerdictName = Literal["approve", "decline"]
 
 _OF_CASES = ("decision", "review", "request", "disagreement")
-_KINDS = ("genesis", "contact", "revocation", "policy", *_OF_CASES)
+_KINDS = ("genesis", "salvage", "contact", "revocation", "policy", *_OF_CASES)
 
 
 @dataclass(frozen=True, slots=True)

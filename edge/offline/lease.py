@@ -6,7 +6,8 @@ The bank signs the lease as ``[offline]`` of its policy. The rules:
  3. The stricter of the two holds: full, then reduced (only applications up to a limit pass), then review_only
     (everything goes to a person), then stopped (nothing is scored). Only time leads to stopped.
  4. What headquarters withdrew stays withdrawn until it says otherwise.
- 5. A clock that was ahead at the contact wins nothing: a contact is never later than an entry that follows it.
+ 5. After a salvage of the journal everything goes to a person until the next contact: what passed before is not known.
+ 6. A clock that was ahead at the contact wins nothing: a contact is never later than an entry that follows it.
 
 ``now`` comes from ``devices.clock.Clock``, which cannot be set back.
 """
@@ -21,17 +22,19 @@ from typing import Any, Literal
 from edge.policy import Language, OfflinePolicy
 from edge.receipt import Authority
 
-Cause = Literal["time", "sum", "revoked"]
+Cause = Literal["time", "sum", "revoked", "salvaged"]
 
 _CAUSES_ZH: Mapping[Cause, str] = {
     "time": "已 {days:.1f} 天未联系总行",
     "sum": "自上次联系总行以来已通过 {passed:,.0f} 元",
     "revoked": "总行已收回本机的审批权限",
+    "salvaged": "日志曾受损并已抢救，尚未联系总行",
 }
 _CAUSES_EN: Mapping[Cause, str] = {
     "time": "no contact with headquarters for {days:.1f} days",
     "sum": "{passed:,.0f} yuan passed since the last contact with headquarters",
     "revoked": "headquarters has withdrawn this device's authority",
+    "salvaged": "the journal was damaged and salvaged, and there was no contact with headquarters since",
 }
 
 
@@ -44,18 +47,22 @@ class Standing:
         ever: Whether it ever was.
         passed: Yuan that passed since then without a person.
         most: The authority beyond which headquarters lets it do nothing.
+        salvaged: Whether the journal was damaged and salvaged since.
     """
 
     contact: datetime
     ever: bool = False
     passed: float = 0.0
     most: Authority = "full"
+    salvaged: bool = False
 
     def after(self, kind: str, time: datetime, body: Mapping[str, Any]) -> Standing:
         """The standing after one more entry of the journal, its kind, time and body."""
         if kind == "contact":
             return Standing(time, ever=True, most=self.most)
         standing = self if time >= self.contact else replace(self, contact=time)
+        if kind == "salvage":
+            return replace(standing, salvaged=True)
         if kind == "revocation":
             return replace(standing, most=body["authority"])
         if kind == "decision" and body["decision"] == "pass":
@@ -73,7 +80,7 @@ class Lease:
         limit: Yuan up to which an application passes; None without such a limit.
         cut_off: Time since the last contact, whether recent or not.
         passed: Yuan that passed since then, the application at hand not included.
-        cause: What led to this authority: the time, the sum, or a revocation by headquarters.
+        cause: What led to this authority: the time, the sum, a revocation by headquarters, or a salvage of the journal.
     """
 
     authority: Authority
@@ -108,7 +115,13 @@ def lease(standing: Standing, now: datetime, policy: OfflinePolicy, amount: floa
     recent = standing.ever and hours * 60 <= policy.online_minutes
     by_time = _authority(hours <= policy.full.hours, hours <= policy.reduced.hours, hours <= policy.review_only_hours)
     by_sum = _authority(total <= policy.full.passed, total <= policy.reduced.passed)
-    found: tuple[tuple[Authority, Cause], ...] = ((by_time, "time"), (by_sum, "sum"), (standing.most, "revoked"))
+    by_salvage: Authority = "review_only" if standing.salvaged else "full"
+    found: tuple[tuple[Authority, Cause], ...] = (
+        (by_time, "time"),
+        (by_sum, "sum"),
+        (standing.most, "revoked"),
+        (by_salvage, "salvaged"),
+    )
     authority, cause = max(found, key=lambda each: _ORDER.index(each[0]))
     return Lease(
         authority=authority,

@@ -137,3 +137,11 @@ def test_no_entry_but_a_contact_widens_authority_whatever_its_time(entries: list
         assert later.contact <= standing.contact
         assert later.passed >= standing.passed
         standing = later
+
+
+def test_after_a_salvage_of_the_journal_a_person_decides_until_the_next_contact() -> None:
+    salvaged = Standing(BEGIN, ever=True).after("salvage", BEGIN, {"lost": [[2, 3]], "lost_records": []})
+    assert at(1, salvaged) == "review_only"
+    assert "salvaged" in lease(salvaged, BEGIN, POLICY).why("en")
+    assert at(300, salvaged) == "stopped"
+    assert at(1, salvaged.after("contact", BEGIN, {})) == "full"
