@@ -28,7 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from devices.durable import locked
+from devices.durable import locked, sync_directory
 from devices.errors import (
     DeviceKeyError,
     JournalDamagedError,
@@ -71,6 +71,7 @@ class Journal(JournalReader):
         self._now, self.bounds = now, bounds or Bounds()
         self._anchor = Anchor(keys.folder)
         self._in_use: int | None = None
+        self._inode: int | None = None
         self._log_to_empty = False
         self._nothing_due: int | None = None  # the day on which nothing was left to be retired
 
@@ -100,14 +101,21 @@ class Journal(JournalReader):
                     raise JournalDamagedError(f"The journal {path} is there, but its head {anchor.path} is missing.")
                 if not begun:
                     anchor.begin(keys)
+                    for parent in {folder.parent, keys.folder.parent}:  # the folders may be new themselves
+                        sync_directory(parent)
                 elif not path.exists() and (head := anchor.read(keys.public)).seq:
                     raise JournalDamagedError(
                         f"The journal {path} is missing; its last entry was {head.code}.",
                         remedy="Put the file back; if it is lost, 'edgekit journal salvage' begins one that says so.",
                     )
-                journal = cls(folder, keys, connect(path), now, bounds)
+                in_use = _in_use(folder)
                 try:
-                    journal._in_use = _in_use(folder)
+                    journal = cls(folder, keys, connect(path), now, bounds)
+                except BaseException:
+                    os.close(in_use)
+                    raise
+                journal._in_use, journal._inode = in_use, path.stat().st_ino
+                try:
                     journal._take_up()
                 except BaseException:
                     journal._end()
@@ -236,6 +244,7 @@ class Journal(JournalReader):
     def _writing(self) -> Iterator[None]:
         """One transaction under the lock of all processes, then the head."""
         with self._mutex, translated(self._path), locked(self.folder):
+            self._check_place()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -245,6 +254,14 @@ class Journal(JournalReader):
                     self._connection.rollback()
                 raise
             self._keep_head()
+
+    def _check_place(self) -> None:
+        """Whether the open file is still the one of that name; what is written to one that was removed is lost."""
+        if not self._path.exists() or self._path.stat().st_ino != self._inode:
+            raise JournalDamagedError(
+                f"The journal {self._path} was removed or replaced while it was in use.",
+                remedy="Put it back and start again; if it is lost, 'edgekit journal salvage' begins one that says so.",
+            )
 
     def _append(
         self, kind: str, body: Mapping[str, Any], records: Mapping[str, bytes], *, after: Head | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
@@ -182,6 +183,19 @@ def test_a_missing_journal_is_a_loss_and_not_a_beginning(device: Device) -> None
     with pytest.raises(JournalDamagedError, match=f"missing; its last entry was {head.code}"):
         device.open()
     assert not device.database.exists()
+
+
+def test_a_journal_removed_while_it_is_in_use_takes_nothing_more(device: Device) -> None:
+    journal = device.filled(1)
+    aside = device.database.rename(device.folder / "aside")
+    with pytest.raises(JournalDamagedError, match="removed or replaced"):
+        decide(journal, 1)
+    shutil.copy(aside, device.database)
+    with pytest.raises(JournalDamagedError, match="removed or replaced"):
+        decide(journal, 1)
+    device.database.unlink()
+    aside.rename(device.database)
+    assert decide(journal, 1).seq == 3
 
 
 def test_an_emptied_journal_is_a_loss_and_not_a_beginning(device: Device) -> None:
