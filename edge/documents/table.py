@@ -20,6 +20,7 @@ _IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存�
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
 _DIGITS = re.compile(r"[+-]?¥?\d[\d.,]*")
+_ACCOUNT = re.compile(r"^[\d*]{6,}[/\s]*(?=.)|(?<=[\u4e00-\u9fff）)])[/\s]*[\d*]{6,}$")  # beside a counterparty's name
 _TIME = re.compile(r"\s*\d{1,2}:+\d{2}(?::*\d{2})?(?!\d)\s*")
 _DAYS = ("date", "other date")
 _MOST_WORDS = 20  # of a line that are held against the columns
@@ -90,20 +91,21 @@ class Entry:
     def value(self, period: Period) -> dict[str, Any]:
         """The row as the contract names its cells, money out negative; None for what was not read."""
         amount = self.amount("amount")
+        way = re.sub(r"(?<=[\u4e00-\u9fff])[\sA-Za-z.]+$", "", self.text("flag"))  # 借 Dr
         if amount is None:
             out, into = self.amount("out"), self.amount("in")
             if out and not into:
                 amount = -abs(out)
             elif into and not out:
                 amount = abs(into)
-        elif self.text("flag") in _OUT:
+        elif way in _OUT:
             amount = -abs(amount)
-        elif "flag" in self.cells and self.text("flag") not in _IN:
+        elif "flag" in self.cells and way not in _IN:
             amount = None  # out or in was not read
         return {
             "date": self.day(period),
             "summary": self.text("summary"),
-            "counterparty": re.sub(r"^[\d*]{6,}[/\s]*(?=.)", "", self.text("counterparty")),
+            "counterparty": _ACCOUNT.sub("", self.text("counterparty")),
             "amount": amount,
             "balance": self.amount("balance"),
         }
@@ -169,7 +171,9 @@ def entries_of(rows: Sequence[Row]) -> list[Entry]:
             entries.append(entry)
             loose = []
         elif cells and set(cells) <= set(_TEXTS) and not any(":" in piece.text for piece in row):
-            loose.append((row, cells))
+            fresh = not entries or not loose and entries[-1].row[0].page != row[0].page
+            if not fresh or re.search(r"[\u4e00-\u9fff]", "".join(piece.text for piece in row)):
+                loose.append((row, cells))  # but not the heading once more in English
     _continue(entries, loose)
     return [entry for entry in entries if not entry.is_carried()]
 

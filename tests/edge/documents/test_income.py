@@ -213,3 +213,23 @@ def test_a_label_with_a_misread_character_is_a_label(page: Build) -> None:
 def test_a_yearly_average_is_no_misread_monthly_one(page: Build) -> None:
     cells = [(x, y, "年均收入" if text == "月收入（元）" else text) for x, y, text in FORM if "大写" not in text]
     assert extract("income_proof", [page(*cells)]).value("monthly_income") is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "兹证明，示例甲（男，身份证号码：{number}）为我公司正式员工，现任软件工程师一职，其每月税前工资为人民币12,000.50元。",
+        "示例甲同志自2018年3月1日至今在我单位任软件工程师职务，身份证号码{number}，月平均收入（含奖金）12000.50元。",
+        "本公司在此证明示例甲（身份证号：{number}）2018年入职，任职软件工程师，月薪（税前）为RMB 12,000.50元。",
+        "示例甲，女，1990年3月7日出生，身份证号：{number}，系样例科技有限公司员工，职务为软件工程师，税后月收入为12000.50元。",
+        "致样例银行：兹证明我司职工示例甲女士，公民身份号码为{number}，在我司担任软件工程师，月均收入壹万贰仟元伍角整（¥12,000.50）。",
+    ],
+)
+def test_letters_in_other_words_are_read(page: Build, said: str) -> None:
+    text = said.format(number=NUMBER)
+    lines = [
+        (60 if start else 100, 100 + 40 * start // 34, text[start : start + 34]) for start in range(0, len(text), 34)
+    ]
+    signed = [(500, 400, "样例科技有限公司（盖章）"), (500, 440, "2026年11月16日")]
+    extraction = extract("income_proof", [page((400, 40, "收入证明"), *lines, *signed)])
+    assert {name: field.value for name, field in extraction.fields.items()} == EXPECTED

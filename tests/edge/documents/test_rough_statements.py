@@ -197,3 +197,30 @@ def test_the_day_of_printing_is_no_part_of_the_period(page: Build) -> None:
 def test_a_label_says_where_the_account_is_kept_and_is_no_bank(page: Build) -> None:
     head = [(300, 20, "个人账户交易明细"), (40, 110, "开户银行：示例商业银行"), *HEAD[1:]]
     assert read(page, [*head, *TITLES, *PAY, *RENT]).value("bank") == "示例商业银行"
+
+
+def test_headings_that_return_in_english_are_no_cells(page: Build) -> None:
+    xs = (10, 150, 290, 400, 560, 700)
+    titles = zip(xs, ("交易日期", "交易类型", "借贷", "交易金额", "余额", "对方户名"), strict=True)
+    english = zip(xs, ("Trans Date", "Type", "Dc Flg", "Trans Amt", "Balance", "Payee Name"), strict=True)
+    lines = (
+        ("2026-01-03", "工资", "贷 Cr", "8,000.00", "9,000.00", "样例公司"),
+        (
+            *("2026-01-05", "房租", "借 Dr", "2,600.00", "6,400.00"),
+            "房东示例庚",
+        ),
+    )
+    cells = [*HEAD, *((x, 140, text) for x, text in titles), *((x, 162, text) for x, text in english)]
+    for number, line in enumerate(lines):
+        cells += [(x, 200 + 30 * number, text) for x, text in zip(xs, line, strict=True)]
+    extraction = read(page, cells)
+    assert extraction.value("rows") == [PAID, RENTED]
+    assert extraction.problems == ()
+
+
+@pytest.mark.parametrize("with_number", ["6222****1234/样例公司", "样例公司 6222****1234", "6222020200001234 样例公司"])
+def test_the_number_of_a_counterpartys_account_is_no_part_of_its_name(page: Build, with_number: str) -> None:
+    titles = [cell for cell in TITLES if cell[2] != "对方户名"] + [(760, 140, "对方账号与户名")]
+    rows = [(760, y, text) if x == 270 else (x, y, text) for x, y, text in [*PAY, *RENT]]
+    extraction = read(page, [*HEAD, *titles, *swapped(rows, {"样例公司": with_number})])
+    assert [row["counterparty"] for row in extraction.value("rows")] == ["样例公司", "房东示例庚"]
