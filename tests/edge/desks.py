@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from devices.state import ensure_state_dir
 from edge import receipt as receipts
 from edge.application import Submission, from_parts
 from edge.decide import Desk
+from edge.journal.entry import Entry
 from edge.journal.keys import open_keys
 from edge.journal.store import Journal
 from edge.pipeline import Scored
@@ -104,6 +106,18 @@ def application(number: str = "T-1", amount: float = 1000, **changed: Any) -> di
 def submission(number: str = "T-1", amount: float = 1000, files: Mapping[str, bytes] | None = None) -> Submission:
     raw = json.dumps(application(number, amount), ensure_ascii=False).encode()
     return from_parts(raw, files or {"id.png": picture()})
+
+
+def hesitating(desk: Desk, seconds: float = 0.005) -> Desk:
+    """``desk`` with a journal that waits before it appends: without a lock, others would come in between."""
+    append = desk.journal.append
+
+    def slowly(*arguments: Any, **named: Any) -> Entry:
+        time.sleep(seconds)
+        return append(*arguments, **named)
+
+    desk.journal.append = slowly  # type: ignore[method-assign]
+    return desk
 
 
 def open_desk(wall: Wall, scores: Scores | None = None, policy: Policy = POLICY, clock: Clock | None = None) -> Desk:

@@ -12,7 +12,7 @@ import pytest
 from devices.errors import DecisionNotFoundError, RecordErasedError, RequestError, ReviewError
 from edge.decide import Desk
 from edge.review import Reviews
-from tests.edge.desks import POLICY, Scores, Wall, open_desk, submission
+from tests.edge.desks import POLICY, Scores, Wall, hesitating, open_desk, submission
 
 APPROVE = {"verdict": "approve", "reason": "流水与收入相符", "reviewer": "示例复核员甲"}
 DECLINE = {"verdict": "decline", "reason": "材料不一致"}
@@ -122,6 +122,7 @@ def test_a_large_amount_takes_two_persons_who_agree(desk: Desk, reviews: Reviews
 
 def test_one_person_cannot_be_two_at_the_same_moment(desk: Desk, reviews: Reviews) -> None:
     case = decided(desk, amount=500_000)
+    hesitating(desk)
 
     def review(_: int) -> str:
         try:
