@@ -142,34 +142,54 @@ def test_an_old_answer_again_is_no_contact(branch: Branch, headquarters: Headqua
     assert kinds(branch).count("contact") == contacts
 
 
-def test_headquarters_itself_cannot_acknowledge_what_was_not_asked(branch: Branch, headquarters: Headquarters) -> None:
-    branch.decide(1)
+def told(branch: Branch, headquarters: Headquarters, **said: Any) -> Any:
+    """A line on which headquarters' key says this, instead of what the collector would."""
 
-    def lie(data: bytes, answer: Any) -> bytes:
+    def answer(data: bytes, _: Any) -> bytes:
         message = unpack_message(data)
         assert message.call is not None
-        held = [f"2:{'0' * 64}"]
-        more = {"refused": {}, "wanted": [], "notes": [], "more": False}
-        return pack_answer(headquarters.signing, message.device, message.call, time=branch.time(), held=held, **more)
+        more: dict[str, Any] = {"held": message.call.pieces, "refused": {}, "wanted": [], "notes": [], "more": False}
+        return pack_answer(headquarters.signing, message.device, message.call, time=branch.time(), **(more | said))
 
-    branch.line.fault = lie
+    return answer
+
+
+def test_headquarters_itself_cannot_acknowledge_what_was_not_asked(branch: Branch, headquarters: Headquarters) -> None:
+    """A collector that lies, with the right key."""
+    branch.decide(1)
+    branch.line.fault = told(branch, headquarters, held=[f"2:{'0' * 64}"])
     with pytest.raises(AcknowledgementError, match="did not ask about"):
         branch.session().run()
     assert branch.journal.backlog() == 2
+
+
+def test_an_entry_is_not_sent_while_a_part_of_its_papers_is_missing(branch: Branch, headquarters: Headquarters) -> None:
+    entry = branch.decide(1, papers={"receipt": bytes(300_000)})
+    lines = [f"1:{branch.journal.entry(1).hash}", f"2:{entry.hash}", f"2:{entry.hash}:receipt:0"]
+    branch.line.fault = told(branch, headquarters, held=lines)
+    with pytest.raises(SyncError):
+        branch.session().run()
+    assert [each.seq for each in branch.journal.unsent(limit=5) if each.kind != "contact"] == [2]
+
+
+def test_a_note_that_comes_again_is_journaled_once_and_one_that_lacks_is_refused(
+    branch: Branch, headquarters: Headquarters
+) -> None:
+    note = {"n": 1, "kind": "revocation", "authority": "full"}
+    branch.line.fault = told(branch, headquarters, notes=[note])
+    branch.session().run()
+    assert [entry.body["note"] for entry in branch.journal.entries(kinds=("revocation",))] == [1]
+    branch.line.fault = told(branch, headquarters, notes=[note | {"n": 3}])
+    with pytest.raises(AcknowledgementError, match="note 2 is missing"):
+        branch.session().run()
+    assert kinds(branch).count("revocation") == 1
 
 
 def test_an_answer_that_holds_nothing_ends_the_session_instead_of_going_round(
     branch: Branch, headquarters: Headquarters
 ) -> None:
     branch.decide(1)
-
-    def nothing(data: bytes, answer: Any) -> bytes:
-        message = unpack_message(data)
-        more = {"held": [], "refused": {}, "wanted": [], "notes": [], "more": False}
-        assert message.call is not None
-        return pack_answer(headquarters.signing, message.device, message.call, time=branch.time(), **more)
-
-    branch.line.fault = nothing
+    branch.line.fault = told(branch, headquarters, held=[])
     with pytest.raises(SyncError, match="holds nothing"):
         branch.session().run()
     assert len(branch.line.messages) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -79,8 +80,12 @@ def test_any_bytes_are_refused_with_one_kind_of_error(data: bytes) -> None:
 def test_a_message_that_unpacks_to_gigabytes_takes_no_more_than_its_bound(keys: DeviceKeys) -> None:
     bomb = zstandard.ZstdCompressor(level=19).compress(b"EKS1" + bytes(MESSAGE_MAX_BYTES * 8))
     assert len(bomb) < 100_000
+    tracemalloc.start()
     with pytest.raises(MessageError, match="more than"):
         unpack_message(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * MESSAGE_MAX_BYTES
 
 
 @pytest.mark.parametrize(
