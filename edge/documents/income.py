@@ -19,7 +19,7 @@ _PERSON = rf"(?:[{_HAN}]{{1,12}}[·•][{_HAN}·•]{{1,12}}?|[{_HAN}]{{2,4}}?)"
 _NAME = rf"([{_HAN}·•]{{2,25}})"
 _VALUE = r"([^\s:,。;]{2,40})"
 # the last part: nor half of an amount that a line break parts
-_MONEY = rf"(?:人民币|RMB|CNY|约|\s)*({AMOUNT})(?![\d年月/-]|[.,]\d|[.,]?\n[\d.,]{{0,8}}[元万])"
+_MONEY = rf"(?:人民币|RMB|CNY|约|\s)*({AMOUNT})(?![\d年月/-]|\n?万|[.,]\d|[.,]?\n[\d.,]{{1,8}}[元万])"
 _COMPANY = (
     r"(?:公司|集团|工厂|厂|商行|商店|酒店|餐厅|中心|学校|中学|小学|大学|学院|幼儿园|医院|银行|支行|分行|研究院|研究所|事务所"
     r"|工作室|合作社|委员会|协会|局|部|店)"
@@ -29,6 +29,7 @@ _PAY = r"(?:收入|工资|薪资|薪金|薪酬|薪水)"
 _INCOME = rf"(?:月薪|月均(?=[\d人约为¥])|(?:(?<!个)月|个月(?=[平月]?均))[^\d\n年,。;]{{0,8}}?{_PAY})"
 # a comma may part the amount in words from the one in digits, nothing else
 _GAP = r"(?:[（(][^\d）)]{0,12}[）)]|[^\d,。;]|,(?=[(（]?(?:小写|大写|人民币|¥|即|计|合|共)))"
+_LEAST = 100  # yuan; whoever reads less has lost a digit or a 万
 _COMPONENT = re.compile(r"基本|岗位|绩效|奖|补贴|津贴|加班")  # a part of an income, not the income
 # 工资12,000元/月: the month stands behind
 _A_MONTH = rf"{_PAY}[^\d,。;]{{0,20}}?({AMOUNT})元?(?:/月|每月)"
@@ -151,6 +152,8 @@ def _income(form: Form, prose: Flow) -> Field | None:
 def check(fields: dict[str, Field], rows: Sequence[Row]) -> list[Problem]:
     """The check character of the number, and the amount in digits against the one in capitals where both are there."""
     problems = _number_problems(fields)
+    if "monthly_income" in fields and fields["monthly_income"].value < _LEAST:
+        problems.append(problem(KIND, "implausible", "monthly_income", seen=fields["monthly_income"].value))
     match = Flow(rows, gap="", turn="").search(CAPITALS)
     if match is None or "monthly_income" not in fields:
         return problems

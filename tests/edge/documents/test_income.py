@@ -233,3 +233,17 @@ def test_letters_in_other_words_are_read(page: Build, said: str) -> None:
     signed = [(500, 400, "样例科技有限公司（盖章）"), (500, 440, "2026年11月16日")]
     extraction = extract("income_proof", [page((400, 40, "收入证明"), *lines, *signed)])
     assert {name: field.value for name, field in extraction.fields.items()} == EXPECTED
+
+
+@pytest.mark.parametrize("end", ["1.2万\n元。", "1.2\n万元。", "1\n.2万元。", "12,0\n00.00元。", "12000\n元。"])
+def test_an_amount_that_a_line_break_parts_is_whole(page: Build, end: str) -> None:
+    first, second = end.split("\n")
+    cells = [(300, 60, "收入证明"), (100, 140, "兹证明示例甲在我公司担任会计，月均收入" + first), (100, 180, second)]
+    assert extract("income_proof", [page(*cells)]).value("monthly_income") == 12000.0
+
+
+def test_an_income_that_feeds_nobody_is_implausible(page: Build) -> None:
+    cells = [cell for cell in changed(FORM, "12,000.50", "12.00") if "壹" not in cell[2]]
+    assert [(each.code, each.field) for each in extract("income_proof", [page(*cells)]).problems] == [
+        ("implausible", "monthly_income")
+    ]
