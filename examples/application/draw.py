@@ -32,9 +32,7 @@ SEED = 40
 DAYS = 90
 END = datetime(2026, 11, 21, 0, 0, tzinfo=CHINA)
 NONE = timedelta()
-PURPOSE = (
-    "本人每月工资一万二，申请五万元，其中两万元先还上信用卡和网贷马上到期的欠款，剩下的用来翻新老家的房子。"
-)
+PURPOSE = "本人每月工资一万二，申请五万元，其中两万元先还上信用卡和网贷马上到期的欠款，剩下的用来翻新老家的房子。"
 
 _PURCHASES = frozenset(name for name, _ in SHOPS)
 _MOST_IN_ONE_ROW = 8
