@@ -44,8 +44,23 @@ export class Case {
       el(
         "div",
         { class: "case-head" },
-        el("h2", { id: "case-heading", tabindex: "-1" }, t("case.heading", { id: receipt?.application_id ?? this.id.slice(0, 8) })),
-        el("p", { class: "small" }, [standing(this.#document), moment(time), receipt && t("case.grant", { grant: named("grant", receipt.offline.authority) }), code].filter(Boolean).join(" · ")),
+        el(
+          "h2",
+          { id: "case-heading", tabindex: "-1" },
+          t("case.heading", { id: receipt?.application_id ?? this.id.slice(0, 8) }),
+        ),
+        el(
+          "p",
+          { class: "small" },
+          [
+            standing(this.#document),
+            moment(time),
+            receipt && t("case.grant", { grant: named("grant", receipt.offline.authority) }),
+            code,
+          ]
+            .filter(Boolean)
+            .join(" · "),
+        ),
         el("p", { class: "buttons" }, el("a", { href: "#verdict", class: "button" }, t("case.to-verdict"))),
       ),
       erased && el("p", { class: "problem" }, t("case.erased")),
@@ -104,19 +119,30 @@ export class Case {
 
   #account(receipt, application) {
     const { probability, top_transactions: top } = receipt.behaviour;
-    const said = probability === null ? t("account.unknown") : t("account.probability", { probability: percent(probability) });
+    const said =
+      probability === null ? t("account.unknown") : t("account.probability", { probability: percent(probability) });
     return section("account", el("p", {}, said), transactionPlot(application.transactions, top));
   }
 
   #history() {
     const { reviews, requests, disagreements } = this.#document;
     const entries = [
-      ...reviews.map((each) => ({ ...each, text: `${named("verdict", each.verdict)} · ${each.reviewer ?? each.login}: ${each.reason ?? t("case.erased-text")}` })),
+      ...reviews.map((each) => ({
+        ...each,
+        text: `${named("verdict", each.verdict)} · ${each.reviewer ?? each.login}: ${each.reason ?? t("case.erased-text")}`,
+      })),
       ...requests.map((each) => ({ ...each, text: `${t("request.asked")}${t(`request.${each.kind}`)}` })),
       ...disagreements.map((each) => ({ ...each, text: t("disagreement", each) })),
     ].sort((one, other) => Date.parse(one.time) - Date.parse(other.time));
     if (entries.length === 0) return null;
-    return section("history", el("ol", { class: "history" }, entries.map((each) => el("li", {}, el("span", { class: "small" }, moment(each.time)), " ", each.text))));
+    return section(
+      "history",
+      el(
+        "ol",
+        { class: "history" },
+        entries.map((each) => el("li", {}, el("span", { class: "small" }, moment(each.time)), " ", each.text)),
+      ),
+    );
   }
 
   #verdict() {
@@ -127,18 +153,26 @@ export class Case {
       el(
         "p",
         { class: "buttons" },
-        ["explanation", "human_decision"].map((kind) => el("button", { type: "button", onclick: () => this.#request(kind) }, t(`request.${kind}`))),
+        ["explanation", "human_decision"].map((kind) =>
+          el("button", { type: "button", onclick: () => this.#request(kind) }, t(`request.${kind}`)),
+        ),
       ),
       el("div", { id: "request-answer", "aria-live": "polite" }),
     );
-    if (this.#document.state === "closed") return section("verdict", el("p", { class: "fine" }, t("verdict.closed")), asked);
+    if (this.#document.state === "closed")
+      return section("verdict", el("p", { class: "fine" }, t("verdict.closed")), asked);
     const second = this.#document.votes.length > 0;
     const submit = (event) => {
       event.preventDefault();
       this.#review();
     };
     const choice = (verdict) =>
-      el("label", { class: `choice ${verdict}` }, el("input", { type: "radio", name: "verdict", value: verdict, required: true }), el("span", {}, named("verdict", verdict)));
+      el(
+        "label",
+        { class: `choice ${verdict}` },
+        el("input", { type: "radio", name: "verdict", value: verdict, required: true }),
+        el("span", {}, named("verdict", verdict)),
+      );
     return section(
       "verdict",
       this.#document.needs_two && el("p", { class: "warn" }, t(second ? "verdict.second" : "verdict.two")),
@@ -146,8 +180,24 @@ export class Case {
         "form",
         { id: "verdict-form", novalidate: true, onsubmit: submit },
         el("fieldset", {}, el("legend", {}, t("verdict.choose")), choice("approve"), choice("decline")),
-        el("p", { class: "input" }, el("label", { for: "reason" }, t("verdict.reason")), el("textarea", { id: "reason", rows: 3, maxlength: 2000, required: true, "aria-describedby": "verdict-error" })),
-        el("p", { class: "input" }, el("label", { for: "reviewer" }, t("verdict.reviewer")), el("input", { id: "reviewer", maxlength: 100, autocomplete: "off", value: reviewer })),
+        el(
+          "p",
+          { class: "input" },
+          el("label", { for: "reason" }, t("verdict.reason")),
+          el("textarea", {
+            id: "reason",
+            rows: 3,
+            maxlength: 2000,
+            required: true,
+            "aria-describedby": "verdict-error",
+          }),
+        ),
+        el(
+          "p",
+          { class: "input" },
+          el("label", { for: "reviewer" }, t("verdict.reviewer")),
+          el("input", { id: "reviewer", maxlength: 100, autocomplete: "off", value: reviewer }),
+        ),
         el("div", { id: "verdict-error" }),
         el("p", { class: "buttons" }, el("button", { type: "submit", class: "primary" }, t("verdict.send"))),
       ),
@@ -165,11 +215,15 @@ export class Case {
       (verdict ? byId("reason") : document.querySelector("input[name=verdict]")).focus();
       return;
     }
-    await this.#send("review", { verdict, reason, reviewer: reviewer || null }, place, () => t("verdict.taken", { verdict: named("verdict", verdict) }));
+    await this.#send("review", { verdict, reason, reviewer: reviewer || null }, place, () =>
+      t("verdict.taken", { verdict: named("verdict", verdict) }),
+    );
   }
 
   async #request(kind) {
-    const answer = await this.#send("requests", { kind, language: current() }, byId("request-answer"), () => t("request.taken"));
+    const answer = await this.#send("requests", { kind, language: current() }, byId("request-answer"), () =>
+      t("request.taken"),
+    );
     // where it stands now, in the case drawn anew
     if (answer?.text) fill(byId("request-answer"), el("p", { class: "explanation" }, answer.text));
   }
@@ -192,7 +246,12 @@ export class Case {
 }
 
 function section(name, ...children) {
-  return el("section", { id: name, class: "tile", "aria-labelledby": `${name}-heading` }, el("h3", { id: `${name}-heading` }, t(`section.${name}`)), children);
+  return el(
+    "section",
+    { id: name, class: "tile", "aria-labelledby": `${name}-heading` },
+    el("h3", { id: `${name}-heading` }, t(`section.${name}`)),
+    children,
+  );
 }
 
 /** Where on this page an item of evidence can be seen. */

@@ -54,7 +54,12 @@ export function reasonBars(reasons, place, { folded = false } = {}) {
 function grounds(reason, place) {
   return [
     el("p", { lang: "zh-CN" }, reason.text), // the device writes in the bank's language
-    reason.evidence.length > 0 && el("ul", { class: "evidence" }, reason.evidence.map((item) => el("li", {}, evidence(item, place(item))))),
+    reason.evidence.length > 0 &&
+      el(
+        "ul",
+        { class: "evidence" },
+        reason.evidence.map((item) => el("li", {}, evidence(item, place(item)))),
+      ),
   ];
 }
 
@@ -79,7 +84,13 @@ export function labelBars(labels) {
     entries.map(([label, probability]) => {
       const bar = el("span", { class: "bar", "aria-hidden": "true" }, el("span"));
       bar.firstChild.style.setProperty("--share", percent(probability));
-      return el("li", {}, el("span", {}, named("label", label)), bar, el("span", { class: "number" }, percent(probability)));
+      return el(
+        "li",
+        {},
+        el("span", {}, named("label", label)),
+        bar,
+        el("span", { class: "number" }, percent(probability)),
+      );
     }),
   );
 }
@@ -94,11 +105,18 @@ export function transactionPlot(transactions, top) {
   const x = scale(Math.min(...times), Math.max(...times), PLOT.left, PLOT.width - PLOT.right);
   const y = scale(Math.min(0, ...balances), Math.max(...balances), PLOT.height - PLOT.bottom, PLOT.top);
   const order = transactions.map((_, index) => index).sort((one, other) => times[one] - times[other]);
-  const path = order.map((index, place) => (place ? `H${x(times[index])}V${y(balances[index])}` : `M${x(times[index])},${y(balances[index])}`));
+  const path = order.map((index, place) =>
+    place ? `H${x(times[index])}V${y(balances[index])}` : `M${x(times[index])},${y(balances[index])}`,
+  );
   const told = top.filter(({ index }) => index < transactions.length);
   const most = Math.max(...told.map(({ weight }) => weight), 1e-9);
   const dots = told.map(({ index, weight }, place) => [
-    svg("circle", { cx: x(times[index]), cy: y(balances[index]), r: 9 + 9 * Math.sqrt(Math.max(0, weight) / most), class: "dot" }),
+    svg("circle", {
+      cx: x(times[index]),
+      cy: y(balances[index]),
+      r: 9 + 9 * Math.sqrt(Math.max(0, weight) / most),
+      class: "dot",
+    }),
     svg("text", { x: x(times[index]), y: y(balances[index]) + 5, class: "dot-text" }, String(place + 1)),
   ]);
   return el(
@@ -106,7 +124,12 @@ export function transactionPlot(transactions, top) {
     {},
     svg(
       "svg",
-      { viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, class: "plot", role: "img", "aria-label": t("plot.alt", { count: transactions.length, top: told.length }) },
+      {
+        viewBox: `0 0 ${PLOT.width} ${PLOT.height}`,
+        class: "plot",
+        role: "img",
+        "aria-label": t("plot.alt", { count: transactions.length, top: told.length }),
+      },
       ticks(y.from, y.to).map((amount) => [
         svg("line", { x1: PLOT.left, x2: PLOT.width - PLOT.right, y1: y(amount), y2: y(amount), class: "grid" }),
         svg("text", { x: PLOT.left - 10, y: y(amount) + 5, class: "tick end" }, yuan(Math.round(amount))),
@@ -131,7 +154,15 @@ function topTable(transactions, told) {
       "table",
       { class: "rows" },
       el("caption", {}, t("plot.table")),
-      el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col", class: numbers.has(name) && "number" }, t(`plot.${name}`))))),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          columns.map((name) => el("th", { scope: "col", class: numbers.has(name) && "number" }, t(`plot.${name}`))),
+        ),
+      ),
       el(
         "tbody",
         {},
@@ -164,7 +195,12 @@ export function memoryChart(samples, limit) {
   const now = samples.at(-1);
   return svg(
     "svg",
-    { viewBox: `0 0 ${MEMORY.width} ${MEMORY.height}`, class: "plot memory", role: "img", "aria-label": t("memory.alt", { now: megabytes(now?.bytes ?? 0), limit: limit ? megabytes(limit) : "-" }) },
+    {
+      viewBox: `0 0 ${MEMORY.width} ${MEMORY.height}`,
+      class: "plot memory",
+      role: "img",
+      "aria-label": t("memory.alt", { now: megabytes(now?.bytes ?? 0), limit: limit ? megabytes(limit) : "-" }),
+    },
     limit && svg("line", { x1: 0, x2: MEMORY.width, y1: y(limit), y2: y(limit), class: "limit" }),
     svg("polyline", { points: points.join(" "), class: "line" }),
     now && svg("circle", { cx: x(now.time), cy: y(now.bytes), r: 5, class: "here" }),
@@ -193,5 +229,9 @@ function ticks(from, to) {
 }
 
 function day(time) {
-  return new Intl.DateTimeFormat(current() === "zh" ? "zh-CN" : "en", { month: "short", day: "numeric", year: "numeric" }).format(new Date(time));
+  return new Intl.DateTimeFormat(current() === "zh" ? "zh-CN" : "en", {
+    month: "short",
+    day: "numeric",
+    year: "numeric",
+  }).format(new Date(time));
 }

@@ -14,7 +14,11 @@ const INPUTS = [
   ["id_number", "text", (text) => text.toUpperCase() || null],
   ["income", "decimal", (text) => amount(text, 0)],
   ["amount", "decimal", (text) => amount(text, 0.01)],
-  ["term", "numeric", (text) => (/^\d{1,3}$/.test(text) && Number(text) >= 1 && Number(text) <= 600 ? Number(text) : null)],
+  [
+    "term",
+    "numeric",
+    (text) => (/^\d{1,3}$/.test(text) && Number(text) >= 1 && Number(text) <= 600 ? Number(text) : null),
+  ],
   ["purpose", "area", (text) => text || null],
 ];
 
@@ -28,14 +32,19 @@ export class Form {
   /** `say` announces a sentence to a screen reader. */
   constructor(say) {
     this.#say = say;
-    fill(byId("inputs"), INPUTS.map(([name, type]) => input(name, type)));
+    fill(
+      byId("inputs"),
+      INPUTS.map(([name, type]) => input(name, type)),
+    );
     this.render();
     // a paper that misses its slot must not replace the page
     for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
   }
 
   get empty() {
-    return this.#papers.length === 0 && this.#transactions.length === 0 && INPUTS.every(([name]) => byId(name).value === "");
+    return (
+      this.#papers.length === 0 && this.#transactions.length === 0 && INPUTS.every(([name]) => byId(name).value === "")
+    );
   }
 
   /** The files by the names that the application gives them. */
@@ -88,26 +97,50 @@ export class Form {
       byId(`${name}-label`).textContent = t(`input.${name}`);
       byId(`${name}-hint`).textContent = named("hint", name, "");
     }
-    fill(byId("slots"), KINDS.map((kind) => this.#slot(kind)));
+    fill(
+      byId("slots"),
+      KINDS.map((kind) => this.#slot(kind)),
+    );
     const count = this.#transactions.length;
     fill(byId("history"), t("form.history", { count })).hidden = count === 0;
   }
 
   #slot(kind) {
     const title = named("kind", kind);
-    const chooser = el("input", { type: "file", accept: `${ACCEPTED},.json`, multiple: true, class: "sr", id: `file-${kind}`, tabindex: "-1", "aria-hidden": "true" });
+    const chooser = el("input", {
+      type: "file",
+      accept: `${ACCEPTED},.json`,
+      multiple: true,
+      class: "sr",
+      id: `file-${kind}`,
+      tabindex: "-1",
+      "aria-hidden": "true",
+    });
     chooser.addEventListener("change", () => this.#take(kind, [...chooser.files]));
     const mine = this.#papers.filter((paper) => paper.kind === kind);
     const slot = el(
       "div",
       { class: `slot${mine.length ? " full" : ""}`, role: "group", "aria-label": title },
       el("div", { class: "slot-head" }, el("h3", {}, title), el("p", { class: "small" }, t(`slot.${kind}`))),
-      mine.length > 0 && el("ul", { class: "thumbs" }, mine.map((paper, index) => this.#thumb(paper, `${title} ${index + 1}`))),
+      mine.length > 0 &&
+        el(
+          "ul",
+          { class: "thumbs" },
+          mine.map((paper, index) => this.#thumb(paper, `${title} ${index + 1}`)),
+        ),
       el(
         "p",
         { class: "buttons" },
-        el("button", { type: "button", "aria-label": `${t("slot.camera")}: ${title}`, onclick: () => this.#shoot(kind) }, t("slot.camera")),
-        el("button", { type: "button", "aria-label": `${t("slot.file")}: ${title}`, onclick: () => chooser.click() }, t("slot.file")),
+        el(
+          "button",
+          { type: "button", "aria-label": `${t("slot.camera")}: ${title}`, onclick: () => this.#shoot(kind) },
+          t("slot.camera"),
+        ),
+        el(
+          "button",
+          { type: "button", "aria-label": `${t("slot.file")}: ${title}`, onclick: () => chooser.click() },
+          t("slot.file"),
+        ),
       ),
       chooser,
     );
@@ -131,7 +164,11 @@ export class Form {
       paper.file.type.startsWith("image/") && !paper.file.type.includes("tif")
         ? el("img", { src: paper.url, alt: title })
         : el("span", { class: "page-icon" }, extension(paper.file).toUpperCase()),
-      el("button", { type: "button", class: "remove", "aria-label": t("slot.remove", { title }), onclick: remove }, "×"),
+      el(
+        "button",
+        { type: "button", class: "remove", "aria-label": t("slot.remove", { title }), onclick: remove },
+        "×",
+      ),
     );
   }
 
@@ -178,12 +215,21 @@ export class Form {
 
   /** The papers with names of their own: cameras call every picture alike. */
   #named() {
-    return this.#papers.map((paper, index) => ({ ...paper, name: `${paper.kind}-${index + 1}.${extension(paper.file)}` }));
+    return this.#papers.map((paper, index) => ({
+      ...paper,
+      name: `${paper.kind}-${index + 1}.${extension(paper.file)}`,
+    }));
   }
 }
 
 function input(name, type) {
-  const attributes = { id: name, name, "aria-describedby": `${name}-hint ${name}-error`, required: true, autocomplete: "off" };
+  const attributes = {
+    id: name,
+    name,
+    "aria-describedby": `${name}-hint ${name}-error`,
+    required: true,
+    autocomplete: "off",
+  };
   const field =
     type === "area"
       ? el("textarea", { ...attributes, rows: 5, maxlength: 2000 })
@@ -216,5 +262,8 @@ function extension(file) {
 function newId() {
   const random = crypto.getRandomValues(new Uint8Array(3));
   const stamp = new Date().toISOString().replace(/[-:]/g, "").slice(0, 15);
-  return `K-${stamp}-${[...random].map((byte) => byte.toString(16).padStart(2, "0")).join("").toUpperCase()}`;
+  return `K-${stamp}-${[...random]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("")
+    .toUpperCase()}`;
 }

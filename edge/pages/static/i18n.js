@@ -56,7 +56,8 @@ export function translate(button, changed) {
 function apply() {
   document.documentElement.lang = LANGUAGES[language];
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
-  for (const node of document.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", t(node.dataset.tLabel));
+  for (const node of document.querySelectorAll("[data-t-label]"))
+    node.setAttribute("aria-label", t(node.dataset.tLabel));
   for (const node of document.querySelectorAll("[data-t-placeholder]")) {
     node.setAttribute("placeholder", t(node.dataset.tPlaceholder));
   }

@@ -6,7 +6,7 @@ import { byId, el, fill, show } from "/pages/dom.js";
 import { Form } from "/pages/form.js";
 import { moment, named, t, translate } from "/pages/i18n.js";
 import { watchIdle } from "/pages/idle.js";
-import { askToken } from "/pages/login.js";
+import { askToken, retell } from "/pages/login.js";
 import { anchor, paperTitle, paperView } from "/pages/papers.js";
 import { problemBox } from "/pages/problem.js";
 
@@ -25,7 +25,11 @@ async function send() {
   if (!form.check()) return;
   const files = form.files;
   const body = new FormData();
-  body.append("application", new Blob([JSON.stringify(form.application())], { type: "application/json" }), "application.json");
+  body.append(
+    "application",
+    new Blob([JSON.stringify(form.application())], { type: "application/json" }),
+    "application.json",
+  );
   for (const { name, file } of files) body.append(name, file, name);
   stop = new AbortController();
   byId("work-say").textContent = files.length ? t("work.say", { count: files.length }) : t("work.say.none");
@@ -57,7 +61,11 @@ function render() {
   papers = [];
   if (!outcome) return;
   if (outcome.problem) {
-    const back = el("button", { type: "button", class: "quiet", onclick: () => show(formView, views) }, t("problem.back"));
+    const back = el(
+      "button",
+      { type: "button", class: "quiet", onclick: () => show(formView, views) },
+      t("problem.back"),
+    );
     const again = el("button", { type: "button", class: "primary", onclick: send }, t("problem.again"));
     fill(resultView, problemBox(outcome.problem, again, back));
     return;
@@ -78,10 +86,23 @@ function render() {
     el(
       "div",
       { class: "columns" },
-      el("section", { "aria-label": t("reasons") }, el("h2", {}, t("reasons")), scoreBar(receipt), reasonBars(receipt.reasons, (item) => item.file && `#${anchor(item.file)}`, { folded: true })),
+      el(
+        "section",
+        { "aria-label": t("reasons") },
+        el("h2", {}, t("reasons")),
+        scoreBar(receipt),
+        reasonBars(receipt.reasons, (item) => item.file && `#${anchor(item.file)}`, { folded: true }),
+      ),
       el("section", { "aria-label": t("receipt") }, el("h2", {}, t("receipt")), facts(receipt)),
     ),
-    papers.length > 0 && el("section", { "aria-label": t("papers") }, el("h2", {}, t("papers")), el("p", { class: "small legend" }, t("papers.legend")), papers),
+    papers.length > 0 &&
+      el(
+        "section",
+        { "aria-label": t("papers") },
+        el("h2", {}, t("papers")),
+        el("p", { class: "small legend" }, t("papers.legend")),
+        papers,
+      ),
     el(
       "p",
       { class: "buttons main-buttons" },
@@ -103,7 +124,14 @@ function facts(receipt) {
     ["fact.bundle", `${receipt.bundle.name} ${receipt.bundle.version}`],
     ["fact.device", receipt.device_id],
   ].filter(([, value]) => value);
-  return el("dl", { class: "facts" }, entries.map(([key, value]) => [el("dt", {}, t(key)), el("dd", { class: key === "fact.code" ? "code" : null }, value)]));
+  return el(
+    "dl",
+    { class: "facts" },
+    entries.map(([key, value]) => [
+      el("dt", {}, t(key)),
+      el("dd", { class: key === "fact.code" ? "code" : null }, value),
+    ]),
+  );
 }
 
 /** Forget this applicant. */
@@ -125,6 +153,7 @@ byId("work-stop").addEventListener("click", () => stop?.abort());
 translate(byId("language"), () => {
   form.render();
   render();
+  retell();
 });
 form.render();
 window.addEventListener("pagehide", leave);

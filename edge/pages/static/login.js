@@ -4,13 +4,24 @@ import { token } from "/pages/api.js";
 import { byId, el, fill } from "/pages/dom.js";
 import { t } from "/pages/i18n.js";
 
+const REVIEWING = location.pathname === "/review";
+let draw = null;
+
+/** Draw the form anew, where it is shown, in the language in use. */
+export function retell() {
+  draw?.();
+}
+
 /**
  * Draw the form into `view` and call `shown`; `enter` is called once a token was entered, and asks again if it does
- * not fit. `wrong` is the problem with the one before.
+ * not fit. `wrong` is the key of what is wrong with the one before.
  */
 export function askToken(view, enter, shown, wrong = null) {
-  const failed = wrong ?? (token.get() ? t("login.wrong") : "");
+  const failed = wrong ?? (token.get() ? "login.wrong" : null);
   token.forget();
+  draw = () => {
+    if (!view.hidden) askToken(view, enter, shown, failed);
+  };
   const field = el("input", {
     type: "password",
     id: "token",
@@ -37,8 +48,14 @@ export function askToken(view, enter, shown, wrong = null) {
       { class: "login", novalidate: true, onsubmit: submit },
       el("h1", { tabindex: "-1" }, t("login.heading")),
       el("p", { class: "lead" }, t("login.lead")),
-      el("p", { class: "small" }, t("login.who")),
-      el("p", { class: "input" }, el("label", { for: "token" }, t("login.token")), field, el("span", { class: "error", id: "token-error", role: "alert" }, failed)),
+      el("p", { class: "small" }, t(REVIEWING ? "login.who.review" : "login.who")),
+      el(
+        "p",
+        { class: "input" },
+        el("label", { for: "token" }, t("login.token")),
+        field,
+        el("span", { class: "error", id: "token-error", role: "alert" }, failed && t(failed)),
+      ),
       el("p", { class: "buttons" }, el("button", { type: "submit", class: "primary" }, t("login.enter"))),
     ),
   );

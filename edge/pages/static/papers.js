@@ -69,12 +69,25 @@ export function paperView(paper, title, evidence, load) {
       wide.setAttribute("aria-pressed", String(large));
     });
     const turn = (to, key) =>
-      el("button", { type: "button", class: "quiet", disabled: to < 0 || (to > index && !pages.follows(index)), onclick: () => draw(to) }, t(key));
+      el(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          disabled: to < 0 || (to > index && !pages.follows(index)),
+          onclick: () => draw(to),
+        },
+        t(key),
+      );
     const several = index > 0 || pages.follows(index);
     return el(
       "figcaption",
       { class: "pager" },
-      several && [turn(index - 1, "paper.before"), el("span", {}, t("paper.page", { page: index + 1 })), turn(index + 1, "paper.next")],
+      several && [
+        turn(index - 1, "paper.before"),
+        el("span", {}, t("paper.page", { page: index + 1 })),
+        turn(index + 1, "paper.next"),
+      ],
       wide,
     );
   }
@@ -84,12 +97,17 @@ export function paperView(paper, title, evidence, load) {
     for (const each of buttons) each.node.setAttribute("aria-pressed", String(each.key === chosen));
     const page = marks.find((mark) => mark.key === chosen)?.page ?? shown;
     if (page !== shown) return draw(page);
-    for (const shape of figure.querySelectorAll("[data-key]")) shape.classList.toggle("chosen", shape.dataset.key === chosen);
+    for (const shape of figure.querySelectorAll("[data-key]"))
+      shape.classList.toggle("chosen", shape.dataset.key === chosen);
     return undefined;
   }
 
   function button(key, text) {
-    const node = el("button", { type: "button", class: "link", "aria-pressed": "false", onclick: () => choose(key) }, text);
+    const node = el(
+      "button",
+      { type: "button", class: "link", "aria-pressed": "false", onclick: () => choose(key) },
+      text,
+    );
     buttons.push({ key, node });
     return node;
   }
@@ -120,7 +138,8 @@ function marksOf(paper, evidence) {
   const placed = paper.problems.map((problem, index) => ({ ...problem, key: `problem.${index}` }));
   for (const each of [...placed, ...evidence]) {
     const known = marks.some((mark) => mark.problem && JSON.stringify(mark.box) === JSON.stringify(each.box));
-    if (each.box && !known) marks.push({ key: each.key ?? "evidence", page: each.page ?? 0, box: each.box, problem: true });
+    if (each.box && !known)
+      marks.push({ key: each.key ?? "evidence", page: each.page ?? 0, box: each.box, problem: true });
   }
   return marks;
 }
@@ -130,7 +149,12 @@ function sheet(page, title, index, marks, chosen) {
   return el(
     "div",
     { class: "picture" },
-    el("img", { src: page.url, width: page.width, height: page.height, alt: t("paper.alt", { title, page: index + 1 }) }),
+    el("img", {
+      src: page.url,
+      width: page.width,
+      height: page.height,
+      alt: t("paper.alt", { title, page: index + 1 }),
+    }),
     svg(
       "svg",
       { viewBox: `0 0 ${page.width} ${page.height}`, "aria-hidden": "true" },
@@ -148,7 +172,8 @@ function sheet(page, title, index, marks, chosen) {
 function problems(paper, marks, button) {
   if (paper.problems.length === 0) return el("p", { class: "fine" }, t("paper.fine"));
   const items = paper.problems.map((problem, index) => {
-    const mark = marks.find(({ key }) => key === `problem.${index}`) ?? marks.find(({ key }) => key === `field.${problem.field}`);
+    const mark =
+      marks.find(({ key }) => key === `problem.${index}`) ?? marks.find(({ key }) => key === `field.${problem.field}`);
     return el("li", {}, mark ? button(mark.key, problemText(problem)) : problemText(problem));
   });
   return el("ul", { class: "warn" }, items);
@@ -165,7 +190,13 @@ function fields(paper, button) {
     el(
       "thead",
       {},
-      el("tr", {}, ["field", "value", "sure"].map((name) => el("th", { scope: "col", class: name === "sure" && "number" }, t(`paper.${name}`)))),
+      el(
+        "tr",
+        {},
+        ["field", "value", "sure"].map((name) =>
+          el("th", { scope: "col", class: name === "sure" && "number" }, t(`paper.${name}`)),
+        ),
+      ),
     ),
     el(
       "tbody",
@@ -188,7 +219,16 @@ function value(name, content) {
   if (typeof content === "number") return yuan(content);
   if (!Array.isArray(content)) return String(content);
   const columns = ["date", "summary", "counterparty", "amount", "balance"];
-  const cell = (each) => (each === null || each === undefined ? "?" : typeof each === "number" ? each.toFixed(2) : String(each));
+  const kind = (column) => NUMBERS.has(column) && "number";
+  const head = columns.map((column) => el("th", { scope: "col", class: kind(column) }, t(`row.${column}`)));
+  const rows = content.slice(0, ROWS_SHOWN).map((row) =>
+    el(
+      "tr",
+      {},
+      columns.map((column) => el("td", { class: kind(column) }, cell(row[column]))),
+    ),
+  );
+  const more = content.length - rows.length;
   return el(
     "details",
     {},
@@ -196,18 +236,13 @@ function value(name, content) {
     el(
       "div",
       { class: "scroll", tabindex: "0", role: "region", "aria-label": named("field", name) },
-      el(
-        "table",
-        { class: "rows" },
-        el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: NUMBERS.has(column) && "number" }, t(`row.${column}`))))),
-        el(
-          "tbody",
-          {},
-          content
-            .slice(0, ROWS_SHOWN)
-            .map((row) => el("tr", {}, columns.map((column) => el("td", { class: NUMBERS.has(column) && "number" }, cell(row[column]))))),
-        ),
-      ),
+      el("table", { class: "rows" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)),
     ),
+    more > 0 && el("p", { class: "small" }, t("paper.rows.more", { count: more })),
   );
+}
+
+function cell(content) {
+  if (content === null || content === undefined) return "?";
+  return typeof content === "number" ? content.toFixed(2) : String(content);
 }

@@ -5,7 +5,7 @@ import { Case, standing } from "/pages/case.js";
 import { byId, el, fill } from "/pages/dom.js";
 import { moment, named, t, translate, yuan } from "/pages/i18n.js";
 import { watchIdle } from "/pages/idle.js";
-import { askToken } from "/pages/login.js";
+import { askToken, retell } from "/pages/login.js";
 import { problemBox } from "/pages/problem.js";
 
 const IDLE_MINUTES = 15;
@@ -36,11 +36,14 @@ async function list(after = null) {
 
 /** A call failed: to the login where the token does not fit, else say it where the case would stand. */
 function failed(error) {
-  if (error.status === 401 || error.status === 403) return leave(error.status === 403 ? t("login.forbidden") : null);
+  if (error.status === 401 || error.status === 403) return leave(error.status === 403 ? "login.forbidden" : null);
   open?.release();
   open = null;
   desk.hidden = false;
-  return fill(byId("case"), problemBox(error, el("button", { type: "button", class: "primary", onclick: () => list() }, t("problem.again"))));
+  return fill(
+    byId("case"),
+    problemBox(error, el("button", { type: "button", class: "primary", onclick: () => list() }, t("problem.again"))),
+  );
 }
 
 function renderList() {
@@ -54,13 +57,25 @@ function renderList() {
         {},
         el(
           "button",
-          { type: "button", class: `case ${each.risk_level}`, "aria-current": each.decision_id === open?.id ? "true" : null, onclick: () => choose(each.decision_id) },
+          {
+            type: "button",
+            class: `case ${each.risk_level}`,
+            "aria-current": each.decision_id === open?.id ? "true" : null,
+            onclick: () => choose(each.decision_id),
+          },
           el("span", { class: "case-score" }, String(each.score)),
           el(
             "span",
             { class: "case-text" },
             el("strong", {}, yuan(each.amount), " · ", named("level", each.risk_level)),
-            el("span", {}, each.reasons.slice(0, 2).map((reason) => named("reason", reason.code)).join(" · ")),
+            el(
+              "span",
+              {},
+              each.reasons
+                .slice(0, 2)
+                .map((reason) => named("reason", reason.code))
+                .join(" · "),
+            ),
             el("span", { class: "small" }, moment(each.time), " · ", standing(each)),
           ),
         ),
@@ -116,7 +131,7 @@ byId("refresh").addEventListener("click", () => list());
 byId("more").addEventListener("click", () => list(next));
 byId("logout").addEventListener("click", logout);
 translate(byId("language"), () => {
-  if (desk.hidden) return leave();
+  if (desk.hidden) return retell();
   renderList();
   return open ? open.render() : fill(byId("case"), el("p", { class: "lead hint" }, t("case.choose")));
 });

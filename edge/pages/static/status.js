@@ -4,7 +4,7 @@ import { json } from "/pages/api.js";
 import { megabytes, memoryChart } from "/pages/charts.js";
 import { byId, el, fill } from "/pages/dom.js";
 import { moment, named, t, translate } from "/pages/i18n.js";
-import { askToken } from "/pages/login.js";
+import { askToken, retell } from "/pages/login.js";
 import { problemBox } from "/pages/problem.js";
 
 const EVERY_MS = 5000;
@@ -70,8 +70,18 @@ function render() {
         memoryChart(samples, memory.rss_limit_bytes),
         el("p", { class: "small" }, t("memory.say")),
       ),
-    el("section", { class: "tile", "aria-labelledby": "models-heading" }, el("h2", { id: "models-heading" }, t("status.models")), models(status)),
-    el("p", { class: "small" }, t("status.started", { time: status.started ? moment(status.started) : "?" }), worker ? ` · ${t("status.restarts", { count: worker.restarts })}` : ""),
+    el(
+      "section",
+      { class: "tile", "aria-labelledby": "models-heading" },
+      el("h2", { id: "models-heading" }, t("status.models")),
+      models(status),
+    ),
+    el(
+      "p",
+      { class: "small" },
+      t("status.started", { time: status.started ? moment(status.started) : "?" }),
+      worker ? ` · ${t("status.restarts", { count: worker.restarts })}` : "",
+    ),
   );
 }
 
@@ -82,7 +92,13 @@ function waiting(journal, sync) {
 }
 
 function tile(key, value, more = null) {
-  return el("section", { class: "tile" }, el("h2", {}, t(key)), el("p", { class: "big" }, value), more && el("p", { class: "small" }, more));
+  return el(
+    "section",
+    { class: "tile" },
+    el("h2", {}, t(key)),
+    el("p", { class: "big" }, value),
+    more && el("p", { class: "small" }, more),
+  );
 }
 
 function models({ models: served, passed_over: passed = {} }) {
@@ -94,18 +110,41 @@ function models({ models: served, passed_over: passed = {} }) {
     el(
       "table",
       { class: "rows" },
-      el("thead", {}, el("tr", {}, columns.map((key) => el("th", { scope: "col" }, t(key))))),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          columns.map((key) => el("th", { scope: "col" }, t(key))),
+        ),
+      ),
       el(
         "tbody",
         {},
         served.map((model) =>
-          el("tr", {}, el("td", {}, model.name), el("td", {}, model.backend), el("td", {}, model.precision), el("td", {}, el("code", {}, `${model.sha256.slice(0, 12)}…`))),
+          el(
+            "tr",
+            {},
+            el("td", {}, model.name),
+            el("td", {}, model.backend),
+            el("td", {}, model.precision),
+            el("td", {}, el("code", {}, `${model.sha256.slice(0, 12)}…`)),
+          ),
         ),
       ),
     ),
-    reasons.length > 0 && el("ul", { class: "evidence", lang: "en" }, reasons.map((reason) => el("li", {}, reason))),
+    reasons.length > 0 &&
+      el(
+        "ul",
+        { class: "evidence", lang: "en" },
+        reasons.map((reason) => el("li", {}, reason)),
+      ),
   );
 }
 
-translate(byId("language"), render);
+translate(byId("language"), () => {
+  render();
+  retell();
+});
 look();

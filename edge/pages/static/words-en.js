@@ -87,7 +87,8 @@ export const en = {
   "label.inducement": "inducement",
   receipt: "Receipt",
   papers: "Papers, and what was read",
-  "papers.legend": "Blue boxes were read; dashed orange boxes bear on the score, so check them. Choose a field to find it in the picture.",
+  "papers.legend":
+    "Blue boxes were read; dashed orange boxes bear on the score, so check them. Choose a field to find it in the picture.",
   "papers.none": "No papers were handed in.",
   "result.next": "Done, next customer",
   "result.print": "Print the receipt",
@@ -119,6 +120,7 @@ export const en = {
   "paper.value": "Value",
   "paper.sure": "Sure",
   "paper.rows": "{count} rows, open to see",
+  "paper.rows.more": "{count} more rows are not shown here; see the paper.",
   "row.date": "Date",
   "row.summary": "Summary",
   "row.counterparty": "Counterparty",
@@ -157,7 +159,8 @@ export const en = {
   "paper.row_incomplete": "Rows lack a date, an amount or a balance.",
   "paper.rows_unread": "Further lines look like transactions but could not be read.",
   "paper.balance_mismatch": "Balances do not follow from the amounts.",
-  "paper.balance_unsure": "Balances do not follow from the amounts, perhaps because they were hard to read; please check.",
+  "paper.balance_unsure":
+    "Balances do not follow from the amounts, perhaps because they were hard to read; please check.",
   "paper.row_outside_period": "Rows lie outside the statement's period.",
   "paper.several_papers": "Several identity card numbers are on this file; hand in one card a file.",
   "paper.name_mismatch": "The name differs from the applicant's.",
@@ -173,7 +176,8 @@ export const en = {
   "paper.future_date": "The date lies in the future.",
 
   "plot.none": "There is no account history.",
-  "plot.alt": "Balance over {count} transactions; the {top} that the model attended to most are numbered and listed below",
+  "plot.alt":
+    "Balance over {count} transactions; the {top} that the model attended to most are numbered and listed below",
   "plot.table": "Transactions that the model attended to most",
   "plot.rank": "No.",
   "plot.time": "Time",
@@ -183,7 +187,8 @@ export const en = {
 
   "problem.title": "This did not work",
   "problem.silent.title": "The device does not answer",
-  "problem.silent": "This page cannot reach the device. Wait a moment and try again; if that does not help, call a member of staff. What you entered is still here.",
+  "problem.silent":
+    "This page cannot reach the device. Wait a moment and try again; if that does not help, call a member of staff. What you entered is still here.",
   "problem.what": "What happened",
   "problem.state": "The device now",
   "problem.remedy": "What to do",
@@ -194,7 +199,8 @@ export const en = {
   "review.title": "Reviews",
   "login.heading": "Please log in",
   "login.lead": "This page needs a token. It stays in this page and is forgotten when you leave it.",
-  "login.who": "Every reviewer has a token, made on this device with edgekit token add NAME --role reviewer.",
+  "login.who": "Tokens are made on this device with edgekit token add NAME.",
+  "login.who.review": "Every reviewer has a token, made on this device with edgekit token add NAME --role reviewer.",
   "login.token": "Token",
   "login.enter": "Log in",
   "login.leave": "Log out",

@@ -44,7 +44,7 @@ def client() -> FlaskClient:
 
 def keys(language: str) -> set[str]:
     text = (STATIC / f"words-{language}.js").read_text(encoding="utf-8")
-    return set(re.findall(r'^  "?([\w.-]+)"?: ', text, re.MULTILINE))
+    return set(re.findall(r'^  "?([\w.-]+)"?:\s', text, re.MULTILINE))
 
 
 def pdf(pages: int) -> bytes:

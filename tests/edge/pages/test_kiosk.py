@@ -261,6 +261,9 @@ def test_whoever_walks_away_is_asked_and_then_forgotten(page: Page, device: Devi
     assert page.get_by_label("姓名", exact=True).input_value() == "示例甲"
     page.clock.run_for(120_000)
     assert page.get_by_label("姓名", exact=True).input_value() == ""
+    fill(page)
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    assert page.get_by_label("姓名", exact=True).input_value() == ""
 
 
 def test_targets_are_large_enough_to_touch_and_nothing_is_cut_off_on_a_small_screen(page: Page, device: Device) -> None:
