@@ -29,6 +29,7 @@ from rich.table import Table
 from devices.errors import EdgeKitError, ServeError
 from edge.commands.comparison import comparison
 from edge.draw import draw_lines
+from edge.journal.state import open_journal
 from edge.receipt import Receipt, render
 from examples.models import fetch
 from examples.stages import ROOT, cached
@@ -201,6 +202,13 @@ def served(bundle: Path) -> Iterator[str]:
         raise ServeError(f"The server ended with status {status} when told to stop.")
 
 
+def meet_headquarters() -> None:
+    """Stand in for headquarters, which this machine's policy does not name: a lease begins anew with every run."""
+    journal = open_journal()
+    journal.append("contact", {"via": "demo"})
+    journal.close()
+
+
 def todays_application(out: Path) -> Path:
     """The sample application with this week's dates, since a bank looks at no papers of long ago."""
     from examples.application import draw
@@ -251,6 +259,7 @@ def main() -> int:
         bundle = build_demo_bundle(demo)
         sample = todays_application(demo.out / "application")
         serving = time.perf_counter()
+        meet_headquarters()
         with served(bundle) as url:
             models = requests.get(f"{url}/v1/status", timeout=10).json()["models"]
             shown = ", ".join(f"{each['name']} {each['precision']}" for each in models)
