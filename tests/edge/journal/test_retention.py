@@ -5,16 +5,19 @@ from __future__ import annotations
 import shutil
 from collections import namedtuple
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from devices.errors import JournalFullError, RecordErasedError
+from devices.errors import JournalFullError, PolicyError, RecordErasedError
 from edge.journal.entry import Entry
 from edge.journal.retention import Bounds
 from edge.journal.store import Journal
 from edge.journal.verify import verify_journal
+from edge.policy import load_policy
 from tests.edge.journal.conftest import Device, decide
 
+ROOT = Path(__file__).parents[3]
 PICTURE = b"p" * 100_000
 SMALL = Bounds(max_bytes=2_000_000)
 
@@ -155,3 +158,14 @@ def test_a_device_that_slept_for_years_catches_up(device: Device) -> None:
     assert readable(journal, entry, "receipt")
     days_on(device, 20, journal)
     assert not readable(journal, entry, "receipt")
+
+
+def test_a_policy_says_the_bounds_and_one_without_the_section_has_the_usual_ones() -> None:
+    text = (ROOT / "examples" / "policy.toml").read_text(encoding="utf-8")
+    assert load_policy(text.encode()).journal.bounds() == Bounds()
+    less = text.replace("max_mb = 8192", "max_mb = 64").replace("documents_days = 1830", "documents_days = 30")
+    assert load_policy(less.encode()).journal.bounds() == Bounds(64 * 1024 * 1024, 30, 1830)
+    without = text[: text.index("[journal]")] + text[text.index("[sync]") :]
+    assert load_policy(without.encode()).journal.bounds() == Bounds()
+    with pytest.raises(PolicyError, match="journal.max_mb"):
+        load_policy(text.replace("max_mb = 8192", "max_mb = 1").encode())
