@@ -124,6 +124,19 @@ def test_every_model_of_the_status_answers_protocol_v2(url: str) -> None:
         assert requests.get(f"{url}/v2/models/{model['name']}/ready", timeout=10).json()["ready"]
 
 
+def test_the_pages_are_served_and_show_a_paper_as_it_was_scored(url: str) -> None:
+    for path in ("/", "/review", "/status"):
+        answer = requests.get(url + path, timeout=30)
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    statement = (APPLICATION / "statement.pdf").read_bytes()
+    shown, read = (
+        requests.post(url + path, data=statement, timeout=60).json()["pages"] for path in ("/pages/pictures", "/v1/ocr")
+    )
+    sizes = [[(page["width"], page["height"]) for page in pages] for pages in (shown, read)]
+    assert sizes[0] == sizes[1]
+
+
 def test_texts_over_http_are_labelled(url: str) -> None:
     body = {"texts": ["想用这笔贷款把网贷和信用卡还上", "买一台收割机，秋收用"]}
     first, second = requests.post(f"{url}/v1/text-risk", json=body, timeout=10).json()["results"]
