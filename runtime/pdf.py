@@ -30,6 +30,9 @@ _PROGRAM = Path(__file__).with_name("pdf_process.py")
 _LONGEST_MESSAGE = 1 << 16
 _MOST_PIXELS = 16_000_000  # twice what the process draws: rounding, and nothing more
 _MOST_CHARACTERS = 1 << 20
+_INK = 40  # of 255: fainter is not seen
+_SMALLEST = 6  # pixels at 180 dpi, 0.8 mm: smaller is not read
+_FEW_HIDDEN = 1
 # in heights of the line: a wider gap is a space, a still wider one parts two cells of a table
 _SPACE, _CELL = 0.2, 1.0
 
@@ -47,7 +50,8 @@ def read_pdf(data: bytes, *, max_pages: int, cut: bool = False) -> Iterator[PdfP
     Of a longer PDF the first ``max_pages`` are read with ``cut``; else it is refused.
 
     A text layer is taken only where it is what a person sees: not where pictures cover most of the page, as in a scan,
-    not beside form fields, and not where its characters have no Unicode meaning.
+    not beside form fields, not where its characters have no Unicode meaning, and not where some of them leave no ink on
+    the page (white on white, under something, or far too small).
 
     Raises:
         PdfError: The PDF is damaged, wants a password, is empty, has too many pages, or a page takes more than 20 s
@@ -96,6 +100,9 @@ def _page(stream: int, deadline: float) -> tuple[NDArray[np.uint8], tuple[Line, 
         return image, None
     codes = np.frombuffer(_exactly(stream, 4 * count, deadline), np.uint32)
     boxes = np.frombuffer(_exactly(stream, 20 * count, deadline), np.float32).reshape(count, 5)
+    corners = _corners(boxes, np.array(message["map"]).reshape(3, 2))
+    if _hides_some(image, codes, corners):
+        return image, None
     return image, _text_lines(codes, boxes, np.array(message["map"]).reshape(3, 2), width, height)
 
 
@@ -134,6 +141,33 @@ def _exactly(stream: int, size: int, deadline: float) -> bytearray:
     return data
 
 
+def _corners(boxes: NDArray[np.float32], to_pixels: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(N, 4, 2) pixels, clockwise from the upper left; arguments as of ``_text_lines``."""
+    corners = boxes[:, [0, 3, 2, 3, 2, 1, 0, 1]].reshape(-1, 4, 2).astype(np.float64)
+    placed: NDArray[np.float32] = (corners @ to_pixels[1:] + to_pixels[0]).astype(np.float32)
+    return placed
+
+
+def _hides_some(image: NDArray[np.uint8], codes: NDArray[np.uint32], corners: NDArray[np.float32]) -> bool:
+    """Whether some letters or digits of the text layer cannot be seen on the page, where others can.
+
+    Where hardly any can, a font is missing here, and the text layer is what a person would see elsewhere.
+    """
+    seen = hidden = 0
+    low = np.floor(corners.min(axis=1)).astype(np.intp).clip(0)
+    high = np.ceil(corners.max(axis=1)).astype(np.intp)
+    for code, (left, top), (right, bottom) in zip(codes.tolist(), low.tolist(), high.tolist(), strict=True):
+        part = image[top:bottom, left:right]
+        if not part.size or not chr(code).isalnum():
+            continue  # off the page, or nothing that says anything
+        inked = bool((part.max(axis=(0, 1)).astype(np.intp) - part.min(axis=(0, 1)) >= _INK).any())
+        if inked and max(right - left, bottom - top) >= _SMALLEST:
+            seen += 1
+        else:
+            hidden += 1
+    return _FEW_HIDDEN < hidden < seen
+
+
 def _text_lines(
     codes: NDArray[np.uint32], boxes: NDArray[np.float32], to_pixels: NDArray[np.float64], width: int, height: int
 ) -> tuple[Line, ...]:
@@ -146,8 +180,7 @@ def _text_lines(
         width: Of the page, in pixels.
         height: Of the page, in pixels.
     """
-    corners = boxes[:, [0, 3, 2, 3, 2, 1, 0, 1]].reshape(-1, 4, 2).astype(np.float64)  # clockwise from the upper left
-    corners = (corners @ to_pixels[1:] + to_pixels[0]).astype(np.float32)
+    corners = _corners(boxes, to_pixels)
     centres = corners.mean(axis=1)
     shown = np.all((centres >= 0) & (centres <= (width, height)), axis=1)
     corners = corners.clip(0, np.array([width, height], np.float32))

@@ -67,6 +67,35 @@ def assert_box_holds_ink(page: Page) -> None:
     assert (corners.max(axis=0) - corners.min(axis=0) <= (right - left + 50, bottom - top + 50)).all()
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "1 1 1 rg BT /F 20 Tf 100 600 Td (88,888) Tj ET",
+        "0.95 g BT /F 20 Tf 100 600 Td (88,888) Tj ET",
+        "BT /F 1.2 Tf 100 600 Td (88,888) Tj ET",
+        "BT /F 20 Tf 100 600 Td (88,888) Tj ET 1 g 90 590 100 40 re f",
+    ],
+    ids=["white", "hardly grey", "tiny", "under a box"],
+)
+def test_a_text_layer_that_says_what_nobody_sees_is_not_believed(lie: str):
+    assert only_page(pdf(f"{HELLO} {lie}")).lines is None
+    seen = lie.replace("1 1 1 rg", "0 g").replace("0.95 g", "0.5 g").replace("1.2 Tf", "6 Tf").partition(" 1 g 90")[0]
+    lines = only_page(pdf(f"{HELLO} {seen}")).lines
+    assert lines is not None
+    assert [line.text for line in lines] == ["Hello branch", "88,888"]
+
+
+def test_white_letters_on_a_dark_bar_are_seen():
+    page = only_page(pdf(f"{HELLO} 0.2 g 90 590 200 40 re f 1 g BT /F 20 Tf 100 600 Td (Amount 12) Tj ET"))
+    assert page.lines is not None
+    assert len(page.lines) == 2
+
+
+def test_where_hardly_a_letter_can_be_drawn_the_text_layer_is_believed():
+    lines = only_page(pdf("1 g BT /F 20 Tf 100 700 Td (drawn with a font that is missing) Tj ET")).lines
+    assert lines is not None
+
+
 def test_a_page_is_rendered_and_its_text_layer_gives_lines():
     page = only_page(pdf(HELLO))
     assert (page.width, page.height) == (1488, 2105)  # A4 at 180 dpi
