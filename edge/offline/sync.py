@@ -155,8 +155,10 @@ class Session:
             answer = self._exchange(pieces, call)
             self._reached = call
             self._take(pieces, whole, answer, call)
+            before = self._notes
             self._journal_notes(answer)
-            if not pieces and not answer.more and not set(self._wanted) - self._asked:
+            more = answer.more and self._notes > before
+            if not pieces and not more and not set(self._wanted) - self._asked:
                 return
 
     def _exchange(self, pieces: Sequence[Piece], call: Call) -> Answer:

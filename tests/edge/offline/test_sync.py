@@ -176,7 +176,7 @@ def test_a_note_that_comes_again_is_journaled_once_and_one_that_lacks_is_refused
     branch: Branch, headquarters: Headquarters
 ) -> None:
     note = {"n": 1, "kind": "revocation", "authority": "full"}
-    branch.line.fault = told(branch, headquarters, notes=[note])
+    branch.line.fault = told(branch, headquarters, notes=[note], more=True)  # which is not true
     branch.session().run()
     assert [entry.body["note"] for entry in branch.journal.entries(kinds=("revocation",))] == [1]
     branch.line.fault = told(branch, headquarters, notes=[note | {"n": 3}])
