@@ -18,6 +18,8 @@ from edge.journal.keys import open_keys
 from edge.journal.store import Journal
 from edge.journal.verify import verify_journal
 
+_PATIENCE_S = 10.0
+
 
 @dataclass(frozen=True)
 class Found:
@@ -81,17 +83,29 @@ def kill_writers(
         children = [_fork(lambda: write(state, 1_000_000, marks=beside is None)) for _ in range(2)]
         if beside is not None:
             children.append(_fork(beside))
+        if draw.random() < 0.5:  # not only while they open the journal, however slow the machine
+            _until_told_more(state, len(told))
         time.sleep(draw.uniform(0.0, longest_s))
         for child in children:
             os.kill(child, signal.SIGKILL)
         for child in children:
             os.waitpid(child, 0)
-        notes = state / ACKNOWLEDGED
-        told = notes.read_text(encoding="ascii").splitlines() if notes.exists() else []
+        told = _told(state)
         if ((number + 1) % judge_every == 0 or number == kills - 1) and (found := judge(state, told)):
             return found, len(told)
         progress((number + 1) / kills)
     return Found((), (), ()), len(told)
+
+
+def _told(state: Path) -> list[str]:
+    notes = state / ACKNOWLEDGED
+    return notes.read_text(encoding="ascii").splitlines() if notes.exists() else []
+
+
+def _until_told_more(state: Path, before: int) -> None:
+    end = time.monotonic() + _PATIENCE_S
+    while len(_told(state)) <= before and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 def _fork(work: Callable[[], None]) -> int:
