@@ -108,7 +108,7 @@ def _measure_group(
                 wrong = name in extraction.fields and extraction.value(name) != value
                 silent.count(wrong and not told, 1)
                 if wrong and not told:
-                    silent.wrong.append(f"{paper.style}, {name}: {extraction.value(name)}")
+                    silent.wrong.append(f"{paper.style}, {name}: {str(extraction.value(name))[:80]}")
     goals = (93.0, 97.0) if damaged else (98.0, 99.5)
     aim = group == "held out"
     what = f"Documents, {group} layouts, {state}"

@@ -19,7 +19,7 @@ _OUT = frozenset(("借", "借方", "支", "支出", "出", "转出", "取", "支
 _IN = frozenset(("贷", "贷方", "收", "收入", "入", "转入", "存", "存入", "+", "CR", "Cr"))
 _NUMBERS = ("amount", "out", "in", "balance")
 _TEXTS = ("summary", "counterparty")
-_DIGITS = re.compile(r"[+-]?¥?\d[\d.,]*")
+_DIGITS = re.compile(r"[+-]?¥?\d[\d.,]*(?:[CD]R)?")
 _ACCOUNT = re.compile(r"^[\d*]{6,}[/\s]*(?=.)|(?<=[\u4e00-\u9fff）)])[/\s]*[\d*]{6,}$")  # beside a counterparty's name
 _TIME = re.compile(r"\s*\d{1,2}:+\d{2}(?::*\d{2})?(?!\d)\s*")
 _DAYS = ("date", "other date")
@@ -86,7 +86,7 @@ class Entry:
     def amount(self, role: str) -> float | None:
         """Yuan; None if there is no cell or it is no amount: banks print both digits of the cents, or none."""
         text = self.text(role)
-        return None if re.search(r"\.\d$", text) else parse_amount(text)
+        return None if re.search(r"\.\d\D*$", text) else parse_amount(text)
 
     def value(self, period: Period) -> dict[str, Any]:
         """The row as the contract names its cells, money out negative; None for what was not read."""

@@ -224,3 +224,10 @@ def test_the_number_of_a_counterpartys_account_is_no_part_of_its_name(page: Buil
     rows = [(760, y, text) if x == 270 else (x, y, text) for x, y, text in [*PAY, *RENT]]
     extraction = read(page, [*HEAD, *titles, *swapped(rows, {"样例公司": with_number})])
     assert [row["counterparty"] for row in extraction.value("rows")] == ["样例公司", "房东示例庚"]
+
+
+@pytest.mark.parametrize("half", ["-2,600.0", "2,600.0DR", "2,60000", "-2,600,000.0"])
+def test_an_amount_that_lost_a_character_is_not_read_and_goes_nowhere_else(page: Build, half: str) -> None:
+    extraction = read(page, [*HEAD, *TITLES, *swapped([*PAY, *RENT], {"-2,600.00": half})])
+    assert extraction.value("rows") == [PAID, RENTED | {"amount": None}]
+    assert [(each.code, each.rows) for each in extraction.problems] == [("row_incomplete", (1,))]
