@@ -121,13 +121,18 @@ class Transaction(_Schema):
 
 
 class Application(_Schema):
-    """The whole of ``application.json``."""
+    """The whole of ``application.json``.
+
+    ``score_inputs`` is not in the contract: what further models are fed, by the policy's names and the models' inputs,
+    computed by the bank's core system. Names that the policy lacks are left unread.
+    """
 
     application_id: Annotated[Text, Field(max_length=100)]
     applicant: Applicant
     loan: Loan
     documents: Annotated[list[Document], Field(max_length=MAX_DOCUMENTS)]
     transactions: list[Transaction]
+    score_inputs: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -281,6 +286,7 @@ def _expectation(error: ErrorDetails) -> str:
         "int_type": "a whole number",
         "string_type": "a text",
         "list_type": "a list",
+        "dict_type": "an object",
         "model_type": "an object",
         "greater_than": f"a number greater than {context.get('gt')}",
         "greater_than_equal": f"a number of at least {context.get('ge')}",

@@ -67,7 +67,7 @@ def explain(receipt: Receipt, verdict: VerdictName | None, language: Language) -
     lines = [_BEGIN[chosen].format(number=receipt.application_id), _RESULTS[receipt.decision][chosen]]
     if verdict:
         lines.append(_RESULTS[verdict][chosen])
-    points = [_REASONS.get(reason.code, _OTHER)[chosen] for reason in receipt.reasons]
+    points = list(dict.fromkeys(_REASONS.get(reason.code, _OTHER)[chosen] for reason in receipt.reasons))
     if points:
         lines.append(("评估时主要考虑了以下方面：", "These points counted most:")[chosen])
         lines += [

@@ -3,6 +3,7 @@
     submission -> pages -> lines -> fields ---+
                -> purpose -> text labels -----+-> findings -> score, reasons -> receipt
                -> transactions -> behaviour --+
+               -> score inputs -> further scores, where the policy names any
 
 A document that cannot be decoded refuses the whole application before anything is scored, so a receipt never rests on
 a part of what was handed in. Every document's header is looked at before the first page is read; pages are decoded one
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ from runtime.budget import UNLIMITED, Budget, each_within
 from runtime.images import Page, load_pages
 from runtime.ocr.line import Line
 
+_KEPT = 1 / 3  # of a request's time, for what comes after the pages of a long scan
+
 
 class ReadsLines(Protocol):
     """What the scorer needs of ``runtime.ocr.pipeline.OcrPipeline``."""
@@ -51,6 +54,14 @@ class AssessesBehaviour(Protocol):
 
     def assess(self, transactions: Sequence[Mapping[str, object]], now: datetime | None = None) -> BehaviourResult:
         """The probability of trouble by a history as of ``now``."""
+        ...
+
+
+class GivesScore(Protocol):
+    """What the scorer needs of ``edge.added_score.AddedScore``."""
+
+    def of(self, inputs: Mapping[str, Any]) -> float:
+        """The probability for what a model is fed, by its inputs' names."""
         ...
 
 
@@ -94,10 +105,11 @@ class Scorer:
         policy: Policy,
         identity: Identity,
         *,
+        scores: Mapping[str, GivesScore] | None = None,
         language: Language = "zh",
         clock: Callable[[], datetime] = receipts.now,
     ) -> None:
-        self._ocr, self._text, self._behaviour = ocr, text, behaviour
+        self._ocr, self._text, self._behaviour, self._scores = ocr, text, behaviour, scores or {}
         self._policy, self._identity, self._language, self._clock = policy, identity, language, clock
 
     def score(self, submission: Submission, budget: Budget = UNLIMITED, *, moment: datetime | None = None) -> Scored:
@@ -109,7 +121,8 @@ class Scorer:
             moment: As of when, with a zone; by default now.
 
         Raises:
-            InputError: A document cannot be decoded, or the purpose cannot be classified; the problem names it.
+            InputError: A document cannot be decoded, the purpose cannot be classified, or inputs of a further score do
+                not fit its model; the problem names it.
             BackendError: A model failed.
             PolicyError: The policy does not know a label of the text model.
             DeadlineError: The budget's time was up.
@@ -119,7 +132,8 @@ class Scorer:
         moment = moment or self._clock()
         with timings.stage("load"):
             opened = [_opened(document, submission.files[document.file]) for document in application.documents]
-        reads = [self._read_all(pages, timings, budget) for pages in opened]
+        kept_s = budget.remaining_s * _KEPT
+        reads = [self._read_all(pages, timings, budget, kept_s) for pages in opened]
         with timings.stage("fields"):
             papers = self._papers(submission, reads, moment)
         with timings.stage("text"):
@@ -127,8 +141,9 @@ class Scorer:
         with timings.stage("behaviour"):
             history = [entry.model_dump(mode="json", exclude_none=True) for entry in application.transactions]
             behaviour = self._behaviour.assess(history, moment)
+        scores = self._further(application, timings)
         with timings.stage("score"):
-            findings = _findings(application, papers, purpose, behaviour)
+            findings = _findings(application, papers, purpose, behaviour, scores)
             outcome = assess(findings, self._policy, self._language)
         receipt = Receipt(
             application_id=application.application_id,
@@ -143,11 +158,20 @@ class Scorer:
             documents=[paper.in_receipt() for paper in papers],
             text_risk=receipts.TextRisk(labels={label: round(value, 6) for label, value in purpose.labels.items()}),
             behaviour=_behaviour(behaviour),
+            scores={name: round(value, 6) for name, value in scores.items()},
             models=list(self._identity.models),
             offline=self._identity.offline,
             timings_ms=timings.finished(),
         )
         return Scored(receipt, tuple(page for paper in papers for page in paper.scored_pages()))
+
+    def _further(self, application: Application, timings: _Timings) -> dict[str, float]:
+        """What further models say of an application that brings their inputs."""
+        if not self._scores:
+            return {}
+        with timings.stage("scores"):
+            given = application.score_inputs
+            return {name: model.of(given[name]) for name, model in self._scores.items() if name in given}
 
     def _papers(
         self,
@@ -163,11 +187,13 @@ class Scorer:
         pages = [read.pages for read in reads]
         return [_Paper(*parts) for parts in zip(application.documents, pages, extractions, problems, strict=True)]
 
-    def _read_all(self, pages: Iterator[Page], timings: _Timings, budget: Budget) -> _ReadDocument:
+    def _read_all(self, pages: Iterator[Page], timings: _Timings, budget: Budget, kept_s: float) -> _ReadDocument:
         read, of = [], 0
         for page in each_within(lambda: timings.stage("load"), pages):
             read.append(self._read(page, timings, budget))
             of = page.of
+            if page.lines is None and budget.remaining_s < kept_s:
+                break  # a long scan: a person looks at the rest, and somebody still waits for the score
         return _ReadDocument(read, of)
 
     def _read(self, page: Page, timings: _Timings, budget: Budget) -> ReadPage:
@@ -234,7 +260,11 @@ def _problem(found: Problem) -> receipts.DocumentProblem:
 
 
 def _findings(
-    application: Application, papers: Sequence[_Paper], purpose: Purpose, behaviour: BehaviourResult
+    application: Application,
+    papers: Sequence[_Paper],
+    purpose: Purpose,
+    behaviour: BehaviourResult,
+    scores: Mapping[str, float],
 ) -> Findings:
     incomes = [(paper.document.file, paper.extraction.fields.get("monthly_income")) for paper in papers]
     proofs = [Proof(field.value, file, field.page, field.box) for file, field in incomes if field]
@@ -252,6 +282,7 @@ def _findings(
         instalment=application.loan.amount / application.loan.term_months,
         phrases=purpose.phrases,
         purpose_unreadable=purpose.unreadable,
+        scores=scores,
     )
 
 

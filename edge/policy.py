@@ -1,7 +1,7 @@
 """A bank's policy: how much each finding weighs and how reasons are worded. One TOML file, one form.
 
-``examples/policy.toml`` explains every key. The form makes two promises that scoring rests on: the points of the five
-parts add up to 100, and more risk never weighs less.
+``examples/policy.toml`` explains every key. The form makes two promises that scoring rests on: the points of all
+parts, five and one for each further score, add up to 100, and more risk never weighs less.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Language = Literal["zh", "en"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Points = Annotated[int, Field(ge=0, le=100)]
 Days = Annotated[int, Field(ge=0, le=3650)]
+ScoreName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
 class _Schema(BaseModel):
@@ -157,8 +158,34 @@ class MissingPolicy(_Schema):
     parts: PartsPolicy
 
 
+class ScorePolicy(_Schema):
+    """The part of one more model of the bundle; ``edge.added_score`` feeds it what the application brings.
+
+    Attributes:
+        model: Its name, as in ``/v2/models/NAME``.
+        output: Which of its outputs is read.
+        reads: What stands there: a ``probability``, a value that ``sigmoid`` makes one, or a row that ``softmax`` does.
+        place: Of the value in the output, counted from 0: ``[0, 1]`` is the second value of the first row.
+        points: The most that it gives.
+        floor: Probabilities up to here count nothing; from here they count in proportion.
+        review_from: From here on a person looks, whatever the score.
+        reason: The sentence of its reason.
+        missing: What an application without its inputs lacks, and whether a person looks then.
+    """
+
+    model: str
+    output: str
+    reads: Literal["probability", "sigmoid", "softmax"] = "probability"
+    place: tuple[Annotated[int, Field(ge=0)], ...] = (0, 0)
+    points: Points
+    floor: Annotated[float, Field(ge=0, lt=1)]
+    review_from: Share
+    reason: ReasonText
+    missing: PartPolicy
+
+
 class ReasonTexts(_Schema):
-    """The sentence of every reason."""
+    """The sentence of every reason; those of further scores stand in their own sections."""
 
     text_risk: ReasonText
     account_behaviour: ReasonText
@@ -251,6 +278,7 @@ class Policy(_Schema):
     capacity: CapacityPolicy
     missing: MissingPolicy
     reasons: ReasonTexts
+    scores: dict[ScoreName, ScorePolicy] = Field(default_factory=dict)
     calibration: Calibration = UNCALIBRATED
     update: UpdatePolicy = UpdatePolicy()
     offline: OfflinePolicy = OfflinePolicy()
@@ -260,12 +288,17 @@ class Policy(_Schema):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        parts = (self.text, self.behaviour, self.documents, self.capacity, self.missing)
-        total = sum(part.points for part in parts)
-        if total != 100:
-            raise ValueError(
-                f"the points of text, behaviour, documents, capacity and missing are {total} together, not 100"
-            )
+        points = {
+            "text": self.text.points,
+            "behaviour": self.behaviour.points,
+            "documents": self.documents.points,
+            "capacity": self.capacity.points,
+            "missing": self.missing.points,
+            **{f"scores.{name}": score.points for name, score in self.scores.items()},
+        }
+        if (total := sum(points.values())) != 100:
+            *names, last = points
+            raise ValueError(f"the points of {', '.join(names)} and {last} are {total} together, not 100")
         return self
 
 

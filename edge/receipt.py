@@ -179,7 +179,10 @@ class Behaviour(_Schema):
 
 
 class Receipt(_Schema):
-    """The whole receipt; field by field the contract's."""
+    """The whole receipt; field by field the contract's.
+
+    ``scores`` is what further models said, by the policy's names; left out where the policy names none.
+    """
 
     decision_id: uuid.UUID = Field(default_factory=uuid.uuid4)
     application_id: str
@@ -194,6 +197,7 @@ class Receipt(_Schema):
     documents: list[ReadDocument]
     text_risk: TextRisk
     behaviour: Behaviour
+    scores: dict[str, Probability] = Field(default={}, exclude_if=lambda scores: not scores)
     models: list[Model]
     offline: Offline
     timings_ms: dict[str, float]
@@ -283,6 +287,8 @@ def _assessments(receipt: Receipt) -> Table:
     top = ", ".join(f"#{item.index} ({item.weight:.2f})" for item in receipt.behaviour.top_transactions)
     said = "未评估" if probability is None else f"{probability:.2f}" + (f"，主要交易 {top}" if top else "")
     table.add_row("账户行为 behaviour", Text(said))
+    for name, value in receipt.scores.items():
+        table.add_row(f"附加模型 {name}", f"{value:.2f}")
     return table
 
 

@@ -1,9 +1,11 @@
 """From findings to a score, a decision and reasons. Pure: no clock, no files, no chance.
 
-There are five parts, each a whole number of points between 0 and the most that the policy gives it; the policy's five
-add up to 100. The policy's calibration turns the sum into the score, and the score is shared out among the parts in
-proportion to their points, in whole numbers. So the score is the exact sum of the reasons' contributions, nothing is
-cut off or left over for "other", and there are at most five reasons.
+There are five parts, and one more for each model that the policy's ``scores`` name, each a whole number of points
+between 0 and the most that the policy gives it; the policy's add up to 100. The policy's calibration turns the sum into
+the score, and the score is shared out among the parts in proportion to their points, in whole numbers. So the score is
+the exact sum of the reasons' contributions, and nothing is cut off. At most five reasons are told: where more parts
+weigh, the fifth is the sum of all but the first four, and its evidence names each of them with its points
+(docs/adr/0029).
 
 Within a part more risk never gives fewer points, and parts do not touch each other, so the score never falls when a
 single finding gets worse.
@@ -22,9 +24,12 @@ from dataclasses import dataclass, field
 from devices.errors import PolicyError
 from edge.calibration import shared_out
 from edge.documents.extraction import Problem
-from edge.policy import Language, Policy, Wording
+from edge.policy import Language, Policy, ReasonText, ScorePolicy, Wording
 from edge.receipt import Box, Decision, Evidence, Phrase, Reason, RiskLevel
 from runtime.readable import Unreadable
+
+SCORE_PREFIX = "score_"  # and the policy's name: the code of a further model's reason, and of its being missing
+OTHERS_CODE = "other_parts"
 
 _EVIDENCE_SHOWN = 12
 _TRANSACTION = {"zh": "第 {number} 笔：{what}，权重 {weight:.2f}", "en": "No. {number}: {what}, weight {weight:.2f}"}
@@ -41,6 +46,11 @@ _UNREADABLE: Mapping[Unreadable, Wording] = {
         zh="用途说明与模型学过的文字相差太远：随意输入，或与用途无关",
         en="The purpose is like no text that the model learned from: typed at random, or about something else",
     ),
+}
+_TOLD = 5
+_OTHERS: Mapping[Language, str] = {
+    "zh": "其余 {count} 项合计",
+    "en": "{count} further points together",
 }
 _MORE = {"zh": "另有 {count} 项，见各项材料", "en": "{count} more, told with their documents"}
 
@@ -98,6 +108,7 @@ class Findings:
         instalment: Yuan a month: the amount divided by the term, without interest.
         phrases: What carries a label, for those of which it can be told.
         purpose_unreadable: Why the purpose cannot be judged; None if it was.
+        scores: What further models said, by the policy's names; one that was not asked, for want of inputs, is not in.
     """
 
     text_labels: Mapping[str, float]
@@ -110,6 +121,7 @@ class Findings:
     instalment: float
     phrases: Mapping[str, TextPhrase] = field(default_factory=dict)
     purpose_unreadable: Unreadable | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,7 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
         _documents(findings, policy),
         _capacity(findings, policy, language),
         _missing(findings, policy, language),
+        *(_added(name, value, policy.scores[name]) for name, value in findings.scores.items()),
     )
     score = policy.calibration.of(sum(part.points for part in parts))
     contributions = shared_out([part.points for part in parts], score)
@@ -161,16 +174,39 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
     ]
     told.sort(key=lambda pair: (-pair[1], -pair[0].points))
     passes = level == "low" and not any(part.needs_review for part in parts)
-    reasons = tuple(
+    reasons = [
         Reason(
             code=part.code,
-            text=getattr(policy.reasons, part.code).filled(language, part.what),
+            text=_sentence(part.code, policy).filled(language, part.what),
             contribution=contribution,
             evidence=_shown(part.evidence, language),
         )
         for part, contribution in told
+    ]
+    return Assessment(score, level, "pass" if passes else "review", _at_most_five(reasons, language))
+
+
+def _sentence(code: str, policy: Policy) -> ReasonText:
+    if code.startswith(SCORE_PREFIX):
+        return policy.scores[code.removeprefix(SCORE_PREFIX)].reason
+    sentence: ReasonText = getattr(policy.reasons, code)
+    return sentence
+
+
+def _at_most_five(reasons: Sequence[Reason], language: Language) -> tuple[Reason, ...]:
+    """The heaviest ones; the last stands for all that are left, so that contributions still add up."""
+    if len(reasons) <= _TOLD:
+        return tuple(reasons)
+    told, left = reasons[: _TOLD - 1], reasons[_TOLD - 1 :]
+    others = Reason(
+        code=OTHERS_CODE,
+        text=_OTHERS[language].format(count=len(left)),
+        contribution=sum(each.contribution for each in left),
+        evidence=_shown(
+            [Evidence(text=f"{each.text} (+{each.contribution})", code=each.code) for each in left], language
+        ),
     )
-    return Assessment(score, level, "pass" if passes else "review", reasons)
+    return (*told, others)
 
 
 def _shown(evidence: Sequence[Evidence], language: Language) -> list[Evidence]:
@@ -276,13 +312,25 @@ def _capacity(findings: Findings, policy: Policy, language: Language) -> _Part:
     return _Part("repayment_capacity", _points(weights.points, strain), False, shown, (evidence,))
 
 
+def _added(name: str, probability: float, weights: ScorePolicy) -> _Part:
+    return _Part(
+        SCORE_PREFIX + name,
+        _points(weights.points, _ramp(probability, weights.floor, 1.0)),
+        probability >= weights.review_from,
+        f"{probability:.0%}",
+        (Evidence(text=f"{weights.model} {probability:.2f}"),),
+    )
+
+
 def _missing(findings: Findings, policy: Policy, language: Language) -> _Part:
     present = {document.kind for document in findings.documents}
     if findings.behaviour is not None:
         present.add("behaviour")
     if findings.purpose_unreadable is None:
         present.add("purpose")
+    present |= {SCORE_PREFIX + name for name in findings.scores}
     parts = {name: getattr(policy.missing.parts, name) for name in type(policy.missing.parts).model_fields}
+    parts |= {SCORE_PREFIX + name: score.missing for name, score in policy.scores.items()}
     absent = {name: part for name, part in parts.items() if name not in present}
     evidence: list[Evidence] = []
     for name, part in absent.items():

@@ -21,6 +21,7 @@ from devices.errors import BundleError, PolicyError, RequestError
 from devices.probe import full_int8, probe
 from devices.profile import Backend, Profile, Serve, parse_profile
 from devices.state import cache_dir
+from edge.added_score import AddedScore, check_section
 from edge.application import from_parts
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
 from edge.bundle.parts import Part, bundle_file, parts_of
@@ -76,7 +77,8 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
 
     Raises:
         BundleError: A part that scoring needs is missing, or a file of it is malformed.
-        PolicyError: The policy is malformed, or does not know a label of the text model.
+        PolicyError: The policy is malformed, does not know a label of the text model, or has a section of ``scores``
+            that does not fit its model.
         BackendError: No backend serves one of the models.
     """
     profile = parse_profile(bundle_file(bundle, PROFILE_NAME), PROFILE_NAME)
@@ -115,6 +117,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         behaviour=behaviour,
         policy=policy,
         identity=identity,
+        scores=_scores(policy, parts, loader.predictors),
     )
 
     described = identity.bundle.model_dump(mode="json") | {"signed_by": bundle.key_id}  # not the bundle with its bytes
@@ -215,7 +218,9 @@ class _Loader:
 
     def _choose(self, part: Part, entry: ModelEntry) -> Choice:
         files, golden = part.model(entry), part.golden(entry)
-        options = replace(self._options, few_shapes=entry.decides != "regions")  # regions: OCR's det
+        # OCR's det meets as many sizes as there are pages, and of what the kit does not feed itself nothing is known
+        few_shapes = entry.decides != "regions" and part.artifact.kind != "model"
+        options = replace(self._options, few_shapes=few_shapes)
         if golden is not None:
             shapes = shape_ranges(part.artifact, entry.name, golden.inputs, text_batch=self._text_batch)
             options = replace(options, shapes=shapes)
@@ -283,3 +288,11 @@ def _behaviour(part: Part, predictors: Mapping[str, Predictor]) -> BehaviourMode
     if part.artifact.behaviour is None:
         raise BundleError(f"{part.folder} of the bundle lacks its behaviour settings.")
     return BehaviourModel(predictors[part.artifact.models[0].name], part.artifact.behaviour)
+
+
+def _scores(policy: Policy, parts: Sequence[Part], predictors: Mapping[str, Predictor]) -> dict[str, AddedScore]:
+    models = {entry.name: (part, entry) for part in parts for entry in part.artifact.models}
+    for name, section in policy.scores.items():
+        golden = {each: part.golden(entry) if each == section.model else None for each, (part, entry) in models.items()}
+        check_section(name, section, golden)
+    return {name: AddedScore(name, predictors[section.model], section) for name, section in policy.scores.items()}

@@ -115,8 +115,10 @@ def _ocr_and_text() -> dict[str, Schema]:
 def _application() -> dict[str, Schema]:
     time = _TIME | {"description": "ISO 8601 with its zone."}
     kinds = {"type": "string", "enum": ["id_card", "income_proof", "bank_statement"]}
+    inputs: Schema = {"type": "object", "additionalProperties": {"type": "object"}}
     return {
         "Application": _open(
+            *("application_id", "applicant", "loan", "documents", "transactions"),
             application_id=_text(100),
             applicant=_open(name=_text(100), id_number=_text(40), declared_monthly_income=_yuan(minimum=0)),
             loan=_open(
@@ -136,6 +138,7 @@ def _application() -> dict[str, Schema]:
                     currency=_or_null({"type": "string", "maxLength": 20, "pattern": _PRINTABLE}),
                 )
             ),
+            score_inputs=inputs | {"description": "By the policy's scores and their models' inputs."},
         )
     }
 
@@ -179,6 +182,7 @@ def _receipt() -> dict[str, Schema]:
         documents=_list(document),
         text_risk=closed(labels={"type": "object", "additionalProperties": _PROBABILITY}),
         behaviour=behaviour,
+        scores={"type": "object", "additionalProperties": _PROBABILITY} | {"description": "Of further models."},
         models=_list(ref("Model")),
         offline=ref("Offline"),
         timings_ms={"type": "object", "additionalProperties": {"type": "number"}},
@@ -187,7 +191,7 @@ def _receipt() -> dict[str, Schema]:
     code = _STRING | {"description": "Of the journal's entry: its number and a part of its hash."}
     offline = closed(since=_or_null(_TIME), authority=authority, journal=code)
     return {
-        "Receipt": receipt,
+        "Receipt": receipt | {"required": [name for name in receipt["required"] if name != "scores"]},
         "Model": closed(name=_STRING, sha256=_SHA256, backend=_STRING, precision=_STRING),
         "Offline": offline | {"required": ["since", "authority"]},
     }

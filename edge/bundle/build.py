@@ -11,8 +11,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from devices.errors import BundleError
+from devices.errors import BundleError, ModelError
 from devices.profile import Profile
+from edge.added_score import check_section
 from edge.bundle.keys import key_id
 from edge.bundle.manifest import (
     MANIFEST_NAME,
@@ -21,12 +22,14 @@ from edge.bundle.manifest import (
     SIGNATURE_NAME,
     FileEntry,
     Manifest,
+    is_plain_path,
     sha256_hex,
 )
 from edge.bundle.sample import copy_sample
 from edge.bundle.verify import signature_bytes
 from edge.policy import load_policy
-from runtime.artifact import ARTIFACT_NAME, read_artifact
+from runtime.artifact import ARTIFACT_NAME, ModelEntry, read_artifact
+from runtime.choice import Golden, read_golden
 
 
 def build_bundle(
@@ -47,14 +50,16 @@ def build_bundle(
     ``sample`` is an application directory on which devices try themselves (``edge.bundle.sample``).
 
     Raises:
-        BundleError: ``out`` holds something else, an artifact is there twice, or a text model labels tokens.
-        ModelError: An artifact is none.
-        PolicyError: The policy cannot be read or is malformed.
+        BundleError: ``out`` holds something else, an artifact is there twice or its directory's name cannot be in a
+            manifest, two models have one name, or a text model labels tokens.
+        ModelError: An artifact is none, or golden outputs that a score is compared with are missing.
+        PolicyError: The policy cannot be read or is malformed, or a section of ``scores`` does not fit its model.
         ApplicationError: The sample is no complete application.
     """
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST_NAME).is_file():
         raise BundleError(f"{out} holds files that are no bundle.", remedy="Name an empty or new directory with --out.")
-    load_policy(policy)
+    sections = load_policy(policy).scores
+    models: dict[str, tuple[Path, ModelEntry]] = {}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         draft = Path(scratch) / "bundle"
@@ -67,9 +72,24 @@ def build_bundle(
                     remedy="Give the artifact of a classifier of texts; use this one with 'edgekit predict text'.",
                 )
             target = draft / (_FOLDERS.get(read.kind) or artifact.resolve().name)
+            if not is_plain_path(target.name):
+                raise BundleError(
+                    f"The artifact's directory {target.name!r} cannot be in a bundle.",
+                    remedy="Give it a name of letters, digits, '.', '_' and '-'.",
+                )
             if target.exists():
                 raise BundleError(f"Two artifacts would both be {target.name} in the bundle: {artifact} is the second.")
             shutil.copytree(artifact, target)
+            for entry in read.models:
+                if entry.name in models:
+                    raise BundleError(
+                        f"Two models of the bundle would be called {entry.name}: {artifact} has the second.",
+                        remedy="Compress it again from a file or directory of another name, after which it is called.",
+                    )
+                models[entry.name] = artifact, entry
+        for name, section in sections.items():
+            known = {each: _golden(*where) if each == section.model else None for each, where in models.items()}
+            check_section(name, section, known)
         shutil.copyfile(policy, draft / POLICY_NAME)
         (draft / PROFILE_NAME).write_bytes(profile_toml)
         if sample is not None:
@@ -98,6 +118,15 @@ def build_bundle(
 
 # one folder a part of the decision, whatever directory it was compressed into; "model" keeps its own name
 _FOLDERS = {"ocr": "ocr", "text": "text-risk", "behaviour": "behaviour"}
+
+
+def _golden(artifact: Path, entry: ModelEntry) -> Golden | None:
+    if entry.golden is None:
+        return None
+    path = artifact / entry.golden
+    if not path.is_file():
+        raise ModelError(f"{artifact} lacks {entry.golden}, the golden outputs of {entry.name}.")
+    return read_golden(path.read_bytes())
 
 
 def _files(directory: Path) -> list[Path]:
