@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -275,6 +277,26 @@ def test_a_client_that_leaves_stops_the_work_before_the_next_page() -> None:
     with pytest.raises(ClientGoneError):
         scorer(reader=reader).score(submission(), Budget(client_gone=lambda: reader.calls == 1))
     assert reader.calls == 1
+
+
+def test_a_scan_that_takes_too_long_is_read_as_far_as_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("runtime.budget.time", SimpleNamespace(monotonic=lambda: clock[0], perf_counter=perf_counter))
+
+    class Slow(Reader):
+        def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
+            clock[0] += 4
+            return super().read(image, budget)
+
+    scan = io.BytesIO()
+    page = Image.new("RGB", (400, 300), (9, 9, 1))
+    page.save(scan, "TIFF", save_all=True, append_images=[page] * 19)
+    reader = Slow(blue_1=CARD, blue_2=LETTER)
+    scored = scorer(reader=reader).score(submission(files={"id.png": scan.getvalue()}), Budget(deadline=30.0))
+    (problem,) = scored.receipt.documents[0].problems
+    assert problem.text == "该文件共 20 页，只读了前 6 页"
+    assert scored.receipt.documents[1].problems == []
+    assert scored.receipt.decision == "review"
 
 
 def test_every_stage_is_measured() -> None:
