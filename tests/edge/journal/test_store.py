@@ -21,6 +21,7 @@ from devices.errors import (
     RecordErasedError,
 )
 from edge.journal.entry import NO_HASH, Head, code_of
+from edge.journal.sealing import seal, unseal
 from edge.journal.store import Journal
 from tests.edge.journal.conftest import Device, decide
 
@@ -306,3 +307,35 @@ def test_a_read_only_folder_is_said(device: Device, monkeypatch: pytest.MonkeyPa
     with pytest.raises(JournalError, match="readonly"):
         decide(journal, 1)
     assert journal.head().seq == 2
+
+
+def test_several_that_begin_a_journal_at_once_begin_one(device: Device) -> None:
+    (device.state / "keys").mkdir()
+    started, found = threading.Barrier(8), list[tuple[bytes, str]]()
+
+    def begin() -> None:
+        started.wait()
+        keys = device.keys()
+        with closing(Journal.open(device.folder, keys, now=device.now)) as journal:
+            found.append((keys.public_bytes, journal.entry(1).hash))
+
+    threads = [threading.Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+def test_a_record_opens_only_in_its_own_place(device: Device) -> None:
+    keys = device.keys()
+    sealed = seal({"receipt": b"invented", "application": b"other"}, keys, 7, "decision", day=20_000)
+    assert sealed.wrapped is not None
+    ciphertext = sealed.ciphertexts["receipt"]
+    assert unseal(ciphertext, sealed.wrapped, keys, 7, "decision", "receipt") == b"invented"
+    for kind, name in (("review", "receipt"), ("decision", "application")):
+        with pytest.raises(ValueError, match="does not open"):
+            unseal(ciphertext, sealed.wrapped, keys, 7, kind, name)
+    with pytest.raises(DeviceKeyError):
+        unseal(ciphertext, sealed.wrapped, keys, 8, "decision", "receipt")
