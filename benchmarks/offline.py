@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import Report
 from benchmarks.offline_journal import append_rows, kill_row, power_row, tamper_rows, verify_row
+from benchmarks.offline_replay import replay_rows
 from benchmarks.offline_sync import branches_row, week_rows
 
 Progress = Callable[[str, float], None]
@@ -25,5 +26,6 @@ def measure(report: Report, progress: Progress) -> None:
         tamper_rows(report, progress, scratch)
         kill_row(report, progress, scratch)
         power_row(report, progress, scratch)
+        replay_rows(report, progress, scratch)
         week_rows(report, progress, scratch)
         branches_row(report, progress, scratch)
