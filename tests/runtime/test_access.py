@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from devices.errors import AccessError, ExposureError, HostError, OriginError, TokenError
+from devices.errors import AccessError, ExposureError, HostError, OriginError, RoleError, TokenError
+from devices.state import state_dir
 from edge.cli import main
 from runtime.access import Access, check_exposure, is_loopback
 from runtime.app import Services, create_app
@@ -221,3 +222,26 @@ def test_the_command_shows_a_token_once_lists_names_and_removes(capsys: pytest.C
     assert not TokenFile().find(token)
     assert main(["token", "remove", "teller"]) == AccessError.exit_code
     assert "There is no token 'teller'; known: none." in capsys.readouterr().err
+
+
+def test_a_role_decides_who_reviews_and_older_tokens_are_callers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "add", "an", "--role", "reviewer", "--json"]) == 0
+    reviewer = json.loads(capsys.readouterr().out)["token"]
+    caller = TokenFile().add("teller")
+    assert Access().reviewer(f"bearer {reviewer}") == "an"
+    with pytest.raises(RoleError, match="'teller' is that of a caller"):
+        Access().reviewer(f"Bearer {caller}")
+    for header in (None, "", "Basic x", "Bearer ", "Bearer none"):
+        with pytest.raises(TokenError) as caught:
+            Access().reviewer(header)
+        assert "--role reviewer" in caught.value.remedy
+    path = state_dir() / "tokens.json"
+    document = json.loads(path.read_bytes())
+    for entry in document["tokens"].values():
+        del entry["role"]  # as an earlier kit wrote it
+    path.write_text(json.dumps(document))
+    assert TokenFile().find(reviewer) == ("an", "caller")
+    document["tokens"]["an"]["role"] = "owner"
+    path.write_text(json.dumps(document))
+    with pytest.raises(AccessError, match="is damaged"):
+        TokenFile().find(reviewer)
