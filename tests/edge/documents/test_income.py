@@ -193,8 +193,9 @@ def test_an_amount_in_capitals_alone_is_the_income(page: Build) -> None:
     assert extract("income_proof", [page(*cells)]).value("monthly_income") == 12000.5
 
 
-def test_a_part_of_the_income_is_not_the_income(page: Build) -> None:
-    cells = changed(UNLABELLED, "月工资为￥12000.50元整", "月基本工资5000元，月绩效工资3000元，月总收入12000.50元")
+@pytest.mark.parametrize("whole", ["月总收入12000.50元", "月收入12000.50元", "月实发薪酬12000.50元"])
+def test_a_part_of_the_income_is_not_the_income(page: Build, whole: str) -> None:
+    cells = changed(UNLABELLED, "月工资为￥12000.50元整", f"月基本工资5000元，月绩效工资3000元，{whole}")
     assert extract("income_proof", [page(*cells)]).value("monthly_income") == 12000.5
 
 

@@ -48,7 +48,8 @@ def swapped(cells: list[tuple[float, float, str]], texts: dict[str, str]) -> lis
 
 
 def test_heads_that_return_sums_and_balances_carried_over_are_no_movements(page: Build) -> None:
-    sums = [(140, 230, "本页小计"), (460, 230, "5,400.00"), (640, 230, "6,400.00"), (300, 260, "第1页/共2页")]
+    sums = [(140, 230, "本页小计"), (460, 230, "5,400.00"), (640, 230, "6,400.00"), (300, 290, "第1页/共2页")]
+    sums += [(10, 260, "本期借方累计"), (460, 260, "2,600.00"), (640, 260, "8,000.00")]
     carried = [(10, 170, "2026-01-05"), (140, 170, "承前页"), (640, 170, "6,400.00")]
     again = [(x, y + 30, text) for x, y, text in [*PAY, *RENT]]
     again = swapped(again, {"9,000.00": "14,400.00", "6,400.00": "11,800.00"})
@@ -231,3 +232,31 @@ def test_an_amount_that_lost_a_character_is_not_read_and_goes_nowhere_else(page:
     extraction = read(page, [*HEAD, *TITLES, *swapped([*PAY, *RENT], {"-2,600.00": half})])
     assert extraction.value("rows") == [PAID, RENTED | {"amount": None}]
     assert [(each.code, each.rows) for each in extraction.problems] == [("row_incomplete", (1,))]
+
+
+def test_amounts_under_a_heading_that_was_not_read_are_not_taken_for_the_other_way(page: Build) -> None:
+    titles = [*TITLES[:3], (400, 140, "支出"), (520, 140, "收入"), TITLES[4]]
+    rows = [(400 if text == "-2,600.00" else 500 if text == "8,000.00" else x, y, text) for x, y, text in [*PAY, *RENT]]
+    rows = swapped(rows, {"-2,600.00": "2,600.00"})
+    assert read(page, [*HEAD, *titles, *rows]).value("rows") == [PAID, RENTED]
+    one_lost = [cell for cell in titles if cell[2] != "支出"]
+    extraction = read(page, [*HEAD, *one_lost, *rows])
+    assert extraction.value("rows") == [PAID, RENTED | {"amount": None}]
+    assert [(each.code, each.rows) for each in extraction.problems] == [("row_incomplete", (1,))]
+
+
+def test_a_row_that_comes_as_two_is_one(page: Build) -> None:
+    slanted = [(x, y + (14 if x > 400 else 0), text) for x, y, text in RENT]
+    extraction = read(page, [*HEAD, *TITLES, *PAY, *slanted])
+    assert extraction.value("rows") == [PAID, RENTED]
+    assert extraction.problems == ()
+
+
+def test_days_in_the_wrong_order_are_no_period(page: Build) -> None:
+    head = [*HEAD[:3], (40, 80, "打印于2026-03-01"), (300, 80, "2025-12-01")]
+    assert read(page, [*head, *TITLES, *PAY, *RENT]).value("period_from") is None
+
+
+def test_a_footer_that_begins_where_a_cell_does_is_wider_and_no_part_of_it(page: Build) -> None:
+    footer = (140, 224, "本明细仅供参考以银行账务为准共两笔")
+    assert read(page, [*HEAD, *TITLES, *PAY, *RENT, footer]).value("rows") == [PAID, RENTED]
