@@ -28,7 +28,8 @@ export function named(family, name, otherwise = name) {
 export function yuan(amount) {
   const digits = Number.isInteger(amount) ? 0 : 2;
   const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-  return t("yuan", { amount: new Intl.NumberFormat(LANGUAGES[language], options).format(amount) });
+  const plain = new Intl.NumberFormat(LANGUAGES[language], options).format(Math.abs(amount));
+  return `${amount < 0 ? "-" : ""}${t("yuan", { amount: plain })}`;
 }
 
 /** A time, to the minute, in this device's zone. */

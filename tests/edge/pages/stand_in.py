@@ -40,6 +40,12 @@ POLICY = load_policy(EXAMPLES / "policy.toml")
 def receipt() -> dict[str, Any]:
     """The receipt of ``examples/application``, whose persons are invented: with a doubtful address and a phrase."""
     document: dict[str, Any] = json.loads((HERE / "receipt.json").read_text(encoding="utf-8"))
+    purpose = json.loads((APPLICATION / "application.json").read_text(encoding="utf-8"))["loan"]["purpose"]
+    clause = purpose.split("，")[2]
+    phrase = {"start": purpose.index(clause), "end": purpose.index(clause) + len(clause)}
+    document["reasons"][0]["evidence"] = [
+        {"text": f"借新还旧 0.98：“{clause}”", "code": "debt_rollover", "phrase": phrase}
+    ]
     return document
 
 
