@@ -104,6 +104,8 @@ export const en = {
   "kind.id_card": "Identity card",
   "kind.income_proof": "Income proof",
   "kind.bank_statement": "Bank statement",
+  "kind.behaviour": "an account history long enough to assess",
+  "kind.purpose": "a purpose that can be read",
   "paper.loading": "Opening …",
   "paper.none": "There is no such page.",
   "paper.erased": "The original was erased as the rules demand.",

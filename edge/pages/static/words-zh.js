@@ -102,6 +102,8 @@ export const zh = {
   "kind.id_card": "身份证",
   "kind.income_proof": "收入证明",
   "kind.bank_statement": "银行流水",
+  "kind.behaviour": "足够的账户交易记录",
+  "kind.purpose": "可以读懂的贷款用途",
   "paper.loading": "正在打开……",
   "paper.none": "没有这一页。",
   "paper.erased": "原件已按规定删除。",

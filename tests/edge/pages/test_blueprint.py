@@ -16,6 +16,7 @@ from devices.errors import EdgeKitError
 from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, PROBLEM_CODES
 from edge.pages import blueprint
 from edge.pages.blueprint import PICTURES_AT_ONCE, create_blueprint
+from edge.policy import PartsPolicy
 from runtime.access import Access
 from runtime.app import Services, create_app
 from runtime.tokens import TokenFile
@@ -98,7 +99,8 @@ def test_both_languages_say_everything_and_only_what_is_used() -> None:
     assert asked <= chinese
 
 
-def test_kinds_fields_and_problems_of_papers_have_words() -> None:
+def test_kinds_fields_problems_and_missing_parts_have_words() -> None:
+    assert {f"kind.{part}" for part in PartsPolicy.model_fields} <= keys("zh")
     fields = {name for names in FIELD_NAMES.values() for name in names}
     assert {f"kind.{kind}" for kind in KIND_NAMES} | {f"field.{name}" for name in fields} <= keys("zh")
     assert {f"paper.{code}" for code in PROBLEM_CODES} <= keys("en")
