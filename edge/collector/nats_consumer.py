@@ -94,9 +94,7 @@ class _Consumer:
         readable: list[Message] = []
         for each in arrived:
             try:
-                message = unpack_message(each.data)
-                if each.subject == f"{UP}.{message.device}":
-                    readable.append(message)
+                readable.append(unpack_message(each.data))
             except MessageError as error:  # it will not be better the next time
                 log.warning("A message on %s is thrown away: %s", each.subject, error)
         for message, answer in zip(readable, self._store.receive(readable, self._key), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
@@ -11,13 +12,14 @@ import time as clock
 from collections.abc import Iterator
 from pathlib import Path
 
+import nats
 import pytest
 
-from devices.errors import SyncError
+from devices.errors import AcknowledgementError, SyncError
 from edge.collector.nats_consumer import consume
 from edge.offline.sync import Session
 from edge.offline.sync_https import Credentials
-from edge.offline.sync_nats import NatsUplink
+from edge.offline.sync_nats import DOWN, NONCE_HEADER, NatsUplink
 from tests.edge.branches import Branch, Headquarters
 
 SERVER = shutil.which("nats-server")
@@ -78,6 +80,8 @@ def until_all_is_sent(branch: Branch, broker: Broker) -> None:
     for _ in range(60):
         try:
             session(branch, broker, answered_s=3).run()
+        except AcknowledgementError:
+            raise
         except SyncError:
             clock.sleep(0.1)
         if not branch.journal.backlog():
@@ -143,6 +147,27 @@ def test_while_headquarters_is_away_the_broker_keeps_what_the_branch_does_not_fo
     again.set()
     thread.join()
     assert branch.journal.decision("D-1").seq in headquarters.entries(branch.device)
+
+
+@pytest.mark.usefixtures("consumer")
+def test_answers_to_other_calls_are_passed_over(branch: Branch, broker: Broker) -> None:
+    stop = threading.Event()
+
+    async def noise() -> None:
+        client = await nats.connect(broker.url)
+        while not stop.is_set():
+            for headers in ({NONCE_HEADER: "old"}, None):
+                await client.publish(f"{DOWN}.{branch.device}", b"an answer to another call", headers=headers)
+            await asyncio.sleep(0.001)
+        await client.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(noise(),))
+    thread.start()
+    for number in range(3):
+        branch.decide(number)
+        until_all_is_sent(branch, broker)
+    stop.set()
+    thread.join()
 
 
 def test_no_broker_is_said_in_one_sentence(branch: Branch, broker: Broker) -> None:

@@ -1,0 +1,120 @@
+"""Which entries headquarters takes, and what it keeps of those that it does not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.journal.entry import canonical
+from edge.journal.keys import DeviceKeys
+from edge.offline.sync_message import Call, Piece, pack_message, unpack_answer, unpack_message
+from edge.offline.sync_seal import seal_record
+from tests.edge.branches import Branch, Headquarters
+
+
+def entry_piece(keys: DeviceKeys, seq: int, prev: str, *, by: DeviceKeys | None = None, kind: str = "policy") -> Piece:
+    document: dict[str, Any] = {"v": 1, "seq": seq, "time": "2026-11-24T08:00:00.000000+00:00", "kind": kind}
+    raw = canonical({**document, "body": {}, "records": [], "key": None, "prev": prev})
+    digest = hashlib.sha256(raw).hexdigest()
+    return Piece(seq, digest, "", 0, 1, (by or keys).sign(digest) + raw)
+
+
+def send(branch: Branch, *pieces: Piece, head: tuple[int, str] = (9, "ab" * 32)) -> tuple[set[str], dict[str, str]]:
+    call = Call.make(branch.time(), head, 0, pieces)
+    data = branch.headquarters.answer(pack_message(branch.keys, "branch-7", pieces, call))
+    answer = unpack_answer(data, branch.headquarters.signing.public_key(), branch.device, call)
+    return set(answer.held), dict(answer.refused)
+
+
+def test_entries_are_taken_in_any_order_as_long_as_they_are_one_chain(branch: Branch) -> None:
+    first = entry_piece(branch.keys, 1, "0" * 64)
+    second = entry_piece(branch.keys, 2, first.hash)
+    third = entry_piece(branch.keys, 3, second.hash)
+    assert send(branch, third) == ({third.id}, {})
+    assert send(branch, first, first) == ({first.id}, {})
+    assert send(branch, second) == ({second.id}, {})
+    assert branch.headquarters.entries(branch.device) == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [(5, "holds another entry 5"), (4, "does not follow entry 4"), (6, "does not follow it")],
+)
+def test_an_entry_of_another_chain_is_refused_for_its_reason_and_kept_as_an_alarm(
+    branch: Branch, headquarters: Headquarters, held: int, why: str
+) -> None:
+    here = entry_piece(branch.keys, held, "11" * 32)
+    forked = entry_piece(branch.keys, 5, "22" * 32)
+    send(branch, here)
+    taken, refused = send(branch, forked)
+    assert taken == set()
+    assert why in refused[forked.id]
+    assert headquarters.entries(branch.device) == [held]
+    (alarm,) = headquarters.store.rows("SELECT kind, seq, hash, raw FROM alarms")
+    assert alarm == ("fork", 5, forked.hash, forked.data[64:])
+
+
+def test_what_the_device_did_not_sign_or_does_not_hash_to_its_name_is_refused(
+    branch: Branch, headquarters: Headquarters, tmp_path: Path
+) -> None:
+    other = DeviceKeys(tmp_path, bytes(32))
+    foreign = entry_piece(branch.keys, 1, "0" * 64, by=other)
+    good = entry_piece(branch.keys, 2, "0" * 64)
+    renamed = Piece(2, "ab" * 32, "", 0, 1, good.data)
+    renumbered = Piece(3, good.hash, "", 0, 1, good.data)
+    empty = Piece(4, "cd" * 32, "", 0, 1, b"")
+    taken, refused = send(branch, foreign, renamed, renumbered, empty)
+    assert taken == set()
+    assert set(refused) == {foreign.id, renamed.id, renumbered.id, empty.id}
+    assert headquarters.entries(branch.device) == []
+
+
+def test_one_device_cannot_write_into_anothers_chain(
+    branch: Branch, headquarters: Headquarters, tmp_path: Path
+) -> None:
+    send(branch, entry_piece(branch.keys, 1, "0" * 64))
+    other = DeviceKeys(tmp_path, bytes(32))
+    message = unpack_message(pack_message(other, "branch-7", [entry_piece(other, 1, "0" * 64)], None))
+    assert headquarters.store.receive([message], headquarters.signing) == [None]
+    rows = headquarters.store.rows("SELECT device, name FROM devices ORDER BY first_seen")
+    assert rows == [(branch.device, "branch-7"), (message.device, "branch-7")]
+    assert len(headquarters.store.rows("SELECT 1 FROM entries WHERE seq = 1")) == 2
+
+
+def test_a_paper_counts_when_its_entry_and_every_part_are_here(branch: Branch, headquarters: Headquarters) -> None:
+    entry = entry_piece(branch.keys, 1, "0" * 64)
+    key = headquarters.sealing.public_key()
+    parts = list(seal_record(key, branch.device, 1, entry.hash, "receipt", bytes(300_000)))
+    assert send(branch, parts[0]) == (set(), {})  # without its entry
+    assert send(branch, entry, *parts[:2])[0] == {entry.id, parts[0].id, parts[1].id}
+    assert headquarters.store.sealed(branch.device, 1) == {}
+    send(branch, parts[2])
+    assert len(headquarters.store.sealed(branch.device, 1)["receipt"]) == 3
+
+
+def test_a_call_that_was_delayed_is_no_cut_tail(branch: Branch, headquarters: Headquarters) -> None:
+    """NATS may bring an older call after a newer one."""
+    send(branch, head=(9, "ab" * 32))
+    branch.time.pass_by(hours=-1)
+    send(branch, head=(8, "cd" * 32))
+    assert headquarters.store.rows("SELECT * FROM alarms") == []
+    branch.time.pass_by(hours=2)
+    send(branch, head=(9, "cd" * 32))
+    assert headquarters.store.rows("SELECT kind, seq FROM alarms") == [("shorter", 9)]
+
+
+def test_notes_are_marked_as_fetched_when_the_device_has_journaled_them(
+    branch: Branch, headquarters: Headquarters
+) -> None:
+    branch.session().run()
+    headquarters.store.note(branch.device, "revocation", {"authority": "full"})
+    fetched = "SELECT fetched IS NOT NULL FROM notes"
+    assert headquarters.store.rows(fetched) == [(0,)]
+    branch.session().run()
+    assert headquarters.store.rows(fetched) == [(1,)]
+    (document,) = headquarters.store.rows("SELECT document FROM notes")[0]
+    assert json.loads(document) == {"authority": "full", "kind": "revocation", "n": 1}
