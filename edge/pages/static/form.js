@@ -25,8 +25,7 @@ const INPUTS = [
 /** What was entered; kept here, and nowhere else, until `clear`. */
 export class Form {
   #papers = []; // {kind, file, url}
-  #transactions = [];
-  #id = null;
+  #rest = { transactions: [] }; // of the application, whatever the form has no field for
   #say;
 
   /** `say` announces a sentence to a screen reader. */
@@ -43,7 +42,9 @@ export class Form {
 
   get empty() {
     return (
-      this.#papers.length === 0 && this.#transactions.length === 0 && INPUTS.every(([name]) => byId(name).value === "")
+      this.#papers.length === 0 &&
+      this.#rest.transactions.length === 0 &&
+      INPUTS.every(([name]) => byId(name).value === "")
     );
   }
 
@@ -55,8 +56,7 @@ export class Form {
   clear() {
     for (const { url } of this.#papers) URL.revokeObjectURL(url);
     this.#papers = [];
-    this.#transactions = [];
-    this.#id = null;
+    this.#rest = { transactions: [] };
     byId("form").reset();
     for (const [name] of INPUTS) mark(name, "");
     this.render();
@@ -81,13 +81,12 @@ export class Form {
     const [name, id_number, declared_monthly_income, loan, term_months, purpose] = INPUTS.map(([key, , parse]) =>
       parse(byId(key).value.trim()),
     );
-    this.#id ??= newId();
+    this.#rest.application_id ??= newId();
     return {
-      application_id: this.#id,
+      ...this.#rest,
       applicant: { name, id_number, declared_monthly_income },
       loan: { amount: loan, term_months, purpose },
       documents: this.#named().map(({ kind, name: file }) => ({ kind, file })),
-      transactions: this.#transactions,
     };
   }
 
@@ -101,7 +100,7 @@ export class Form {
       byId("slots"),
       KINDS.map((kind) => this.#slot(kind)),
     );
-    const count = this.#transactions.length;
+    const count = this.#rest.transactions.length;
     fill(byId("history"), t("form.history", { count })).hidden = count === 0;
   }
 
@@ -193,7 +192,9 @@ export class Form {
   /** Fill the form from an application.json, as a bank's own program may write it; returns the kinds of its files. */
   async #import(file) {
     try {
-      const { application_id, applicant, loan, documents, transactions } = JSON.parse(await file.text());
+      const { applicant, loan, documents, ...rest } = JSON.parse(await file.text());
+      const kinds = documents.map((document) => [document.file, document.kind]);
+      if (!Array.isArray(rest.transactions)) throw new TypeError("an application has a list of transactions");
       const values = {
         name: applicant.name,
         id_number: applicant.id_number,
@@ -203,10 +204,9 @@ export class Form {
         purpose: loan.purpose,
       };
       for (const [name, value] of Object.entries(values)) byId(name).value = value;
-      this.#id = application_id;
-      this.#transactions = transactions;
+      this.#rest = rest;
       fill(byId("form-problem"));
-      return documents.map((document) => [document.file, document.kind]);
+      return kinds;
     } catch {
       fill(byId("form-problem"), el("p", { class: "problem", role: "alert" }, t("form.import", { name: file.name })));
       return [];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -109,16 +110,27 @@ def test_pages_of_a_pdf_are_turned_with_boxes_on_the_page_where_they_were_read(p
     assert statement.locator("img").get_attribute("alt") == "银行流水，第 2 页"
 
 
-def test_a_bank_s_own_file_fills_the_form_and_brings_the_account_history(page: Page, device: Device) -> None:
-    to_result(page, device)
-    submission = device.sent[0]
-    assert submission.application.application_id == "A-001"
-    assert len(submission.application.transactions) > 100
-    assert [document.kind for document in submission.application.documents] == [
-        "id_card",
-        "income_proof",
-        "bank_statement",
-    ]
+def test_a_bank_s_own_file_fills_the_form_and_brings_what_the_form_has_no_field_for(
+    page: Page, device: Device, tmp_path: Path
+) -> None:
+    document = json.loads((APPLICATION / "application.json").read_text(encoding="utf-8"))
+    whole, broken = tmp_path / "application.json", tmp_path / "list.json"
+    whole.write_text(json.dumps(document | {"score_inputs": {"bureau": {"x": [1]}}}), encoding="utf-8")
+    broken.write_text("[]", encoding="utf-8")
+    page.goto(device.url)
+    page.locator("#file-id_card").set_input_files(broken)
+    page.get_by_text("“list.json”不是可用的 application.json").wait_for()
+    papers = [APPLICATION / each["file"] for each in document["documents"]]
+    page.locator("#file-id_card").set_input_files([whole, *papers])
+    page.get_by_text("已导入").wait_for()
+    assert page.locator("#form-problem").inner_text() == ""
+    page.get_by_role("button", name="开始核对").click()
+    page.get_by_role("heading", name="转人工复核").wait_for()
+    application = device.sent[0].application
+    assert application.application_id == "A-001"
+    assert len(application.transactions) == len(document["transactions"])
+    assert application.score_inputs == {"bureau": {"x": [1]}}
+    assert [paper.kind for paper in application.documents] == ["id_card", "income_proof", "bank_statement"]
 
 
 def test_both_languages_and_the_choice_stays(page: Page, device: Device, shots: Path) -> None:
