@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -18,13 +18,14 @@ from benchmarks.compress_speed import THREADS
 from benchmarks.harness import ROOT, Goal, Report, Row
 from benchmarks.runtime_models import demo_bundle
 from benchmarks.scoring_numbers import measure_numbers
-from benchmarks.scoring_papers import GROUPS, TODAY, Paper, Person, papers, pictures, scan_of
+from benchmarks.scoring_papers import GROUPS, TODAY, Paper, Person, Picture, papers, pictures, scan_of
 from benchmarks.scoring_tally import Tally
 from edge.application import Application, parse_application
 from edge.documents.checks import cross_check
 from edge.documents.extract import extract
 from edge.documents.extraction import Extraction, Field
 from edge.documents.layout import ReadPage
+from edge.documents.stamps import COVERED, without_stamps
 from edge.policy import load_policy
 from examples.documents.sheet import text_pdf
 from runtime.images import load_pages
@@ -179,7 +180,13 @@ def _read(ocr: OcrPipeline, paper: Paper, index: int, *, damaged: bool) -> Extra
     images = pictures(paper, rng, damaged=damaged)
     if len(images) > 1:
         images = [page.image for page in load_pages(scan_of(images))]
-    return extract(paper.kind, [ReadPage(ocr.read(image), image.shape[1], image.shape[0]) for image in images])
+
+    def taken_apart(pages: Sequence[Picture]) -> Extraction:
+        return extract(paper.kind, [ReadPage(ocr.read(page), page.shape[1], page.shape[0]) for page in pages])
+
+    extraction = taken_apart(images)
+    covered = [name for name in COVERED.get(paper.kind, ()) if name not in extraction.fields]  # as edge.pipeline does
+    return extraction.filled_from(taken_apart([*map(without_stamps, images)]), covered) if covered else extraction
 
 
 def _count_rows(tally: Tally, style: str, truth: list[dict[str, Any]], read: list[dict[str, Any]]) -> None:

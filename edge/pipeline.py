@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +30,7 @@ from edge.documents.checks import cross_check
 from edge.documents.extract import extract
 from edge.documents.extraction import Extraction, Problem, problem
 from edge.documents.layout import ReadPage
+from edge.documents.stamps import COVERED, without_stamps
 from edge.policy import Language, Policy
 from edge.purpose import ClassifiesText, Purpose, read_purpose
 from edge.receipt import Receipt
@@ -135,7 +137,15 @@ class Scorer:
         kept_s = budget.remaining_s * _KEPT
         reads = [self._read_all(pages, timings, budget, kept_s) for pages in opened]
         with timings.stage("fields"):
-            papers = self._papers(submission, reads, moment)
+            extractions = [
+                _extracted(document.kind, read) for document, read in zip(application.documents, reads, strict=True)
+            ]
+        for place, document in enumerate(application.documents):
+            if budget.remaining_s >= kept_s:
+                seen = extractions[place]
+                extractions[place] = self._beneath_stamp(document, submission, reads[place], seen, timings, budget)
+        with timings.stage("fields"):
+            papers = self._papers(application, reads, extractions, moment)
         with timings.stage("text"):
             purpose = read_purpose(application.loan.purpose, self._text, self._policy.text, budget)
         with timings.stage("behaviour"):
@@ -175,17 +185,34 @@ class Scorer:
 
     def _papers(
         self,
-        submission: Submission,
+        application: Application,
         reads: Sequence[_ReadDocument],
+        extractions: Sequence[Extraction],
         moment: datetime,
     ) -> list[_Paper]:
-        application = submission.application
-        extractions = [
-            _extracted(document.kind, read) for document, read in zip(application.documents, reads, strict=True)
-        ]
         problems = cross_check(application, extractions, self._policy.documents, moment.date())
         pages = [read.pages for read in reads]
         return [_Paper(*parts) for parts in zip(application.documents, pages, extractions, problems, strict=True)]
+
+    def _beneath_stamp(
+        self,
+        document: Document,
+        submission: Submission,
+        read: _ReadDocument,
+        extraction: Extraction,
+        timings: _Timings,
+        budget: Budget,
+    ) -> Extraction:
+        """The same with what a stamp may have covered, from its pages read once more without red."""
+        covered = [name for name in COVERED.get(document.kind, ()) if name not in extraction.fields]
+        if not covered or not extraction.fields:
+            return extraction
+        again = []
+        for page in islice(_opened(document, submission.files[document.file]), len(read.pages)):
+            if page.lines is not None:
+                return extraction  # not read from a picture
+            again.append(self._read(replace(page, image=without_stamps(page.image)), timings, budget))
+        return extraction.filled_from(extract(document.kind, again), covered)
 
     def _read_all(self, pages: Iterator[Page], timings: _Timings, budget: Budget, kept_s: float) -> _ReadDocument:
         read, of = [], 0

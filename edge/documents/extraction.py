@@ -145,6 +145,13 @@ class Extraction:
         field = self.fields.get(name)
         return field.value if field else None
 
+    def filled_from(self, other: Extraction, names: Sequence[str]) -> Extraction:
+        """This reading, with those of ``names`` that it misses and ``other`` found, and what ``other`` says of them."""
+        found = {name: other.fields[name] for name in names if name in other.fields and name not in self.fields}
+        known = [each for each in self.problems if each.field not in found]
+        new = [each for each in other.problems if each.field in found]
+        return replace(self, fields={**self.fields, **found}, problems=(*known, *new))
+
 
 def problem(kind: str, code: str, field: str | None = None, *, rows: Sequence[int] = (), **values: object) -> Problem:
     """Word a problem of a document of ``kind``; ``values`` and the numbers of ``rows`` fill the text."""

@@ -143,6 +143,25 @@ def test_a_clean_application_passes_with_every_field_read() -> None:
     assert receipt.behaviour.model_dump() == {"probability": 0.1, "top_transactions": [{"index": 0, "weight": 0.7}]}
 
 
+class StampedReader(Reader):
+    """Sees of the letter the date only where nothing is red."""
+
+    def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
+        grey = image[0, 0, 0] == image[0, 0, 2]
+        return tuple(line for line in super().read(image, budget) if grey or not line.text.startswith("日期"))
+
+
+def test_what_a_stamp_covers_is_read_without_it_and_nothing_else_is_read_twice() -> None:
+    reader = StampedReader(blue_1=CARD, blue_2=LETTER, blue_9=LETTER)
+    receipt = scorer(reader=reader).score(submission()).receipt
+    assert receipt.documents[1].fields["issue_date"].value == "2026-11-16"
+    assert receipt.documents[1].problems == []
+    assert reader.calls == 3  # the card, the letter, and the letter in red light
+    whole = Reader(blue_1=CARD, blue_2=LETTER)
+    scorer(reader=whole).score(submission())
+    assert whole.calls == 2
+
+
 def test_the_receipt_says_who_scored_and_how_long_each_stage_took() -> None:
     receipt = scorer().score(submission()).receipt
     assert (receipt.device_id, receipt.profile, receipt.bundle, receipt.time) == (
