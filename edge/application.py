@@ -44,6 +44,12 @@ def _printable(text: str) -> str:
     return text
 
 
+def _one_line(text: str) -> str:
+    if len(f"{text}.".splitlines()) > 1:
+        raise ValueError("a text of one line")
+    return text
+
+
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("a text that is not empty")
@@ -127,7 +133,7 @@ class Application(_Schema):
     computed by the bank's core system. Names that the policy lacks are left unread.
     """
 
-    application_id: Annotated[Text, Field(max_length=100)]
+    application_id: Annotated[Text, AfterValidator(_one_line), Field(max_length=100)]
     applicant: Applicant
     loan: Loan
     documents: Annotated[list[Document], Field(max_length=MAX_DOCUMENTS)]
@@ -288,9 +294,9 @@ def _expectation(error: ErrorDetails) -> str:
         "list_type": "a list",
         "dict_type": "an object",
         "model_type": "an object",
-        "greater_than": f"a number greater than {context.get('gt')}",
-        "greater_than_equal": f"a number of at least {context.get('ge')}",
-        "less_than_equal": f"a number of at most {context.get('le')}",
+        "greater_than": f"a number greater than {context.get('gt', 0):,.0f}",
+        "greater_than_equal": f"a number of at least {context.get('ge', 0):,.0f}",
+        "less_than_equal": f"a number of at most {context.get('le', 0):,.0f}",
         "too_long": f"at most {context.get('max_length')} entries",
     }.get(kind, error["msg"])
     return f"is {_shown(value)}; expected {expected}."

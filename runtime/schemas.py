@@ -26,6 +26,9 @@ _SPACE = r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u
 _NOT_BLANK = f"[^{_SPACE}]"
 _CONTROL = r"\u0000-\u0008\u000b\u000c\u000e-\u001f"
 _PRINTABLE = f"^[^{_CONTROL}]*$"
+# what Python's str.splitlines takes for the end of a line
+_ENDS = r"\u0000-\u0008\u000a-\u001f\u0085\u2028\u2029"
+_ONE_LINE = f"^[^{_ENDS}]*[^{_SPACE}{_ENDS}][^{_ENDS}]*$"
 _PRINTABLE_NOT_BLANK = f"^[^{_CONTROL}]*[^{_SPACE}{_CONTROL}][^{_CONTROL}]*$"
 
 
@@ -119,7 +122,7 @@ def _application() -> dict[str, Schema]:
     return {
         "Application": _open(
             *("application_id", "applicant", "loan", "documents", "transactions"),
-            application_id=_text(100),
+            application_id=_text(100, _ONE_LINE),
             applicant=_open(name=_text(100), id_number=_text(40), declared_monthly_income=_yuan(minimum=0)),
             loan=_open(
                 amount=_yuan(minimum=0, exclusiveMinimum=0),

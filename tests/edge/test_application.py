@@ -86,6 +86,9 @@ def test_documents_and_transactions_may_be_empty() -> None:
         ("applicant.name", "\ud800", "half of a surrogate pair"),
         ("applicant.name", "a\0b", "without control characters"),
         ("application_id", "  ", "expected a text that is not empty"),
+        ("application_id", "A-1\nA-2", "expected a text of one line"),
+        ("application_id", "A-1\u2028", "expected a text of one line"),
+        ("loan.amount", 2e12, "expected a number of at most 1,000,000,000,000"),
         ("applicant.name", "甲" * 101, "applicant.name has 101 characters; at most 100 are read"),
     ],
 )
