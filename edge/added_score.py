@@ -49,7 +49,7 @@ class AddedScore:
             feeds = check_feeds(self.predictor.name, self.predictor.inputs, feeds)
         except RequestError as error:
             raise ApplicationError(f"{place}: {error.problem}") from error
-        output = self.predictor.run(feeds)[self.policy.output]
+        output = _read(self.predictor.run(feeds), self.policy)
         try:
             value = probability(output, self.policy)
         except IndexError as error:  # the golden output was larger than this one
@@ -94,10 +94,10 @@ def check_section(name: str, policy: ScorePolicy, models: Mapping[str, Golden | 
     golden = models[policy.model]
     if golden is None:
         return
-    if policy.output not in golden.outputs:
+    if policy.output not in golden.outputs and (policy.output or len(golden.outputs) > 1):
         known = ", ".join(map(repr, sorted(golden.outputs)))
-        raise _misfit(name, f"names the output {policy.output!r}; {policy.model} has {known}")
-    output = golden.outputs[policy.output]
+        raise _misfit(name, f"names {policy.output or 'no'} output; {policy.model} has {known}")
+    output = _read(golden.outputs, policy)
     try:
         value = probability(output, policy)
     except IndexError as error:
@@ -110,6 +110,10 @@ def check_section(name: str, policy: ScorePolicy, models: Mapping[str, Golden | 
         )
 
 
+def _read(outputs: Mapping[str, NDArray[np.generic]], policy: ScorePolicy) -> NDArray[np.generic]:
+    return next(iter(outputs.values())) if policy.output is None else outputs[policy.output]
+
+
 def _array(place: str, value: Any, spec: TensorSpec | None) -> NDArray[np.generic]:
     """A JSON value as an input's array; without ``spec`` the name is unknown, as ``check_feeds`` will say."""
     try:
@@ -119,6 +123,8 @@ def _array(place: str, value: Any, spec: TensorSpec | None) -> NDArray[np.generi
     if spec is None:
         return array
     wanted = np.dtype(spec.dtype)
+    if not array.size:
+        return array.astype(wanted)
     with np.errstate(over="ignore"):
         if array.dtype.kind not in _NUMBERS.get(wanted.kind, ""):
             raise ApplicationError(f"{place} does not hold {spec.dtype} alone.")
@@ -130,7 +136,7 @@ def _array(place: str, value: Any, spec: TensorSpec | None) -> NDArray[np.generi
 
 def _beyond(output: NDArray[np.generic], policy: ScorePolicy) -> str:
     shape = "x".join(map(str, output.shape))
-    return f"place {list(policy.place)} is no value of the output {policy.output!r} of {policy.model}, which is {shape}"
+    return f"place {list(policy.place)} is no value of the output of {policy.model}, which is {shape}"
 
 
 def _misfit(name: str, what: str, remedy: str = "Correct the section and build the bundle again.") -> PolicyError:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from devices.errors import PolicyError
 from edge.calibration import UNCALIBRATED, Calibration
 from edge.journal.policy import JournalPolicy
+from edge.offline.policy import OfflinePolicy, ReviewPolicy
 from edge.offline.sync_policy import SyncPolicy
 
 Language = Literal["zh", "en"]
@@ -37,7 +38,12 @@ def _knows_only_what(text: str) -> str:
 
 
 class Wording(_Schema):
-    """A word in both languages."""
+    """A word in both languages.
+
+    Attributes:
+        zh: In Chinese.
+        en: In English.
+    """
 
     zh: str
     en: str
@@ -48,7 +54,12 @@ class Wording(_Schema):
 
 
 class ReasonText(_Schema):
-    """The sentence of a reason; ``$what`` is filled in."""
+    """The sentence of a reason; ``$what`` is filled in.
+
+    Attributes:
+        zh: In Chinese.
+        en: In English.
+    """
 
     zh: Annotated[str, AfterValidator(_knows_only_what)]
     en: Annotated[str, AfterValidator(_knows_only_what)]
@@ -59,7 +70,12 @@ class ReasonText(_Schema):
 
 
 class Levels(_Schema):
-    """From which score on a risk is medium, and high."""
+    """From which score on a risk is medium, and high.
+
+    Attributes:
+        medium_from: Scores from here on are medium risk.
+        high_from: From here on high risk; only low risk can pass without a person.
+    """
 
     medium_from: Annotated[int, Field(ge=1, le=100)]
     high_from: Annotated[int, Field(ge=1, le=100)]
@@ -72,13 +88,24 @@ class Levels(_Schema):
 
 
 class LabelPolicy(Wording):
-    """How much a label of the text model counts."""
+    """How much a label of the text model counts.
+
+    Attributes:
+        weight: When it is certain, from 0 (no risk) to 1 (all points).
+    """
 
     weight: Share
 
 
 class TextPolicy(_Schema):
-    """The text model's part."""
+    """The text model's part.
+
+    Attributes:
+        points: The most that it gives.
+        floor: Probabilities up to here count nothing; from here they count in proportion.
+        review_from: A risk label as probable as this goes to a person, whatever the score.
+        labels: By the model's label; each label that the model gives must be there.
+    """
 
     points: Points
     floor: Annotated[float, Field(ge=0, lt=1)]
@@ -87,7 +114,13 @@ class TextPolicy(_Schema):
 
 
 class BehaviourPolicy(_Schema):
-    """The behaviour model's part."""
+    """The behaviour model's part.
+
+    Attributes:
+        points: The most that it gives.
+        floor: Probabilities up to here count nothing; from here they count in proportion.
+        review_from: An account as likely to be trouble as this goes to a person, whatever the score.
+    """
 
     points: Points
     floor: Annotated[float, Field(ge=0, lt=1)]
@@ -121,7 +154,13 @@ class DocumentsPolicy(_Schema):
 
 
 class CapacityPolicy(_Schema):
-    """The part of income against instalment."""
+    """The part of income against instalment.
+
+    Attributes:
+        points: The most that it gives.
+        share_from: Instalment as a share of monthly income: up to here nothing,
+        share_to: from here on all points.
+    """
 
     points: Points
     share_from: Annotated[float, Field(ge=0, lt=100)]
@@ -135,13 +174,25 @@ class CapacityPolicy(_Schema):
 
 
 class PartPolicy(Wording):
-    """Whether an application without this part goes to a person."""
+    """Whether an application without this part goes to a person.
+
+    Attributes:
+        required: It does.
+    """
 
     required: bool
 
 
 class PartsPolicy(_Schema):
-    """Every part that can be missing; policies from before purposes were found unreadable do not name that."""
+    """Every part that can be missing; policies from before purposes were found unreadable do not name that.
+
+    Attributes:
+        id_card: The identity card.
+        income_proof: The income proof.
+        bank_statement: The bank statement.
+        behaviour: An account history long enough to assess.
+        purpose: A purpose that can be read.
+    """
 
     id_card: PartPolicy
     income_proof: PartPolicy
@@ -151,7 +202,13 @@ class PartsPolicy(_Schema):
 
 
 class MissingPolicy(_Schema):
-    """The part of what is missing."""
+    """The part of what is missing.
+
+    Attributes:
+        points: The most that it gives.
+        each: Points of every missing part.
+        parts: What can be missing.
+    """
 
     points: Points
     each: Points
@@ -163,7 +220,7 @@ class ScorePolicy(_Schema):
 
     Attributes:
         model: Its name, as in ``/v2/models/NAME``.
-        output: Which of its outputs is read.
+        output: Which of its outputs is read; not needed where it has one.
         reads: What stands there: a ``probability``, a value that ``sigmoid`` makes one, or a row that ``softmax`` does.
         place: Of the value in the output, counted from 0: ``[0, 1]`` is the second value of the first row.
         points: The most that it gives.
@@ -174,7 +231,7 @@ class ScorePolicy(_Schema):
     """
 
     model: str
-    output: str
+    output: str | None = None
     reads: Literal["probability", "sigmoid", "softmax"] = "probability"
     place: tuple[Annotated[int, Field(ge=0)], ...] = (0, 0)
     points: Points
@@ -185,7 +242,16 @@ class ScorePolicy(_Schema):
 
 
 class ReasonTexts(_Schema):
-    """The sentence of every reason; those of further scores stand in their own sections."""
+    """The sentence of every reason; those of further scores stand in their own sections.
+
+    Attributes:
+        text_risk: What the purpose says.
+        account_behaviour: How the account was used.
+        document_problems: What the papers say about themselves and each other.
+        repayment_capacity: Whether the income carries the loan.
+        missing_parts: What was not handed in or could not be assessed.
+        offline_authority: Why a device without its line may not let it pass.
+    """
 
     text_risk: ReasonText
     account_behaviour: ReasonText
@@ -214,61 +280,26 @@ class UpdatePolicy(_Schema):
     drift_points: Annotated[float, Field(gt=0, le=100)] = 15.0
 
 
-class FullPolicy(_Schema):
-    """Full authority.
-
-    Attributes:
-        hours: It lasts so long after the last contact with headquarters,
-        passed: and until so many yuan have passed since then.
-    """
-
-    hours: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    passed: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class ReducedPolicy(FullPolicy):
-    """Reduced authority; it passes no application of more than ``limit`` yuan."""
-
-    limit: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class OfflinePolicy(_Schema):
-    """What a device may decide by itself without its line. Older bundles have no such section, so it has defaults.
-
-    Attributes:
-        online_minutes: For so long after a contact the device counts as having its line.
-        full: As on the line.
-        reduced: Larger applications go to a person.
-        review_only_hours: Once reduced authority is used up everything goes to a person; past so many hours after the
-            last contact nothing is scored any more.
-    """
-
-    online_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60
-    full: FullPolicy = FullPolicy(hours=168, passed=10_000_000)
-    reduced: ReducedPolicy = ReducedPolicy(hours=720, passed=15_000_000, limit=50_000)
-    review_only_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2160
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not self.full.hours <= self.reduced.hours <= self.review_only_hours:
-            raise ValueError("the hours of full, reduced and review_only_hours do not rise")
-        if self.reduced.passed < self.full.passed:
-            raise ValueError(f"reduced.passed is {self.reduced.passed:g}, below full.passed, {self.full.passed:g}")
-        return self
-
-
-class ReviewPolicy(_Schema):
-    """How people decide; with defaults, since older bundles have no such section.
-
-    Attributes:
-        two_persons_from: From so many yuan on a verdict takes two persons who agree.
-    """
-
-    two_persons_from: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 200_000
-
-
 class Policy(_Schema):
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        schema_version: Of this form.
+        levels: Low, medium and high risk.
+        text: What the purpose says, by the text model.
+        behaviour: How the account was used, by the behaviour model.
+        documents: What the papers say about themselves and each other.
+        capacity: Whether the income carries the loan.
+        missing: What was not handed in or could not be assessed.
+        reasons: What a clerk reads.
+        scores: Further models of the bundle, by a name of the bank's.
+        calibration: From the sum of all points to the score.
+        update: What a device may do by itself about new releases.
+        offline: What a device may decide by itself without its line.
+        review: How people decide.
+        journal: What a device keeps of what it decided.
+        sync: How the journal goes to headquarters.
+    """
 
     schema_version: Literal[1]
     levels: Levels
