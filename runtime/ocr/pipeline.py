@@ -180,6 +180,9 @@ class OcrPipeline:
         turned = self._on_their_head(crops, doubtful)
         if turned:
             turned += self._on_their_head(crops, sorted(set(range(len(crops))).difference(doubtful)))
+            lengths = [max(crop.shape[:2]) for crop in crops]
+            if 2 * sum(lengths[index] for index in turned) > sum(lengths):
+                turned = list(range(len(crops)))  # the page lies on its head; of digits alone cls cannot tell
         again = self.recognize([_turned(crops[index]) for index in turned], budget)
         return {index: reading for index, reading in zip(turned, again, strict=True) if reading[1] > readings[index][1]}
 

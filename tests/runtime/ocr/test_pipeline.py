@@ -144,6 +144,25 @@ def test_where_one_line_stands_on_its_head_cls_is_asked_about_all():
     assert [line.confidence for line in lines] == [pytest.approx(0.94, abs=0.01)] * 2
 
 
+def test_on_a_page_on_its_head_short_lines_that_cls_takes_for_upright_are_turned_too():
+    asked: list[int] = []
+    page = marked_page(turned=False)
+    page[300:330, 100:170] = 100
+    page[300:330, 100:135] = 0
+    pipeline = knowing(asked)
+    knows = pipeline.cls.answer
+
+    def fooled(tensor: np.ndarray) -> np.ndarray:
+        short = (tensor[:, 0] != 0).any(axis=1).sum(axis=1) < 120  # zero is padding
+        return np.where(short[:, None], (0.95, 0.05), knows(tensor))
+
+    pipeline = replace(pipeline, cls=Scripted("ocr-cls", fooled))
+    turned = page[::-1, ::-1].copy()
+    assert [line.confidence for line in pipeline.read(turned)] == [pytest.approx(0.94, abs=0.01)] * 3
+    page[180:250], page[30:100] = page[180:250, ::-1], page[30:100, ::-1]  # here the short one stands upright
+    assert [line.confidence for line in pipeline.read(page)] == [pytest.approx(0.94, abs=0.01)] * 3
+
+
 def test_what_cls_turns_in_vain_stays_as_it_was():
     page = page_with_bars()
     assert scripted(turned=0.95, drop_confidence=0.5).read(page) == scripted().read(page)
