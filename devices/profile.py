@@ -163,6 +163,9 @@ class Profile(_Schema):
         name: Lower-case, as in receipts; the same as its file's name.
         summary: One sentence for a person who chooses.
         sources: The documents that its numbers come from.
+        match: Which machines it fits.
+        serve: How such a device serves.
+        compress: What compression for it must reach.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]

@@ -59,12 +59,12 @@ def journaled(device: Device, desk: Desk) -> Device:
     def status() -> dict[str, Any]:
         return {**services.status(), **_status(desk)}
 
-    for name, documentation, read in (
-        ("journal_backlog", "Journal entries that headquarters has not acknowledged.", desk.journal.backlog),
-        ("review_open", "Cases that wait for a person.", lambda: len(desk.ledger.open_cases())),
-        ("offline_seconds", "Since the last contact with headquarters.", lambda: desk.lease().cut_off / _SECOND),
+    for name, read in (
+        ("journal_backlog", desk.journal.backlog),
+        ("review_open", lambda: len(desk.ledger.open_cases())),
+        ("offline_seconds", lambda: desk.lease().cut_off / _SECOND),
     ):
-        services.metrics.watch(name, documentation, _readable(read))
+        services.metrics.watch(name, _readable(read))
     decisions = Reviews(desk, device.policy.review)
     return replace(device, services=replace(services, score=score, status=status, decisions=decisions))
 

@@ -26,7 +26,8 @@ from edge.decide import Desk, coded
 from edge.explanation import explain
 from edge.journal.entry import Entry
 from edge.ledger import Case, VerdictName, Vote, about, case_of
-from edge.policy import Language, ReviewPolicy
+from edge.offline.policy import ReviewPolicy
+from edge.policy import Language
 from edge.receipt import Receipt
 from runtime.schemas import MAX_CASES, MAX_REASON
 

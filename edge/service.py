@@ -122,7 +122,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
 
     described = identity.bundle.model_dump(mode="json") | {"signed_by": bundle.key_id}  # not the bundle with its bytes
 
-    metrics.info("bundle", "Of the served bundle.", name=bundle.manifest.name, version=bundle.manifest.version)
+    metrics.info("bundle", name=bundle.manifest.name, version=bundle.manifest.version)
 
     def status() -> dict[str, Any]:
         return {

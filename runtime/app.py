@@ -192,8 +192,8 @@ class _Door:
 
     def __init__(self, name: str, admission: Admission, limits: Limits, metrics: Metrics) -> None:
         self._admission, self._limits, self._metrics = admission, limits, metrics
-        metrics.watch("requests_running", "Requests worked on now.", lambda: admission.running, door=name)
-        metrics.watch("requests_waiting", "Requests that wait for a place.", lambda: admission.waiting, door=name)
+        metrics.watch("requests_running", lambda: admission.running, door=name)
+        metrics.watch("requests_waiting", lambda: admission.waiting, door=name)
 
     def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(view)

@@ -191,10 +191,8 @@ def _load(source: _Source, backend: Backend | None, access: Access, side: Worker
 
     for name, value in memory.status().items():
         if value is not None:  # no limit, or no GPU
-            device.services.metrics.watch(f"memory_{name}", "Of the worker, as in /v1/status.", partial(measured, name))
-    device.services.metrics.watch(
-        "worker_restarts", "Workers that took over for another one, swaps aside.", lambda: side.facts["restarts"]
-    )
+            device.services.metrics.watch(f"memory_{name}", partial(measured, name))
+    device.services.metrics.watch("worker_restarts", lambda: side.facts["restarts"])
     status = device.services.status
 
     def status_with_worker() -> dict[str, Any]:

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from edge.policy import Language, OfflinePolicy
+from edge.offline.policy import OfflinePolicy
+from edge.policy import Language
 from edge.receipt import Authority
 
 Cause = Literal["time", "sum", "revoked", "salvaged"]

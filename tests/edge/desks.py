@@ -20,8 +20,9 @@ from edge.decide import Desk
 from edge.journal.entry import Entry
 from edge.journal.keys import open_keys
 from edge.journal.store import Journal
+from edge.offline.policy import FullPolicy, OfflinePolicy, ReducedPolicy, ReviewPolicy
 from edge.pipeline import Scored
-from edge.policy import FullPolicy, OfflinePolicy, Policy, ReducedPolicy, ReviewPolicy, load_policy
+from edge.policy import Policy, load_policy
 from edge.receipt import Receipt
 from runtime.budget import UNLIMITED, Budget
 

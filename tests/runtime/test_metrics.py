@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devices.errors import ClientGoneError, DeadlineError, OverloadedError, ServeError
@@ -19,18 +20,27 @@ def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 
 def test_what_is_watched_is_read_anew_each_time() -> None:
     metrics, waiting = Metrics(), [1]
-    metrics.watch("waiting", "Now.", lambda: waiting[0], door="main")
-    metrics.watch("waiting", "Now.", lambda: 9, door="text")
-    assert samples(metrics)["edgekit_waiting", (("door", "main"),)] == 1
+    metrics.watch("requests_waiting", lambda: waiting[0], door="main")
+    metrics.watch("requests_waiting", lambda: 9, door="text")
+    assert samples(metrics)["edgekit_requests_waiting", (("door", "main"),)] == 1
     waiting[0] = 7
     seen = samples(metrics)
-    assert seen["edgekit_waiting", (("door", "main"),)] == 7
-    assert seen["edgekit_waiting", (("door", "text"),)] == 9
+    assert seen["edgekit_requests_waiting", (("door", "main"),)] == 7
+    assert seen["edgekit_requests_waiting", (("door", "text"),)] == 9
+
+
+def test_a_metric_that_is_not_in_the_list_or_has_other_labels_is_refused() -> None:
+    with pytest.raises(ValueError, match="no metric edgekit_waiting"):
+        Metrics().watch("waiting", lambda: 1)
+    with pytest.raises(ValueError, match="label"):
+        Metrics().watch("requests_waiting", lambda: 1, room="main")
+    with pytest.raises(ValueError, match="label"):
+        Metrics().watch("requests_waiting", lambda: 1)
 
 
 def test_what_only_its_labels_say_is_an_info_that_is_one() -> None:
     metrics = Metrics()
-    metrics.info("bundle", "Served.", name="loans", version="1")
+    metrics.info("bundle", name="loans", version="1")
     assert samples(metrics)["edgekit_bundle_info", (("name", "loans"), ("version", "1"))] == 1
 
 

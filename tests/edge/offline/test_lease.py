@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.offline.lease import Standing, lease
-from edge.policy import FullPolicy, OfflinePolicy, ReducedPolicy
+from edge.offline.policy import FullPolicy, OfflinePolicy, ReducedPolicy
 
 BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)
 POLICY = OfflinePolicy(
