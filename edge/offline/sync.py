@@ -25,7 +25,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from devices.clock import Clock
-from devices.errors import AcknowledgementError, DecisionNotFoundError, RecordErasedError, SyncError, SyncRefusedError
+from devices.errors import (
+    AcknowledgementError,
+    DecisionNotFoundError,
+    DeviceKeyError,
+    JournalDamagedError,
+    RecordErasedError,
+    SyncError,
+    SyncRefusedError,
+)
 from edge.journal.entry import Entry, Head
 from edge.offline.sync_message import Answer, Call, Piece, Signer, device_id, unpack_answer
 from edge.offline.sync_notes import NOTE_KINDS, entry_of_note
@@ -215,6 +223,9 @@ class Session:
             try:
                 data = self._journal.record(entry, ref.name)
             except RecordErasedError:  # the person was erased before the line came back
+                continue
+            except (JournalDamagedError, DeviceKeyError) as error:  # one bad block keeps nothing else from headquarters
+                log.error("%s", error)
                 continue
             yield from seal_record(self._sealing, self._device, entry.seq, entry.hash, ref.name, data)
 

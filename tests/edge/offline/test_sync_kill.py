@@ -21,7 +21,7 @@ from edge.offline.sync import Session
 from edge.offline.sync_https import Credentials, HttpsUplink
 from tests.edge.branches import Branch, Headquarters
 
-ROUNDS, EACH = 9, 25
+ROUNDS, EACH = 6, 25
 
 
 class Collector:
