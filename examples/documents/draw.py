@@ -2,7 +2,7 @@
 
     python -m examples.documents.draw
 
-Writes the papers and ``truth.json`` with their fields. Needs Debian's fonts-noto-cjk and fpdf2 (see README.md).
+Writes the papers and ``truth.json`` with their fields. Needs Debian's fonts-noto-cjk (see README.md).
 """
 
 from __future__ import annotations
