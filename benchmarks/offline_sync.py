@@ -27,7 +27,8 @@ from edge.collector.store import DATABASE_NAME, Store
 from edge.journal.keys import open_keys
 from edge.journal.store import Journal
 from edge.offline.sync import Session, Uplink
-from edge.offline.sync_https import Credentials, HttpsUplink
+from edge.offline.sync_credentials import Credentials
+from edge.offline.sync_https import HttpsUplink
 from edge.offline.sync_loop import Backoff
 from edge.offline.sync_message import device_id, pack_message
 from edge.offline.sync_nats import NatsUplink
@@ -243,7 +244,7 @@ def _branch(folder: Path, headquarters: Path, url: str, failures: list[int], num
     keys = open_keys(folder / "keys")
     with closing(Journal.open(folder / "journal", keys, now=lambda: datetime.now(UTC))) as journal:
         pack = partial(pack_message, keys, f"branch {number}")
-        uplink = NatsUplink(url, device_id(keys.public_bytes), pack, Credentials, answered_s=30)
+        uplink = NatsUplink(url, device_id(keys.public_bytes), pack, Credentials, Clock(None), answered_s=30)
         session = _session(journal, headquarters, folder, uplink, url)
         failures[number] = _until_sent(session, journal, Backoff(20))
 

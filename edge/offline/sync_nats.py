@@ -17,8 +17,10 @@ import nats
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+from devices.clock import Clock
 from devices.errors import SyncError
-from edge.offline.sync_https import Credentials, Pack
+from edge.offline.sync_credentials import Credentials, certificate_trouble
+from edge.offline.sync_https import Pack
 from edge.offline.sync_message import Call, Piece
 
 STREAM = "EDGEKIT"
@@ -42,6 +44,7 @@ class NatsUplink:
         device: Id of this device.
         pack: Makes the bytes of a message.
         credentials: Gives the certificates; asked anew for every connection, so one that was renewed is used at once.
+        clock: To tell whether a certificate has ended.
         answered_s: How long headquarters may take to answer a call.
     """
 
@@ -53,21 +56,27 @@ class NatsUplink:
         device: str,
         pack: Pack,
         credentials: Callable[[], Credentials],
+        clock: Clock,
         *,
         answered_s: float = _ANSWERED_S,
     ) -> None:
         self._url, self._device, self._pack, self._answered_s = url, device, pack, answered_s
-        self._credentials = credentials
+        self._credentials, self._clock = credentials, clock
+        self._cause: Exception | None = None  # nats-py tells it aside, and raises that no server is there
         self._runner: asyncio.Runner | None = None
         self._client: Client | None = None
 
     def exchange(self, pieces: Sequence[Piece], call: Call) -> bytes:
         """As ``Uplink.exchange``."""
+        self._cause = None
         self._runner = self._runner or asyncio.Runner(loop_factory=quiet_loop)
         try:
             return self._runner.run(self._exchange(pieces, call))
         except (nats.errors.Error, OSError, TimeoutError) as error:  # SSLError is an OSError
-            what = str(error) or type(error).__name__
+            cause = self._cause or error
+            if trouble := certificate_trouble(cause, self._url, self._credentials(), self._clock):
+                raise trouble from error
+            what = str(cause) or type(cause).__name__
             raise SyncError(f"Headquarters' broker at {self._url} cannot be reached: {what}.") from error
 
     def close(self) -> None:
@@ -131,6 +140,9 @@ class NatsUplink:
             f"{self._answered_s:g} s."
         )
 
+    async def _keep(self, error: Exception) -> None:
+        self._cause = error
+
     async def _connected(self) -> Client:
         if self._client is None or self._client.is_closed:
             self._client = await nats.connect(
@@ -140,7 +152,7 @@ class NatsUplink:
                 allow_reconnect=False,  # the next session is the next try
                 max_reconnect_attempts=1,  # also of the first connection, unless told so sixty
                 reconnect_time_wait=0.2,
-                error_cb=_quiet,
+                error_cb=self._keep,
                 name=f"edgekit {self._device}",
             )
         return self._client
@@ -151,7 +163,3 @@ def quiet_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)
     return loop
-
-
-async def _quiet(error: Exception) -> None:
-    """The exchange that fails says it."""

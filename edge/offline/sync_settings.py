@@ -19,7 +19,8 @@ from devices.errors import SyncSettingsError
 from devices.state import ensure_state_dir, state_dir
 from edge.journal.store import Journal
 from edge.offline.sync import Session, Uplink
-from edge.offline.sync_https import Credentials, HttpsUplink
+from edge.offline.sync_credentials import Credentials
+from edge.offline.sync_https import HttpsUplink
 from edge.offline.sync_message import device_id, pack_message
 from edge.offline.sync_policy import SyncPolicy, check_url
 
@@ -83,7 +84,7 @@ def open_session(journal: Journal, policy: SyncPolicy, *, clock: Clock | None = 
     else:
         from edge.offline.sync_nats import NatsUplink  # devices with HTTPS do not wait for it
 
-        uplink = NatsUplink(url, device_id(journal.keys.public_bytes), pack, credentials)
+        uplink = NatsUplink(url, device_id(journal.keys.public_bytes), pack, credentials, clock)
     try:
         return Session(journal, journal.keys, uplink, policy, clock=clock, state=ensure_state_dir())
     except ValueError as error:  # 32 bytes that are no point of the curve

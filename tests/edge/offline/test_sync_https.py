@@ -3,70 +3,26 @@
 from __future__ import annotations
 
 import http.server
-import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from devices.clock import Clock
 from devices.errors import SyncCertificateError, SyncError, SyncRefusedError, SyncSettingsError
 from edge.collector.app import create_collector
 from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_key
 from edge.offline.sync import Session
-from edge.offline.sync_https import PATH, Credentials, HttpsUplink
+from edge.offline.sync_credentials import Credentials
+from edge.offline.sync_https import PATH, HttpsUplink
 from edge.offline.sync_message import MESSAGE_MAX_BYTES, Call
+from tests.edge.authority import NOW, Authority
 from tests.edge.branches import Branch, Headquarters, collector
-
-NOW = datetime.now(UTC)
-
-
-@dataclass
-class Authority:
-    """A bank's own certificate authority, invented."""
-
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir()
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Invented Bank")])
-        self.path = self.folder / "ca.pem"
-        builder = self._builder(self.name, self.key.public_key(), NOW + timedelta(days=400))
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self.path.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM))
-
-    def issue(self, name: str, *, until: datetime = NOW + timedelta(days=90)) -> tuple[Path, Path]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        builder = self._builder(subject, key.public_key(), until)
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        certificate, pem = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
-        certificate.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM))
-        pem.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        return certificate, pem
-
-    def _builder(self, subject: x509.Name, key: Any, until: datetime) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(NOW - timedelta(days=800))
-            .not_valid_after(until)
-        )
 
 
 @pytest.fixture(scope="module")

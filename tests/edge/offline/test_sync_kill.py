@@ -18,7 +18,8 @@ from devices.errors import SyncError
 from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_key
 from edge.journal.store import Journal
 from edge.offline.sync import Session
-from edge.offline.sync_https import Credentials, HttpsUplink
+from edge.offline.sync_credentials import Credentials
+from edge.offline.sync_https import HttpsUplink
 from tests.edge.branches import Branch, Headquarters
 
 ROUNDS, EACH = 6, 25

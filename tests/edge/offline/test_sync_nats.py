@@ -8,18 +8,22 @@ import signal
 import socket
 import subprocess
 import threading
-import time as clock
+import time
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import nats
 import pytest
 
-from devices.errors import AcknowledgementError, SyncError
+from devices.clock import Clock
+from devices.errors import AcknowledgementError, SyncCertificateError, SyncError
 from edge.collector.nats_consumer import consume
 from edge.offline.sync import Session
-from edge.offline.sync_https import Credentials
+from edge.offline.sync_credentials import Credentials
 from edge.offline.sync_nats import DOWN, NONCE_HEADER, NatsUplink
+from tests.edge.authority import NOW, Authority
 from tests.edge.branches import Branch, Headquarters
 
 SERVER = shutil.which("nats-server")
@@ -29,8 +33,8 @@ pytestmark = pytest.mark.skipif(SERVER is None, reason="nats-server is not insta
 class Broker:
     """nats-server with a store on the disk, which can be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.options = folder, options
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -38,14 +42,14 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        command = [str(SERVER), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder)]
+        command = [str(SERVER), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(200):
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=1):
                     return
             except OSError:
-                clock.sleep(0.05)
+                time.sleep(0.05)
         raise AssertionError("nats-server does not listen")
 
     def kill(self) -> None:
@@ -70,8 +74,17 @@ def consumer(broker: Broker, headquarters: Headquarters) -> Iterator[None]:
     thread.join()
 
 
-def session(branch: Branch, broker: Broker, *, answered_s: float = 20) -> Session:
-    uplink = NatsUplink(broker.url, branch.device, branch.line.pack, Credentials, answered_s=answered_s)
+def session(
+    branch: Branch,
+    broker: Broker,
+    *,
+    answered_s: float = 20,
+    credentials: Credentials = Credentials(),  # noqa: B008
+    clock: Clock | None = None,
+) -> Session:
+    uplink = NatsUplink(
+        broker.url, branch.device, branch.line.pack, lambda: credentials, clock or branch.clock, answered_s=answered_s
+    )
     where = {"clock": branch.clock, "state": branch.folder}
     return Session(branch.journal, branch.keys, uplink, branch.headquarters.policy(), **where)
 
@@ -83,7 +96,7 @@ def until_all_is_sent(branch: Branch, broker: Broker) -> None:
         except AcknowledgementError:
             raise
         except SyncError:
-            clock.sleep(0.1)
+            time.sleep(0.1)
         if not branch.journal.backlog():
             return
     raise AssertionError("it never arrived")
@@ -113,7 +126,7 @@ def test_a_broker_that_is_killed_twice_loses_nothing_and_doubles_nothing(
 
     def kill_and_start() -> None:
         for _ in range(2):
-            clock.sleep(0.15)
+            time.sleep(0.15)
             broker.kill()
             broker.start()
         stop.set()
@@ -174,3 +187,39 @@ def test_no_broker_is_said_in_one_sentence(branch: Branch, broker: Broker) -> No
     broker.kill()
     with pytest.raises(SyncError, match="cannot be reached"):
         session(branch, broker).run()
+
+
+def test_behind_tls_device_and_collector_show_their_certificates(
+    branch: Branch, headquarters: Headquarters, tmp_path: Path
+) -> None:
+    bank = Authority(tmp_path / "bank")
+    certificate, key = map(str, bank.issue("broker"))
+    options = ("--tls", "--tlscert", certificate, "--tlskey", key, "--tlscacert", str(bank.path), "--tlsverify")
+    broker = Broker(tmp_path / "broker", *options)
+    broker.url = broker.url.replace("nats:", "tls:")
+    stop = threading.Event()
+    context = Credentials(bank.path, *bank.issue("collector")).context()
+    taker = (broker.url, headquarters.store, headquarters.signing, stop)
+    thread = threading.Thread(target=partial(consume, context=context), args=taker)
+    thread.start()
+    try:
+        branch.decide(1)
+        good = Credentials(bank.path, *bank.issue("branch"))
+        for _ in range(100):  # until the consumer has made the stream
+            try:
+                session(branch, broker, credentials=good).run()
+                break
+            except SyncError:
+                time.sleep(0.1)
+        assert branch.journal.backlog() == 0
+
+        ended = Credentials(bank.path, *bank.issue("old", until=NOW - timedelta(days=3)))
+        with pytest.raises(SyncCertificateError, match="This device's certificate ended on"):
+            session(branch, broker, credentials=ended, clock=Clock(None)).run()
+        stranger = Credentials(None, good.certificate, good.key)
+        with pytest.raises(SyncCertificateError, match="not accepted"):
+            session(branch, broker, credentials=stranger).run()
+    finally:
+        stop.set()
+        thread.join()
+        broker.kill()
