@@ -87,9 +87,9 @@ def build_bundle(
                         remedy="Compress it again from a file or directory of another name, after which it is called.",
                     )
                 models[entry.name] = artifact, entry
-        for name, section in sections.items():
+        for score, section in sections.items():
             known = {each: _golden(*where) if each == section.model else None for each, where in models.items()}
-            check_section(name, section, known)
+            check_section(score, section, known)
         shutil.copyfile(policy, draft / POLICY_NAME)
         (draft / PROFILE_NAME).write_bytes(profile_toml)
         if sample is not None:

@@ -322,3 +322,36 @@ def test_every_stage_is_measured() -> None:
     seen: list[str] = []
     scorer().score(submission(), Budget(observe=lambda stage, _seconds: seen.append(stage)))
     assert set(seen) == {"load", "ocr", "fields", "text", "behaviour", "score"}
+
+
+class Network:
+    """A further model that answers 0.9 and keeps what it was fed."""
+
+    fed: Any = None
+
+    def of(self, inputs: Mapping[str, Any]) -> float:
+        self.fed = inputs
+        return 0.9
+
+
+def test_a_further_score_is_asked_with_what_the_application_brings_and_told() -> None:
+    text = (EXAMPLES / "policy.toml").read_text(encoding="utf-8")
+    text = text.replace("points = 35", "points = 25").replace("points = 30", "points = 20")
+    policy = load_policy((text + (EXAMPLES / "scores.toml").read_text(encoding="utf-8")).encode())
+    gang, offers = Network(), Network()
+    further = Scorer(
+        Reader(blue_1=CARD, blue_2=LETTER),
+        Labels(normal=0.97),
+        History(BehaviourResult(0.1)),
+        policy,
+        IDENTITY,
+        scores={"gang": gang, "offers": offers},
+        clock=lambda: MOMENT,
+    )
+    given = {"gang": {"nodes": [[1.5]]}, "of another policy": {"x": 1}}
+    receipt = further.score(submission(score_inputs=given)).receipt
+    assert (gang.fed, offers.fed) == ({"nodes": [[1.5]]}, None)
+    assert receipt.scores == {"gang": 0.9}
+    assert [reason.code for reason in receipt.reasons] == ["score_gang", "missing_parts"]
+    assert sum(reason.contribution for reason in receipt.reasons) == receipt.score
+    assert list(receipt.timings_ms) == ["load", "ocr", "fields", "text", "behaviour", "scores", "score", "total"]

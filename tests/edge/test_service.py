@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from devices.profile import load_profile
-from edge.service import name_uploads, within_profile
+from edge.bundle.parts import Part
+from edge.service import _Loader, name_uploads, within_profile
 from runtime.app import UploadedFile
-from runtime.artifact import OcrSettings
+from runtime.artifact import Artifact, ModelEntry, OcrSettings, TextSettings
+from runtime.choice import Choice
 
 
 @pytest.mark.parametrize(("of_profile", "side"), [(None, 960), (736, 736), (1280, 960)])
@@ -19,3 +21,23 @@ def test_a_profile_may_lower_det_s_side_but_not_raise_it(of_profile: int | None,
 @pytest.mark.parametrize("application", [b"", b"[]", b'{"documents": 1}', b"\xff", b"[" * 100_000])
 def test_an_application_that_is_none_is_left_to_whoever_says_so(application: bytes) -> None:
     assert name_uploads(application, [UploadedFile("scan", "id.jpg", b"x")]) == {"id.jpg": b"x"}
+
+
+@pytest.mark.parametrize(("kind", "few"), [("model", False), ("text", True)])
+def test_little_is_kept_prepared_for_a_model_whose_shapes_nobody_knows(
+    kind: str, few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph has another size for every applicant; what an engine prepares for each would stay for ever."""
+    told = []
+    monkeypatch.setattr("edge.service.choose_backend", lambda *given, **_: told.append(given[4]) or Choice(Named(), []))
+    entry = ModelEntry(name="one")
+    settings = TextSettings(labels=("a", "b"), multi_label=False) if kind == "text" else None
+    part = Part("one", {"model.onnx": b"x"}, Artifact(kind=kind, profile="p", models=(entry,), text=settings))
+    _Loader(load_profile("cpu-generic"), ("openvino",), models=1).load([(part, entry)])
+    assert [options.few_shapes for options in told] == [few]
+
+
+class Named:
+    """A predictor in name only."""
+
+    name = "one"
