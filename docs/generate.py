@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from docs.http_api import http_api
 from edge.cli import cli
 from edge.policy import Policy
+from runtime.artifact import OcrSettings
 from runtime.metrics import METRICS
 
 FOLDER = Path(__file__).parent / "reference"
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
         "command-line.md": command_line(),
         "http-api.md": http_api(),
         "metrics.md": metrics(),
+        "ocr-settings.md": ocr_settings(),
         "policy.md": policy(),
     }
     return {name: text.replace("\n", f"\n\n{_MADE}", 1) for name, text in made.items()}
@@ -78,6 +80,12 @@ def metrics() -> str:
         for name, each in METRICS.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def ocr_settings() -> str:
+    """Every key of a model set's ``ocr.toml``."""
+    said = "# OCR settings\n\nThe keys of `ocr.toml` beside a model set ([bring your own](../your-ocr.md)). "
+    return said + "The defaults are PP-OCR mobile's.\n\n" + "\n".join(rows(OcrSettings)) + "\n"
 
 
 def policy() -> str:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
-@pytest.mark.parametrize("name", ["command-line.md", "http-api.md", "metrics.md", "policy.md"])
+@pytest.mark.parametrize("name", ["command-line.md", "http-api.md", "metrics.md", "ocr-settings.md", "policy.md"])
 def test_a_reference_page_is_what_the_code_says_now(name: str) -> None:
     written = (DOCS / "reference" / name).read_text(encoding="utf-8")
     assert written == generate.pages()[name], "run '.venv/bin/python -m docs.generate' and commit docs/reference"
