@@ -7,10 +7,10 @@ the right to have a person decide. Figures of models, names and findings about o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from edge.ledger import VerdictName
 from edge.policy import Language
-from edge.receipt import Receipt
 
 _REASONS: Mapping[str, tuple[str, str]] = {
     "text_risk": (
@@ -55,19 +55,19 @@ _RIGHT = (
 )
 
 
-def explain(receipt: Receipt, verdict: VerdictName | None, language: Language) -> str:
+def explain(receipt: Mapping[str, Any], verdict: VerdictName | None, language: Language) -> str:
     """The explanation, one sentence or point a line.
 
     Args:
-        receipt: Of the decision.
+        receipt: Of the decision, as the journal keeps it; of its keys those are read that every kit has written.
         verdict: Of the persons who decided since; None before that.
         language: To tell it in.
     """
     chosen = 0 if language == "zh" else 1
-    lines = [_BEGIN[chosen].format(number=receipt.application_id), _RESULTS[receipt.decision][chosen]]
+    lines = [_BEGIN[chosen].format(number=receipt["application_id"]), _RESULTS[receipt["decision"]][chosen]]
     if verdict:
         lines.append(_RESULTS[verdict][chosen])
-    points = list(dict.fromkeys(_REASONS.get(reason.code, _OTHER)[chosen] for reason in receipt.reasons))
+    points = list(dict.fromkeys(_REASONS.get(reason["code"], _OTHER)[chosen] for reason in receipt["reasons"]))
     if points:
         lines.append(("评估时主要考虑了以下方面：", "These points counted most:")[chosen])
         lines += [

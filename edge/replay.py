@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from devices.errors import RecordErasedError, ReplayError
 from edge.application import Submission, from_parts, parse_application
 from edge.decide import before_authority
@@ -98,6 +100,12 @@ def stored(journal: JournalReader, decision_id: str) -> Stored:
         documents = [each.file for each in parse_application(raw).documents]
         files = {name: journal.record(entry, f"document/{index}") for index, name in enumerate(documents)}
         receipt = Receipt.model_validate_json(journal.record(entry, "receipt"))
+    except ValidationError as error:
+        raise ReplayError(
+            f"The receipt of {decision_id} was written by another version of the kit "
+            f"({entry.body.get('machine', {}).get('kit', 'not kept')}), which this one cannot compare.",
+            remedy="Replay it with the kit of that version.",
+        ) from error
     except RecordErasedError as error:
         raise ReplayError(
             f"The decision {decision_id} cannot be scored again: {error.problem}",

@@ -22,13 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.errors import DecisionNotFoundError, RecordErasedError, RequestError, ReviewError
 from edge.application import Text
-from edge.decide import Desk, coded
+from edge.decide import Desk
 from edge.explanation import explain
 from edge.journal.entry import Entry
 from edge.ledger import Case, VerdictName, Vote, about, case_of
 from edge.offline.policy import ReviewPolicy
 from edge.policy import Language
-from edge.receipt import Receipt
 from runtime.schemas import MAX_CASES, MAX_REASON
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -104,8 +103,8 @@ class Reviews:
         entries = about(self._journal, decision_id)
         first, *later = entries
         receipt, application = (self._json(first, name) for name in ("receipt", "application"))
-        if receipt is not None:
-            receipt = coded(Receipt.model_validate(receipt), first).model_dump(mode="json")
+        if receipt is not None:  # as it is: another version of the kit may have written it
+            receipt["offline"]["journal"] = first.code
         said: dict[str, list[dict[str, Any]]] = {"review": [], "request": [], "disagreement": []}
         for entry in later:
             said[entry.kind].append(self._told(entry))
@@ -181,7 +180,7 @@ class Reviews:
             records = {}
             if asked.kind == "explanation":
                 kept = self._journal.record(self._journal.decision(decision_id), "receipt")
-                text = explain(Receipt.model_validate_json(kept), case.verdict, asked.language)
+                text = explain(json.loads(kept), case.verdict, asked.language)
                 records["explanation"] = text.encode()
             self._journal.append("request", body, records=records)
             return {**self._summary(self._ledger.case(decision_id)), "kind": asked.kind, "text": text}

@@ -86,6 +86,15 @@ def test_what_the_machines_did_differently_is_said() -> None:
     )
 
 
+def test_a_receipt_of_another_version_of_the_kit_is_said(desk: Desk) -> None:
+    body = {"decision_id": "old", "machine": {"kit": "0.1"}}
+    sent = submission()
+    records = {"receipt": b'{"score": 3}', "application": sent.raw, "document/0": sent.files["id.png"]}
+    desk.journal.append("decision", body | {"decision": "review", "amount": 1.0}, records=records)
+    with pytest.raises(ReplayError, match=r"another version of the kit \(0\.1\)"):
+        stored(desk.journal, "old")
+
+
 def test_what_was_erased_cannot_be_scored_again(desk: Desk) -> None:
     decision = str(desk.decide(submission()).receipt.decision_id)
     desk.journal.erase(decision, why="asked for")

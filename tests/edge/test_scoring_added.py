@@ -143,7 +143,7 @@ def test_a_customer_is_not_told_the_same_point_twice() -> None:
         offline=Offline(since=None, authority="full"),
         timings_ms={},
     )
-    assert explain(receipt, None, "zh").count("其他需要工作人员核实的情况") == 1
+    assert explain(receipt.model_dump(mode="json"), None, "zh").count("其他需要工作人员核实的情况") == 1
     assert receipt.model_dump(mode="json")["scores"] == {"gang": 0.9}
     assert "scores" not in receipt.model_copy(update={"scores": {}}).model_dump(mode="json")
 
