@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from devices.errors import DecisionNotFoundError
 from edge.journal.entry import Entry
 from edge.journal.store import Journal
 from edge.offline.lease import Standing
@@ -189,7 +190,10 @@ class Ledger:
         elif name in self._open:
             case = self._open[name].after(entry)
         else:
-            case = case_of(each for each in about(self._journal, name) if each.seq <= entry.seq)
+            try:
+                case = case_of(each for each in about(self._journal, name) if each.seq <= entry.seq)
+            except DecisionNotFoundError:  # lost, as the journal's salvage says; what was said about it stands alone
+                return
         if case.open:
             self._open[name] = case
         else:

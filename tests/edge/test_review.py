@@ -226,6 +226,14 @@ def test_an_unknown_decision_is_said(reviews: Reviews) -> None:
             act()
 
 
+def test_a_verdict_on_a_decision_that_was_lost_keeps_nobody_from_deciding(desk: Desk, case: str) -> None:
+    desk.journal.append("review", {"decision_id": "lost", "verdict": "approve", "login": "an", "final": True})
+    again = open_desk(Wall(), Scores(60))
+    assert [each.decision_id for each in again.ledger.open_cases()] == [case]
+    assert [each.decision_id for each in again.ledger.all_cases()] == [case]
+    again.journal.close()
+
+
 def test_another_process_and_a_new_start_see_the_same_queue(desk: Desk, reviews: Reviews, case: str) -> None:
     other = open_desk(Wall(), Scores())
     assert [each.decision_id for each in other.ledger.open_cases()] == [case]
