@@ -96,6 +96,7 @@ def serve_collector(
         server = Server(create_collector(store, key), listeners, threads=_THREADS, limits=_LIMITS)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
+        consumer: threading.Thread | None = None
         if broker is not None:
             from edge.collector.nats_consumer import consume
 
@@ -105,12 +106,12 @@ def serve_collector(
             stack.callback(stop.set)
         scheme = "https" if tls else "http"
         announce(f"{scheme}://{f'[{bound}]' if ':' in bound else bound}:{bound_port}")
-        server.run(lambda: _check(fronts, server))
+        server.run(lambda: _check(fronts, consumer, server))
 
 
-def _check(fronts: list[Front], server: Server) -> None:
+def _check(fronts: list[Front], consumer: threading.Thread | None, server: Server) -> None:
     """A collector that nobody can reach any more ends, so that whoever watches it starts it anew."""
-    if fronts and select.select(fronts, [], [], 0)[0]:
+    if (fronts and select.select(fronts, [], [], 0)[0]) or (consumer and not consumer.is_alive()):
         server.stop()
 
 

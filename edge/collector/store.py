@@ -206,7 +206,8 @@ class Store:
         signature, raw = piece.data[:_SIGNATURE_BYTES], piece.data[_SIGNATURE_BYTES:]
         try:
             entry = parse(raw, signature)
-            own = (entry.seq, entry.hash) == (piece.seq, piece.hash)
+            # canonical, so that every reader takes it for the same, and nothing is in it that SQLite cannot hold
+            own = (entry.seq, entry.hash) == (piece.seq, piece.hash) and canonical(json.loads(raw)) == raw
         except ValueError:
             own = False
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(message.public_key))

@@ -168,7 +168,7 @@ def parse(raw: bytes, signature: bytes) -> Entry:
             raw=raw,
             signature=signature,
         )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"it is no entry: {type(error).__name__} at {error}") from error
 
 

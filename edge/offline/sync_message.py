@@ -34,8 +34,14 @@ ANSWER_MAX_BYTES = 4 * 1024 * 1024
 _MAGIC = b"EKS1"
 _SIGNATURE_BYTES = 64
 _SCHEMA = 1
+_NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_MOST = 10**15  # what a number of an entry or a note is below; SQLite holds 64 bits
 _ID = re.compile(r"\d{1,15}:[0-9a-f]{64}(:[a-z0-9_/-]{1,40}:\d{1,9})?", re.ASCII)
 _LEVEL = 6  # of zstd; lines of JSON shrink to a third, what is sealed not at all
+
+# what JSON of another form leads to: also Infinity for a whole number, the year 0, thousands of brackets
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 _SENT = b"edgekit sync 1\n"  # before what a device signs, so that no message passes for an entry
 _ANSWERED = b"edgekit answer 1\n"
@@ -181,14 +187,14 @@ def unpack_message(data: bytes) -> Message:
         pieces = _pieces(header["pieces"], blobs)
         return Message(
             device_id(public_key),
-            str(header["name"])[:64],
+            "".join(filter(str.isprintable, str(header["name"])[:64])),
             public_key.hex(),
             _call(call) if call else None,
             pieces,
         )
     except InvalidSignature as error:
         raise MessageError("The message's signature does not fit its key.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, zstandard.ZstdError) as error:
+    except (*_MALFORMED, zstandard.ZstdError) as error:
         raise MessageError(f"This is no message of a device: {error}.") from error
 
 
@@ -243,7 +249,7 @@ def unpack_answer(data: bytes, headquarters: Ed25519PublicKey, device: str, call
         )
     except InvalidSignature as error:
         raise AcknowledgementError("The answer is not signed by headquarters' key.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, zstandard.ZstdError) as error:
+    except (*_MALFORMED, zstandard.ZstdError) as error:
         raise AcknowledgementError("The answer is none that headquarters' collector gives.") from error
     if about != (device, call.nonce, [call.head_seq, call.head_hash]):
         raise AcknowledgementError("The answer is for another call: an old one again, or one of another device.")
@@ -256,7 +262,7 @@ def _call(document: Mapping[str, Any]) -> Call:
     pieces = tuple(map(str, document["pieces"]))
     if not all(map(_ID.fullmatch, pieces)):
         raise ValueError("it asks about what is no piece")
-    return Call(
+    call = Call(
         nonce=str(document["nonce"]),
         time=datetime.fromisoformat(document["time"]).astimezone(UTC).isoformat(),
         head_seq=int(document["head_seq"]),
@@ -264,6 +270,11 @@ def _call(document: Mapping[str, Any]) -> Call:
         answers_after=int(document["answers_after"]),
         pieces=pieces,
     )
+    if not _NONCE.fullmatch(call.nonce):  # it becomes a header of the answer
+        raise ValueError("its nonce is none")
+    if not _HASH.fullmatch(call.head_hash) or not 0 <= call.head_seq < _MOST or not 0 <= call.answers_after < _MOST:
+        raise ValueError("it names a head or an answer that no journal has")
+    return call
 
 
 def _pieces(described: Sequence[Mapping[str, Any]], blobs: bytes) -> tuple[Piece, ...]:

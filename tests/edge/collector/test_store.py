@@ -73,6 +73,19 @@ def test_what_the_device_did_not_sign_or_does_not_hash_to_its_name_is_refused(
     assert headquarters.entries(branch.device) == []
 
 
+@pytest.mark.parametrize("raw", ['{"v":1,"seq":1', '{"v": 1,"seq":1', '{"v":1,"seq":1e999'])
+@pytest.mark.parametrize("kind", ['"policy"', '"\\ud800"'])
+def test_a_line_that_is_not_canonical_is_refused_though_it_is_signed(
+    branch: Branch, headquarters: Headquarters, raw: str, kind: str
+) -> None:
+    line = f'{raw},"time":"2026-11-24T08:00:00+00:00","kind":{kind},"body":{{}},"records":[],"key":null,"prev":"0"}}'
+    digest = hashlib.sha256(line.encode()).hexdigest()
+    piece = Piece(1, digest, "", 0, 1, branch.keys.sign(digest) + line.encode())
+    good = entry_piece(branch.keys, 2, "0" * 64)
+    taken, refused = send(branch, piece, good)
+    assert (taken, set(refused)) == ({good.id}, {piece.id})
+
+
 def test_one_device_cannot_write_into_anothers_chain(
     branch: Branch, headquarters: Headquarters, tmp_path: Path
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,6 +50,13 @@ def call(*pieces: Piece) -> Call:
 def answer(asked: Call, device: str = "d", key: Ed25519PrivateKey = HEADQUARTERS, **more: Any) -> bytes:
     said: dict[str, Any] = {"held": asked.pieces, "refused": {}, "wanted": [], "notes": [], "more": False}
     return pack_answer(key, device, asked, time=NOW, **(said | more))
+
+
+def signed(keys: DeviceKeys, header: bytes) -> bytes:
+    """A message as ``pack_message`` makes it, with whatever header."""
+    body = header + b"\n"
+    signature = keys.sign(hashlib.sha256(b"edgekit sync 1\n" + body).hexdigest())
+    return zstandard.ZstdCompressor().compress(b"EKS1" + signature + body)
 
 
 def test_a_message_comes_back_as_it_was_packed(keys: DeviceKeys) -> None:
@@ -102,6 +112,37 @@ def test_a_message_that_unpacks_to_gigabytes_takes_no_more_than_its_bound(keys: 
 def test_pieces_that_no_journal_has_are_refused(keys: DeviceKeys, piece: Piece) -> None:
     with pytest.raises(MessageError):
         unpack_message(pack_message(keys, "b", [piece], None))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nonce": "a\r\nNats-Msg-Id: 1"},
+        {"head_hash": "\ud800"},
+        {"head_seq": 10**30},
+        {"head_seq": math.inf},
+        {"answers_after": -1},
+        {"time": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_a_call_that_no_device_makes_is_refused_and_disturbs_no_other(keys: DeviceKeys, wrong: dict[str, Any]) -> None:
+    asked = call()
+    good = vars(asked)
+    header = {"name": "b", "key": keys.public_bytes.hex(), "call": good, "pieces": []}
+    assert unpack_message(signed(keys, json.dumps(header).encode())).call == asked
+    with pytest.raises(MessageError):
+        unpack_message(signed(keys, json.dumps({**header, "call": good | wrong}).encode()))
+
+
+def test_brackets_without_end_are_refused(keys: DeviceKeys) -> None:
+    with pytest.raises(MessageError):
+        unpack_message(signed(keys, b"[" * 200_000))
+
+
+def test_a_name_is_shown_without_what_steers_a_terminal(keys: DeviceKeys) -> None:
+    assert unpack_message(pack_message(keys, "网点\x1b[2J\n7", [], call())).name == "网点[2J7"
+    header = {"name": "7\ud800", "key": keys.public_bytes.hex(), "call": None, "pieces": []}
+    assert unpack_message(signed(keys, json.dumps(header).encode())).name == "7"
 
 
 def test_only_this_calls_answer_by_headquarters_counts() -> None:
