@@ -89,14 +89,12 @@ class Outcome:
         sent: Entries that headquarters acknowledged.
         notes: Verdicts, disagreements and revocations that came down and were journaled.
         refused: Why headquarters did not take an entry, by its number.
-        waiting: Entries that are not acknowledged.
         busy: Another process of this device was at it; nothing was done.
     """
 
     sent: int = 0
     notes: int = 0
     refused: Mapping[int, str] = field(default_factory=dict)
-    waiting: int = 0
     busy: bool = False
 
 
@@ -154,7 +152,7 @@ class Session:
                     self._calls(stop)
             finally:
                 self._uplink.close()
-            return Outcome(self._sent, self._notes, dict(self._refused), len(self._journal.unsent(limit=_ENTRIES)))
+            return Outcome(self._sent, self._notes, dict(self._refused))
 
     def _calls(self, stop: Callable[[], bool]) -> None:
         while not stop():
