@@ -10,6 +10,7 @@ import importlib
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import warnings
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     as_json = "--json" in arguments
+    # of this process and of every one that it starts: a dump of memory would hold applicants' papers
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # libraries warn their developers; a clerk's terminal shows what the kit has to say. For child processes too
     warnings.simplefilter("ignore")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")

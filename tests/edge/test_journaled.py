@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -120,6 +123,23 @@ def test_a_rehearsal_leaves_no_trace(device: Device, desk: Desk, scores: Scores)
     rehearse(device.services)
     assert desk.journal.head().seq == head
     assert scores.calls == 0
+
+
+def test_a_process_that_crashes_leaves_no_dump_of_what_it_held() -> None:
+    code = (
+        "import subprocess, sys; from edge.cli import main; main(['token', 'list']);"
+        "child = 'import resource; print(*resource.getrlimit(resource.RLIMIT_CORE))';"
+        "sys.stdout.flush(); subprocess.run([sys.executable, '-c', child])"
+    )
+
+    def unlimited() -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, preexec_fn=unlimited, timeout=120
+    )
+    assert result.stdout.splitlines()[-1] == "0 0"
 
 
 def test_nothing_personal_is_in_logs_metrics_or_the_chain(client: FlaskClient, desk: Desk, logged: io.StringIO) -> None:
