@@ -233,6 +233,9 @@ class Store:
 
     def _does_not_fit(self, device: str, entry: Entry) -> str:
         """Why an entry cannot be of the chain that is here; empty if it can."""
+        query = "SELECT 1 FROM alarms WHERE device = ? AND kind = 'fork' AND seq = ? AND hash = ?"
+        if self._one(query, device, entry.seq - 1, entry.prev):  # or the rest of a fork would take the chain's place
+            return f"it follows entry {entry.seq - 1}, {entry.prev[:16]}, which was refused"
         query = "SELECT seq, hash, prev FROM entries WHERE device = ? AND seq BETWEEN ? AND ?"
         for seq, digest, prev in self.rows(query, device, entry.seq - 1, entry.seq + 1):
             if seq == entry.seq:

@@ -122,6 +122,7 @@ class Session:
         self._budget = _LARGEST_BYTES
         self._acked: set[str] = set()  # pieces of entries that are not whole at headquarters yet
         self._refused: dict[int, str] = {}
+        self._told_refusals = 0
         self._wanted: list[int] = []
         self._asked: set[int] = set()
         self._contacts: set[int] = set()
@@ -152,7 +153,14 @@ class Session:
                     self._calls(stop)
             finally:
                 self._uplink.close()
+            self._tell_refusals()
             return Outcome(self._sent, self._notes, dict(self._refused))
+
+    def _tell_refusals(self) -> None:
+        if len(self._refused) != self._told_refusals and self._refused:  # not every few minutes the same
+            seq = min(self._refused)
+            log.error("Headquarters refuses entry %d, %d in all: %s.", seq, len(self._refused), self._refused[seq])
+        self._told_refusals = len(self._refused)
 
     def _calls(self, stop: Callable[[], bool]) -> None:
         while not stop():
@@ -236,7 +244,6 @@ class Session:
         for piece in pieces:
             if piece.id in answer.refused and piece.seq not in self._refused:
                 self._refused[piece.seq] = answer.refused[piece.id]
-                log.error("Headquarters refuses entry %d: %s", piece.seq, answer.refused[piece.id])
         done = [seq for seq, ids in whole.items() if self._acked.issuperset(ids)]
         if done:
             self._journal.mark_sent(done, Head(call.head_seq, call.head_hash))

@@ -58,6 +58,20 @@ def test_an_entry_of_another_chain_is_refused_for_its_reason_and_kept_as_an_alar
     assert alarm == ("fork", 5, forked.hash, forked.data[64:])
 
 
+def test_what_follows_a_refused_entry_is_refused_and_the_chain_that_is_here_goes_on(
+    branch: Branch, headquarters: Headquarters
+) -> None:
+    first = entry_piece(branch.keys, 1, "0" * 64)
+    second, forked = entry_piece(branch.keys, 2, first.hash), entry_piece(branch.keys, 2, first.hash, kind="update")
+    send(branch, first, second, forked)
+    later = entry_piece(branch.keys, 3, forked.hash)
+    latest = entry_piece(branch.keys, 4, later.hash)
+    assert set(send(branch, later, latest)[1]) == {later.id, latest.id}
+    third = entry_piece(branch.keys, 3, second.hash)
+    assert send(branch, third) == ({third.id}, {})
+    assert headquarters.entries(branch.device) == [1, 2, 3]
+
+
 def test_what_the_device_did_not_sign_or_does_not_hash_to_its_name_is_refused(
     branch: Branch, headquarters: Headquarters, tmp_path: Path
 ) -> None:

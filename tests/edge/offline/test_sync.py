@@ -6,6 +6,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -300,8 +301,8 @@ def test_a_second_session_of_the_same_device_stands_back(branch: Branch) -> None
     assert second[0].busy
 
 
-def test_a_fork_is_refused_and_does_not_hold_up_the_rest(
-    branch: Branch, headquarters: Headquarters, tmp_path: Any
+def test_a_fork_is_refused_and_said_once_and_does_not_hold_up_the_rest(
+    branch: Branch, headquarters: Headquarters, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The disk of a branch was copied: two journals grow from one."""
     branch.decide(1)
@@ -318,8 +319,10 @@ def test_a_fork_is_refused_and_does_not_hold_up_the_rest(
     copy.journal = type(branch.journal).open(tmp_path / "copy" / "journal", copy.keys, now=branch.time)
     copy.line = type(branch.line)(headquarters, copy.keys)
     copy.decide(3)
-    outcome = copy.session().run()
-    assert outcome.refused
+    session = copy.session()
+    assert session.run().refused
+    session.run()
+    assert [record.message.split(":")[0] for record in caplog.records] == ["Headquarters refuses entry 4, 1 in all"]
     copy.journal.close()
     alarms = headquarters.store.rows("SELECT kind FROM alarms")
     assert ("fork",) in alarms
