@@ -2,9 +2,8 @@
 
 There are five parts, and one more for each model that the policy's ``scores`` name, each a whole number of points
 between 0 and the most that the policy gives it; the policy's add up to 100. The policy's calibration turns the sum into
-the score, and the score is shared out among the parts in proportion to their points, in whole numbers. So the score is
-the exact sum of the reasons' contributions, and nothing is cut off. At most five reasons are told: where more parts
-weigh, the fifth is the sum of all but the first four, and its evidence names each of them with its points
+the score. At most five reasons are told, the parts that weigh most, and the score is shared out among them in
+proportion to their points, in whole numbers: it is the exact sum of their contributions, and none is left for "other"
 (docs/adr/0029).
 
 Within a part more risk never gives fewer points, and parts do not touch each other, so the score never falls when a
@@ -29,7 +28,6 @@ from edge.receipt import Box, Decision, Evidence, Phrase, Reason, RiskLevel
 from runtime.readable import Unreadable
 
 SCORE_PREFIX = "score_"  # and the policy's name: the code of a further model's reason, and of its being missing
-OTHERS_CODE = "other_parts"
 
 _EVIDENCE_SHOWN = 12
 _TRANSACTION = {"zh": "第 {number} 笔：{what}，权重 {weight:.2f}", "en": "No. {number}: {what}, weight {weight:.2f}"}
@@ -48,10 +46,6 @@ _UNREADABLE: Mapping[Unreadable, Wording] = {
     ),
 }
 _TOLD = 5
-_OTHERS: Mapping[Language, str] = {
-    "zh": "其余 {count} 项合计",
-    "en": "{count} further points together",
-}
 _MORE = {"zh": "另有 {count} 项，见各项材料", "en": "{count} more, told with their documents"}
 
 
@@ -163,17 +157,13 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
         *(_added(name, value, policy.scores[name]) for name, value in findings.scores.items()),
     )
     score = policy.calibration.of(sum(part.points for part in parts))
-    contributions = shared_out([part.points for part in parts], score)
     level: RiskLevel = "low"
     if score >= policy.levels.medium_from:
         level = "high" if score >= policy.levels.high_from else "medium"
-    told = [
-        (part, contribution)
-        for part, contribution in zip(parts, contributions, strict=True)
-        if contribution or part.needs_review
-    ]
-    told.sort(key=lambda pair: (-pair[1], -pair[0].points))
     passes = level == "low" and not any(part.needs_review for part in parts)
+    # with further scores there can be more than five; those that weigh most then tell the whole score
+    told = sorted((part for part in parts if part.points or part.needs_review), key=lambda part: -part.points)[:_TOLD]
+    contributions = shared_out([part.points for part in told], score)
     reasons = [
         Reason(
             code=part.code,
@@ -181,9 +171,11 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
             contribution=contribution,
             evidence=_shown(part.evidence, language),
         )
-        for part, contribution in told
+        for part, contribution in zip(told, contributions, strict=True)
+        if contribution or part.needs_review
     ]
-    return Assessment(score, level, "pass" if passes else "review", _at_most_five(reasons, language))
+    reasons.sort(key=lambda reason: -reason.contribution)
+    return Assessment(score, level, "pass" if passes else "review", tuple(reasons))
 
 
 def _sentence(code: str, policy: Policy) -> ReasonText:
@@ -191,22 +183,6 @@ def _sentence(code: str, policy: Policy) -> ReasonText:
         return policy.scores[code.removeprefix(SCORE_PREFIX)].reason
     sentence: ReasonText = getattr(policy.reasons, code)
     return sentence
-
-
-def _at_most_five(reasons: Sequence[Reason], language: Language) -> tuple[Reason, ...]:
-    """The heaviest ones; the last stands for all that are left, so that contributions still add up."""
-    if len(reasons) <= _TOLD:
-        return tuple(reasons)
-    told, left = reasons[: _TOLD - 1], reasons[_TOLD - 1 :]
-    others = Reason(
-        code=OTHERS_CODE,
-        text=_OTHERS[language].format(count=len(left)),
-        contribution=sum(each.contribution for each in left),
-        evidence=_shown(
-            [Evidence(text=f"{each.text} (+{each.contribution})", code=each.code) for each in left], language
-        ),
-    )
-    return (*told, others)
 
 
 def _shown(evidence: Sequence[Evidence], language: Language) -> list[Evidence]:
