@@ -168,8 +168,8 @@ def _rescored(line: str, where: str) -> Rescored:
             str(document["decision"]),
             str(document["model"]),
         )
-        if made.level not in _LEVELS or made.decision not in ("pass", "review"):
-            raise ValueError(f"level {made.level!r} with decision {made.decision!r}")
+        if made.level not in _LEVELS or made.decision not in ("pass", "review") or not 0 <= made.score <= 100:
+            raise ValueError(f"score {made.score}, level {made.level!r}, decision {made.decision!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise CollectorError(f"{where} is malformed: {error}.") from error
     return made

@@ -179,7 +179,10 @@ class Store:
 
     def _note(self, device: str, kind: str, document: Mapping[str, Any]) -> int:
         number = int(self._one("SELECT coalesce(max(n), 0) + 1 FROM notes WHERE device = ?", device)[0])
-        text = canonical({**document, "kind": kind, "n": number}).decode()
+        try:
+            text = canonical({**document, "kind": kind, "n": number}).decode()
+        except ValueError as error:  # half of a character on the command line
+            raise CollectorError(f"The note to device {device} is no text: {error}.") from error
         self._do("INSERT INTO notes VALUES (?, ?, ?, ?, ?, NULL)", device, number, kind, text, self._time())
         return number
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edge.cli import main
+from edge.collector.store import Store
 from edge.journal.state import open_journal
 from edge.offline.sync_policy import SyncPolicy
 from edge.offline.sync_settings import remember_policy
@@ -91,11 +93,14 @@ def test_the_printed_lines_are_a_policy(folder: Path, capsys: pytest.CaptureFixt
         (["collector", "report", "{}/.."], 19),
         (["collector", "decide", "{}", "D-9", "approve", "--reason", "r", "--reviewer", "n"], 19),
         (["collector", "authority", "{}", "nobody", "full", "--reason", "r"], 19),
+        (["collector", "authority", "{}", "known", "full", "--reason", "\udcff"], 19),
         (["collector", "reconcile", "{}"], 2),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_its_status(
     folder: Path, arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    with closing(Store(folder)) as store:
+        store._do("INSERT INTO devices VALUES ('known', 'b', '', '', '', NULL, NULL, NULL)")
     assert main([each.format(folder) for each in arguments]) == status
     assert capsys.readouterr().err
