@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 from devices.errors import AcknowledgementError
+from edge.journal.entry import canonical
+from edge.receipt import Decision, RiskLevel
 
 Revoked = Literal["full", "review_only", "stopped"]
 NOTE_KINDS = ("review", "disagreement", "revocation", "note")  # of entries that notes become; they carry ``note``
@@ -49,8 +51,13 @@ def entry_of_note(
         said = {name: note[name] for name in names}
         if kind == "review" and said["verdict"] not in ("approve", "decline"):
             raise ValueError(f"the verdict {said['verdict']!r}")
+        if kind == "disagreement":
+            _check_score(said)
         if kind == "revocation" and said["authority"] not in get_args(Revoked):
             raise ValueError(f"the authority {said['authority']!r}")
+        reason = {"reason": str(note.get("reason", "")), "reviewer": str(note.get("reviewer", HEADQUARTERS))}
+        record = json.dumps(reason, ensure_ascii=False).encode()
+        canonical(said)  # a chain holds no half of a surrogate pair
     except (KeyError, TypeError, ValueError) as error:
         raise AcknowledgementError(
             f"Headquarters sent a note that this kit does not know: {error}.",
@@ -61,5 +68,11 @@ def entry_of_note(
     body = {"note": number} | said
     if kind == "review":
         body |= {"login": HEADQUARTERS, "final": True}
-    reason = {"reason": str(note.get("reason", "")), "reviewer": str(note.get("reviewer", HEADQUARTERS))}
-    return kind, body, {kind: json.dumps(reason, ensure_ascii=False).encode()}
+    return kind, body, {kind: record}
+
+
+def _check_score(said: Mapping[str, Any]) -> None:
+    if type(said["score"]) is not int or not 0 <= said["score"] <= 100:
+        raise ValueError(f"the score {said['score']!r}")
+    if said["level"] not in get_args(RiskLevel) or said["decision"] not in get_args(Decision):
+        raise ValueError(f"the level {said['level']!r} with the decision {said['decision']!r}")
