@@ -85,7 +85,9 @@ class Case:
             return replace(self, votes=votes)
         if entry.kind == "disagreement" or (entry.kind == "request" and body["request"] == "human_decision"):
             why = "disagreement" if entry.kind == "disagreement" else "human_decision"
-            return replace(self, open=True, votes=(), opened_by=(*self.opened_by, why))
+            # a request takes no vote from a case that is open: one person could make another's no disappear
+            votes = self.votes if self.open and why == "human_decision" else ()
+            return replace(self, open=True, votes=votes, opened_by=(*self.opened_by, why))
         return self
 
 

@@ -147,6 +147,18 @@ def test_a_request_for_a_human_decision_opens_a_case_anew(desk: Desk, reviews: R
     assert [each["kind"] for each in reviews.show(case)["requests"]] == ["human_decision", "human_decision"]
 
 
+def test_a_request_takes_no_vote_from_a_case_that_is_open(desk: Desk, reviews: Reviews) -> None:
+    case = decided(desk, amount=500_000)
+    reviews.review(case, DECLINE, "bo")
+    reviews.ask(case, {"kind": "human_decision"}, "an")
+    assert reviews.review(case, APPROVE, "an")["votes"] == [
+        {"login": "bo", "verdict": "decline"},
+        {"login": "an", "verdict": "approve"},
+    ]
+    with pytest.raises(ReviewError, match="another person"):
+        reviews.review(case, APPROVE, "an")
+
+
 def test_what_headquarters_says_is_in_the_case(desk: Desk, reviews: Reviews, case: str) -> None:
     reviews.review(case, APPROVE, "an")
     said = {"decision_id": case, "note": 1, "score": 88, "level": "high", "decision": "review", "model": "ernie-3.0"}
