@@ -6,6 +6,7 @@ somebody may change the served one in place.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -22,6 +23,7 @@ from edge.bundle.manifest import MANIFEST_NAME, sha256_hex
 log = logging.getLogger(__name__)
 
 _FOLDER = "bundles"
+_RESERVE_BYTES = 512 * 1024 * 1024  # of the disk, for the journal
 
 
 def keep_bundle(sha256: str, directory: Path) -> None:
@@ -33,7 +35,12 @@ def keep_bundle(sha256: str, directory: Path) -> None:
             return
         draft = folder / f"{sha256}.new"
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(directory, draft, copy_function=_copied)
+        _check_room(folder, directory)
+        try:
+            shutil.copytree(directory, draft, copy_function=_copied)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)  # half of a bundle serves nobody, and the journal needs the room
+            raise
         draft.rename(kept)
         sync_directory(folder)
     except (OSError, EdgeKitError) as error:  # shutil.Error is an OSError
@@ -69,6 +76,17 @@ def _places(sha256: str) -> Iterator[Path]:
     if (root / SWITCH_NAME).exists():  # the state directory is a provisioned device's
         for name in SLOT_NAMES:
             yield Layout(root).bundle(name)
+
+
+def _check_room(folder: Path, directory: Path) -> None:
+    """Refuse a copy for which the journal would have to give up papers, or to stop.
+
+    Raises:
+        OSError: It would.
+    """
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    if shutil.disk_usage(folder).free < size + _RESERVE_BYTES:
+        raise OSError(errno.ENOSPC, "the disk is nearly full, and what is left is for the journal", str(folder))
 
 
 def _copied(source: str, target: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,6 +51,37 @@ def test_a_bundle_that_cannot_be_kept_is_only_logged(
     (state_dir() / "bundles").write_text("a file in the way")
     keep_bundle(verified.sha256, bundle)
     assert "is not kept" in caplog.text
+
+
+def test_a_disk_that_is_nearly_full_is_left_to_the_journal(
+    bundle: Path, verified: VerifiedBundle, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    free = 512 * 1024 * 1024 + size
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free - 1))
+    keep_bundle(verified.sha256, bundle)
+    assert "is not kept" in caplog.text
+    assert list((state_dir() / "bundles").iterdir()) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    keep_bundle(verified.sha256, bundle)
+    assert (state_dir() / "bundles" / verified.sha256).exists()
+
+
+def test_a_copy_that_fails_half_way_leaves_nothing(
+    bundle: Path, verified: VerifiedBundle, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = os.fsync
+    count = iter(range(100))
+
+    def full(descriptor: int) -> None:
+        if next(count) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    keep_bundle(verified.sha256, bundle)
+    assert "No space left" in caplog.text
+    assert list((state_dir() / "bundles").iterdir()) == []
 
 
 def test_a_bundle_that_is_nowhere_is_said_with_all_places(tmp_path: Path) -> None:
