@@ -85,10 +85,10 @@ def test_papers_do_not_open_with_another_key(branch: Branch, headquarters: Headq
     [
         "{",
         "[]",
+        '"text"',
         '{"decision_id": "D"}',
         json.dumps(vars(said(1)) | {"level": "severe"}),
         json.dumps(vars(said(1)) | {"score": 101}),
-        '"text"',
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
