@@ -1,6 +1,7 @@
 """The systemd unit under which a device's launcher runs: what it may touch, and how much it may take.
 
-The server needs the processor, its own directory, and loopback. Everything else is closed. What stays open, and why:
+The server needs the processor, its own directory, and loopback. Everything else is closed; where a policy names a
+headquarters, the bank's own drop-in adds ``IPAddressAllow=`` with its network (docs/sync.md). What stays open, and why:
 
 - Memory that is written and then executed: OpenVINO and oneDNN compile their kernels at run time.
 - The address families of loopback and of systemd's notifications.
@@ -123,7 +124,7 @@ ProtectProc=invisible
 ProcSubset=all
 RemoveIPC=yes
 
-# network: this machine only
+# network: this machine only; headquarters' is added by a drop-in, edgekit.service.d/headquarters.conf
 IPAddressDeny=any
 IPAddressAllow=localhost
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
