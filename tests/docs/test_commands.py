@@ -20,7 +20,7 @@ NOT_RUN = {
     "fleet.md": 4,
     "journal.md": 1,
     "provisioning.md": 3,
-    "sync.md": 2,
+    "sync.md": 3,
     "update.md": 3,
     "your-ernie.md": 2,
     "your-ocr.md": 1,
