@@ -59,7 +59,7 @@ def save(members: Members, out: Path) -> None:
     arrays = {f"{number}:nodes": each.nodes for number, each in enumerate(cases)}
     arrays |= {f"{number}:edges": each.edges for number, each in enumerate(cases)}
     np.savez_compressed(out / "gang-cases.npz", **arrays)
-    gang = next(each for each in cases if each.labels[0])
+    gang = max(cases, key=lambda each: int(each.labels.sum()))
     inputs_json = {"nodes": np.round(gang.nodes.astype(np.float64), 4).tolist(), "edges": gang.edges.tolist()}
     (out / "gang-inputs.json").write_text(json.dumps(inputs_json) + "\n", encoding="utf-8")
 
