@@ -202,6 +202,12 @@ def from_parts(application: bytes, files: Mapping[str, bytes]) -> Submission:
     return Submission(parsed, dict(files), application)
 
 
+def papers_of(application: Application) -> dict[str, int]:
+    """Every file that ``application`` names, once, and the place of the document that names it first."""
+    names = [document.file for document in application.documents]
+    return {name: names.index(name) for name in names}
+
+
 def parse_application(data: bytes) -> Application:
     """Check the bytes of ``application.json``.
 

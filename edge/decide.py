@@ -21,7 +21,7 @@ from devices.clock import Clock
 from devices.durable import locked
 from devices.errors import JournalError, StoppedError
 from devices.state import ensure_state_dir
-from edge.application import Submission
+from edge.application import Submission, papers_of
 from edge.journal.entry import Entry
 from edge.journal.store import Journal
 from edge.ledger import Ledger
@@ -199,9 +199,9 @@ def coded(receipt: Receipt, entry: Entry) -> Receipt:
 
 
 def _records(receipt: Receipt, submission: Submission) -> dict[str, bytes]:
-    documents = [submission.files[document.file] for document in submission.application.documents]
+    # a file that twenty documents name is kept once: a request must not grow in the journal
     return {
         "receipt": receipt.to_json().encode(),
         "application": submission.raw,
-        **{f"document/{index}": data for index, data in enumerate(documents)},
+        **{f"document/{index}": submission.files[name] for name, index in papers_of(submission.application).items()},
     }

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from devices.errors import RecordErasedError, ReplayError
-from edge.application import Submission, from_parts, parse_application
+from edge.application import Submission, from_parts, papers_of, parse_application
 from edge.decide import before_authority
 from edge.journal.entry import Entry
 from edge.journal.reader import JournalReader
@@ -97,8 +97,8 @@ def stored(journal: JournalReader, decision_id: str) -> Stored:
     entry = journal.decision(decision_id)
     try:
         raw = journal.record(entry, "application")
-        documents = [each.file for each in parse_application(raw).documents]
-        files = {name: journal.record(entry, f"document/{index}") for index, name in enumerate(documents)}
+        papers = papers_of(parse_application(raw))
+        files = {name: journal.record(entry, f"document/{index}") for name, index in papers.items()}
         receipt = Receipt.model_validate_json(journal.record(entry, "receipt"))
     except ValidationError as error:
         raise ReplayError(

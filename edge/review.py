@@ -126,7 +126,10 @@ class Reviews:
             RecordErasedError: It was erased or retired.
             JournalError: The journal cannot be read.
         """
-        return self._journal.record(self._journal.decision(decision_id), f"document/{index}")
+        decision = self._journal.decision(decision_id)
+        named = [each["file"] for each in (self._json(decision, "application") or {"documents": []})["documents"]]
+        kept = named.index(named[index]) if index < len(named) else index  # a file that is named again is kept once
+        return self._journal.record(decision, f"document/{kept}")
 
     def review(self, decision_id: str, document: Any, login: str) -> dict[str, Any]:
         """Take a verdict.

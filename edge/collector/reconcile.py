@@ -17,7 +17,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from devices.errors import CollectorError, InputError
-from edge.application import Submission, from_parts, parse_application
+from edge.application import Submission, from_parts, papers_of, parse_application
 from edge.collector.store import Store
 from edge.journal.entry import Entry
 from edge.offline.sync_seal import open_record
@@ -147,8 +147,8 @@ def submission_of(store: Store, key: X25519PrivateKey, device: str, entry: Entry
 
     application = opened("application")
     try:
-        names = [document.file for document in parse_application(application).documents]
-        return from_parts(application, {name: opened(f"document/{index}") for index, name in enumerate(names)})
+        papers = papers_of(parse_application(application))
+        return from_parts(application, {name: opened(f"document/{index}") for name, index in papers.items()})
     except (KeyError, InputError):  # pictures stayed at the branch, or a newer kit's application
         return None
 

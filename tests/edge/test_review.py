@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from devices.errors import DecisionNotFoundError, RecordErasedError, RequestError, ReviewError
+from edge.application import from_parts
 from edge.decide import Desk
+from edge.replay import stored
 from edge.review import Reviews
-from tests.edge.desks import POLICY, Scores, Wall, hesitating, open_desk, submission
+from tests.edge.desks import POLICY, Scores, Wall, application, hesitating, open_desk, picture, submission
 
 APPROVE = {"verdict": "approve", "reason": "流水与收入相符", "reviewer": "示例复核员甲"}
 DECLINE = {"verdict": "decline", "reason": "材料不一致"}
@@ -187,6 +189,18 @@ def test_an_explanation_is_in_plain_words_and_journaled(desk: Desk, reviews: Rev
     assert desk.journal.record(first, "explanation").decode() == text
     assert "T-1" not in first.raw.decode()
     assert reviews.show(case)["state"] == "closed"  # an explanation opens nothing
+
+
+def test_a_file_that_several_documents_name_is_kept_once_and_shown_for_each(desk: Desk, reviews: Reviews) -> None:
+    named = [{"kind": "id_card", "file": name} for name in ("id.png", "id.png", "b.png", "id.png")]
+    papers = {"id.png": picture(), "b.png": picture((50, 30))}
+    decision = desk.decide(from_parts(json.dumps(application(documents=named)).encode(), papers))
+    assert [each.name for each in decision.entry.records] == ["application", "document/0", "document/2", "receipt"]
+    case = str(decision.receipt.decision_id)
+    assert [reviews.file(case, index) for index in range(4)] == [papers[each["file"]] for each in named]
+    assert stored(desk.journal, case).submission.files == papers
+    with pytest.raises(DecisionNotFoundError):
+        reviews.file(case, 4)
 
 
 def test_a_case_shows_its_receipt_application_and_papers(desk: Desk, reviews: Reviews, case: str) -> None:

@@ -53,7 +53,8 @@ def test_a_case_that_went_to_a_person_for_lack_of_authority_only_is_no_disagreem
 def test_papers_are_opened_scored_as_of_then_and_left_out_where_they_are_not_whole(
     branch: Branch, headquarters: Headquarters
 ) -> None:
-    raw, paper = json.dumps(application()).encode(), picture()
+    named = [{"kind": "id_card", "file": "id.png"}] * 2  # it is kept, and goes up, once
+    raw, paper = json.dumps(application(documents=named)).encode(), picture()
     whole = branch.decide(1, papers={"receipt": b"{}", "application": raw, "document/0": paper})
     branch.decide(2, papers={"receipt": b"{}", "application": raw, "document/0": paper})
     branch.decide(3, papers={"receipt": b"{}", "application": raw})
