@@ -111,6 +111,21 @@ bench() {
     "$VENV/bin/python" -m benchmarks "$@"
 }
 
+# docs: the generated pages, then the site in build/site, by an environment of its own
+docs() {
+    local venv=build/docs-venv stamp
+    setup
+    "$VENV/bin/python" -m docs.generate
+    stamp=$(sha256sum requirements/docs.lock | cut -d' ' -f1)
+    if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ]; then
+        [ -x "$venv/bin/python" ] || "$(python_311)" -m venv "$venv"
+        "$venv/bin/python" -m pip install --quiet --no-deps --require-hashes --requirement requirements/docs.lock >&2
+        echo "$stamp" > "$venv/.stamp"
+    fi
+    NO_MKDOCS_2_WARNING=1 "$venv/bin/python" -m mkdocs build --strict --quiet
+    echo "The site is build/site/index.html" >&2
+}
+
 lock() { bash requirements/lock.sh; }
 
 help() {
@@ -123,6 +138,7 @@ help() {
 ./build.sh check     system, lint and test: what CI runs
 ./build.sh serve     the runtime on loopback with the demo's bundle
 ./build.sh bench     benchmarks, all or those named: tables, benchmarks/results/, docs/benchmarks.md
+./build.sh docs      reference pages from the code, and the documents as a site in build/site
 ./build.sh lock      write the lock files anew from requirements/*.in (needs uv)
 TEXT
 }
@@ -130,7 +146,7 @@ TEXT
 verb=${1:-help}
 [ $# -gt 0 ] && shift
 case "$verb" in
-    setup | demo | lint | system | check | serve | bench | lock | help) "$verb" "$@" ;;
+    setup | demo | lint | system | check | serve | bench | docs | lock | help) "$verb" "$@" ;;
     test) test_ "$@" ;;
     *)
         echo "There is no verb '$verb'." >&2

@@ -17,3 +17,4 @@ lock bench-rapidocr.lock bench-rapidocr.in
 lock bench-rapidocr1.lock bench-rapidocr1.in
 lock bench-litserve.lock bench-litserve.in --constraint compress.lock
 lock bench-scikit.lock bench-scikit.in
+lock docs.lock docs.in
