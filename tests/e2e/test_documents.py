@@ -19,7 +19,8 @@ from tests.e2e.conftest import EDGEKIT, DemoRun
 
 # tests of its own run that page's commands: they train a model each
 RUN_ELSEWHERE = {"any-model.md": "tests/e2e/test_any_model.py"}
-RUN = [block for block in every_block() if not block.why and block.page not in RUN_ELSEWHERE]
+SAME_COMMANDS = "README.zh.md"  # as README.md's: tests/docs/test_readme.py
+RUN = [block for block in every_block() if not block.why and block.page not in {*RUN_ELSEWHERE, SAME_COMMANDS}]
 
 Paste = Callable[[str], "subprocess.CompletedProcess[str]"]
 
