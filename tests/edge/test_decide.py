@@ -7,11 +7,13 @@ import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devices.errors import ClientGoneError, JournalError, StoppedError
 from edge.decide import Desk, before_authority
+from edge.pipeline import Scored
 from edge.receipt import Receipt
 from runtime.budget import Budget
 from tests.edge.desks import BEGIN, Scores, Wall, hesitating, open_desk, submission
@@ -116,6 +118,21 @@ def test_a_lease_that_ran_out_scores_nothing_until_the_next_contact(desk: Desk, 
     assert desk.journal.head().seq == head
     desk.journal.append("contact", {})
     assert desk.decide(submission()).receipt.offline.authority == "full"
+
+
+def test_a_lease_that_runs_out_while_it_is_scored_gives_nothing_out(
+    desk: Desk, scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = scores.score
+
+    def slowly(*arguments: Any, **named: Any) -> Scored:
+        desk.journal.append("revocation", {"authority": "stopped"})
+        return scored(*arguments, **named)
+
+    monkeypatch.setattr(scores, "score", slowly)
+    with pytest.raises(StoppedError, match="Headquarters has withdrawn"):
+        desk.decide(submission())
+    assert list(desk.journal.entries(kinds=["decision"])) == []
 
 
 def test_a_device_that_headquarters_stopped_says_so(desk: Desk) -> None:
