@@ -129,7 +129,7 @@ export class Case {
     const entries = [
       ...reviews.map((each) => ({
         ...each,
-        text: `${named("verdict", each.verdict)} · ${each.reviewer ?? each.login}: ${each.reason ?? t("case.erased-text")}`,
+        text: `${named("verdict", each.verdict)} · ${who(each)}: ${each.reason ?? t("case.erased-text")}`,
       })),
       ...requests.map((each) => ({ ...each, text: `${t("request.asked")}${t(`request.${each.kind}`)}` })),
       ...disagreements.map((each) => ({ ...each, text: t("disagreement", each) })),
@@ -252,6 +252,11 @@ function section(name, ...children) {
     el("h3", { id: `${name}-heading` }, t(`section.${name}`)),
     children,
   );
+}
+
+/** Whoever gave a verdict: what they call themselves, and always the name of the token, which nobody can choose. */
+function who({ reviewer: called, login }) {
+  return called && called !== login ? `${called} (${login})` : login;
 }
 
 /** Where on this page an item of evidence can be seen. */

@@ -141,7 +141,9 @@ def test_a_large_amount_takes_two_persons(page: Page, device: Device, token: str
     decision_id = device.decide_example(amount=500_000)
     open_case(page, device, token)
     page.get_by_text("需要两人分别复核").wait_for()
+    page.locator("#reviewer").fill("reviewer-2")
     approve(page, "第一人同意")
+    page.get_by_text("reviewer-2 (reviewer-1)").wait_for()  # whatever one calls oneself, the token's name stands there
     page.get_by_text("已有一人复核，需要另一人再次复核").wait_for()
     approve(page, "同一人再次同意")
     page.locator("#verdict-error [role=alert]").wait_for()
