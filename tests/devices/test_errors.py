@@ -56,3 +56,9 @@ def test_an_error_says_what_happened_the_state_and_the_remedy(kind: type[errors.
 def test_every_code_is_in_the_handbook(kind: type[errors.EdgeKitError]) -> None:
     handbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     assert f"| {kind.code} |" in handbook
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.code)
+def test_the_handbook_says_the_exit_status_of_a_code(kind: type[errors.EdgeKitError]) -> None:
+    handbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert re.findall(rf"^\| {kind.code} \| (\d*) \|", handbook, re.MULTILINE) == [str(kind.exit_code)]
