@@ -177,13 +177,13 @@ class Ledger:
 
     def _catch_up(self) -> None:
         for entry in self._journal.entries(after=self._seen, kinds=_KINDS):
-            self._seen = entry.seq
+            if entry.kind in _OF_CASES:
+                self._take_in(entry)  # first: if the journal cannot be read, the entry is taken in the next time
             standing = self._standing or Standing(entry.time)
             self._standing = standing.after(entry.kind, entry.time, entry.body)
             if entry.kind == "policy":
                 self._bundle = entry.body["bundle"]["sha256"]
-            elif entry.kind in _OF_CASES:
-                self._take_in(entry)
+            self._seen = entry.seq
 
     def _take_in(self, entry: Entry) -> None:
         name = str(entry.body["decision_id"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devices.errors import DecisionNotFoundError, RecordErasedError, RequestError, ReviewError
+from devices.errors import DecisionNotFoundError, JournalError, RecordErasedError, RequestError, ReviewError
 from edge.application import from_parts
 from edge.decide import Desk
 from edge.replay import stored
@@ -258,6 +258,22 @@ def test_a_verdict_on_a_decision_that_was_lost_keeps_nobody_from_deciding(desk: 
     assert [each.decision_id for each in again.ledger.open_cases()] == [case]
     assert [each.decision_id for each in again.ledger.all_cases()] == [case]
     again.journal.close()
+
+
+def test_a_case_is_in_the_queue_though_the_journal_could_not_be_read_for_a_moment(
+    desk: Desk, scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores.next = 5
+    case = decided(desk)
+    passed = desk.ledger.standing().passed
+    assert desk.ledger.open_cases() == []
+    desk.journal.append("request", {"decision_id": case, "request": "human_decision", "language": "zh", "login": "an"})
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.journal, "about", lambda _: (_ for _ in ()).throw(JournalError("The disk is away.")))
+        with pytest.raises(JournalError):
+            desk.ledger.standing()
+    assert [each.decision_id for each in desk.ledger.open_cases()] == [case]
+    assert desk.ledger.standing().passed == passed
 
 
 def test_another_process_and_a_new_start_see_the_same_queue(desk: Desk, reviews: Reviews, case: str) -> None:
