@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge.documents import id_number
+from edge.documents.bilingual import is_label, paired
 from edge.documents.extraction import Field, Problem, problem
 from edge.documents.labels import mended
 from edge.documents.layout import Flow, Form, Row, field_of
@@ -57,11 +58,13 @@ _OTHERS = (
 )
 _ALL_LABELS = (*(label for labels in _LABELS.values() for label in labels), *_OTHERS)
 _WE = r"(?:我|本|该)(?:单位|公司|司|校|院|厂|局|行|部|社|所)?的?"
-_STAFF = r"(?:在职|正式|在编|在岗|全职)*(?:员工|职工|职员|教师|雇员|工作人员)"
+_STAFF = r"(?:在职|正式|在编|在岗|全职)*(?:员工|职工|职员|教师|雇员|工作人员|人员)"
+# no name begins with who certifies or what somebody is
+_SOMEBODY = rf"(?!{_WE}?{_STAFF}|(?:我|本|该|贵)(?:单位|公司|司|校|院|厂|局|行|部|社|所|人)|其|兹|持|单位|公司|居民|公民|同志|先生|女士)"
 # letters: sentences that run on across lines
 _SENTENCES = {
     "name": (
-        rf"(?:(?:兹证明|兹有|现证明|特证明)(?:{_WE})?(?:{_STAFF})?|(?!该){_WE}{_STAFF}):?"
+        rf"(?:(?:兹证明|兹有|现证明|特证明):?(?:{_WE})?(?:{_STAFF})?|(?!该){_WE}{_STAFF}):?{_SOMEBODY}"
         rf"(?P<value>{_PERSON})(?=[（(,、:]|同志|先生|女士|小姐|系|身份|证件|性别|为|是|现|自|于|在)"
     ),
     "employer": (
@@ -75,9 +78,11 @@ _SENTENCES = {
 }
 # 示例甲（身份证号...): a name without any word before it
 _NAME_BY_NUMBER = (
-    r"(?:(?m:^)|(?<=证明|员工|职工|职员|公司|单位)|(?<=[,。;:]))(?!其|本人|该|持|员工|职工|居民|公民)"
+    rf"(?:(?m:^)|(?<=证明|员工|职工|职员|人员|公司|单位)|(?<=[,。;:])){_SOMEBODY}"
     rf"(?P<value>{_PERSON})(?:同志|先生|女士|小姐|[（(,、][男女][,、]|[（(,、]?(?:性别:?)?(?:居民|公民)?身份(?:证|号))"
 )
+# 样例公司兹证明: who certifies stands before the word, at the beginning of the letter
+_CERTIFIER = rf"(?m)^(?P<value>(?![我本该贵])[{_HAN}（）()]{{2,30}}{_COMPANY})(?:兹|现|特)此?证明"
 _SIGNATURE = (
     rf"(?m)^(?!{_OFFICE})\S*?(?!有限|股份)([{_HAN}（）()]{{2,30}}?{_COMPANY})"
     rf"(?:{_OFFICE}|[（(][^）)\n]{{0,8}}[）)])?\s*$"
@@ -86,11 +91,11 @@ _SIGNATURE = (
 
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     """Find the fields that the proof carries."""
-    rows = mended(rows, _ALL_LABELS)
+    rows = paired(mended(rows, _ALL_LABELS), _ALL_LABELS)
     form, flow, prose = Form(rows, _ALL_LABELS), Flow(rows), Flow(rows, gap="", turn="")
     fields: dict[str, Field] = {}
     for name, pattern in (("name", _NAME), ("position", _VALUE)):
-        if found := form.find(_LABELS[name], pattern):
+        if (found := form.find(_LABELS[name], pattern)) and not is_label(found[0][1]):
             fields[name] = field_of(found[0][1], found[1])
         elif match := prose.search(_SENTENCES[name]):
             fields[name] = prose.field(match, "value", match["value"])
@@ -119,11 +124,13 @@ def _employer(form: Form, flow: Flow, prose: Flow) -> Field | None:
     """What a label, a sentence or the signature calls one; behind a label also what does not sound like one."""
     if found := form.find(_LABELS["employer"], rf"([^\s:,。;]{{1,40}}{_COMPANY}(?:[（(][^）)\s]{{1,12}}[）)])?)"):
         return field_of(found[0][1], found[1])
+    if match := flow.search(_CERTIFIER):
+        return flow.field(match, "value", match["value"])
     if match := prose.search(_SENTENCES["employer"]):
         return prose.field(match, "value", match["value"])
     if signed := list(re.finditer(_SIGNATURE, flow.text)):  # under a letter it has no label
         return flow.field(signed[-1], 1, signed[-1][1])
-    if found := form.find(_LABELS["employer"], _VALUE):
+    if (found := form.find(_LABELS["employer"], _VALUE)) and not is_label(found[0][1]):
         return field_of(found[0][1], found[1])
     return None
 
@@ -173,7 +180,7 @@ def _number_problems(fields: dict[str, Field]) -> list[Problem]:
 
 def _without_dust(value: str) -> str:
     """Without what OCR makes of a label's colon: signs, and a bracket that nothing closes."""
-    value = value.lstrip("、·.|丨丿")
+    value = value.lstrip("、·.|丨丿」「』『】【\"'“”‘’")
     return value[1:] if value[:1] in ("(", "（") and not re.search("[)）]", value) else value
 
 

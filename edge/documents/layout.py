@@ -95,7 +95,7 @@ _NEIGHBOURS = 64  # of a piece that are looked at; hostile pages have thousands 
 
 def rows_of(pages: Sequence[ReadPage]) -> list[Row]:
     """The rows of all pages, top to bottom."""
-    return [row for index, page in enumerate(pages) for row in _page_rows(_pieces(index, page.lines))]
+    return [row for index, page in enumerate(pages) for row in page_rows(_pieces(index, page.lines))]
 
 
 def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
@@ -116,7 +116,7 @@ def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
     return pieces
 
 
-def _page_rows(pieces: list[Piece]) -> list[Row]:
+def page_rows(pieces: list[Piece]) -> list[Row]:
     """Chain pieces from left to right: each joins the row whose last piece is level with it and ends before it.
 
     Comparing with the last piece rather than the row's mean follows rows that a perspective slants. But a line of a
@@ -218,14 +218,15 @@ def place_of(pieces: Sequence[Piece]) -> Place:
     """The box around those of ``pieces`` that stand on the first one's page."""
     page = pieces[0].page
     boxes = [piece.box for piece in pieces if piece.page == page]
-    return Place(page, boxes[0] if len(boxes) == 1 else _around(boxes))
+    return Place(page, boxes[0] if len(boxes) == 1 else around(boxes))
 
 
 def _between(a: Point, b: Point, share: float) -> Point:
     return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])
 
 
-def _around(boxes: Sequence[Box]) -> Box:
+def around(boxes: Sequence[Box]) -> Box:
+    """The upright box around all of ``boxes``."""
     xs = [x for box in boxes for x, _ in box]
     ys = [y for box in boxes for _, y in box]
     left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
