@@ -68,7 +68,7 @@ def test_a_chunked_body_that_never_ends_is_refused(steady: Watched, path: str) -
     "sent",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n",
-        b"GET / HTTP/9.9\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /none HTTP/9.9\r\nHost: 127.0.0.1\r\n\r\n",
         head("/v1/ocr", "Content-Length: 3", "Transfer-Encoding: chunked", "Connection: close") + b"0\r\n\r\n",
         head("/v1/ocr", "Content-Length: -1"),
         head("/v1/ocr", "Content-Length: 1, 2"),

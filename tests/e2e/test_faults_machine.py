@@ -1,8 +1,9 @@
-"""The disk under a running server: models deleted, no room for the cache, no room for a large request's body."""
+"""The disk under a running server: models deleted, no room for the cache, a large request's body, or the journal."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.hostile import Watched, drawn, encoded, refused, serving
+from tests.e2e.hostile import EDGEKIT, Watched, drawn, encoded, refused, serving
 
 
 @pytest.fixture
@@ -59,11 +60,11 @@ def test_models_deleted_while_serving_are_not_missed(bundle: Path, own_state: Pa
 def test_a_full_disk_under_cache_and_bodies_changes_no_answer_and_is_told(
     bundle: Path, own_state: Path, small_disk: Path, steady: Watched
 ) -> None:
-    shutil.copytree(own_state, small_disk, dirs_exist_ok=True)
-    shutil.rmtree(small_disk / "cache", ignore_errors=True)
+    (small_disk / "cache").mkdir()
+    (own_state / "cache").symlink_to(small_disk / "cache")
     fill(small_disk)
     large = encoded(drawn("4711").resize((1600, 1200)), "BMP")
-    with serving(bundle, small_disk, TMPDIR=str(small_disk)) as (server, _):
+    with serving(bundle, own_state, TMPDIR=str(small_disk)) as (server, _):
         assert server.usual == steady.usual
         # the body of a large request waits on the disk until it is complete
         said = refused(requests.post(f"{server.url}/v1/ocr", data=large, timeout=30), 503)
@@ -71,6 +72,19 @@ def test_a_full_disk_under_cache_and_bodies_changes_no_answer_and_is_told(
         parts = [("application", ("application.json", b"{}")), ("file", ("a.bmp", large))]
         refused(requests.post(f"{server.url}/v1/score", files=parts, timeout=30), 503)
         server.unharmed()
+
+
+def test_with_a_full_disk_under_the_journal_nothing_is_decided_and_the_remedy_is_said(
+    bundle: Path, own_state: Path, small_disk: Path
+) -> None:
+    shutil.copytree(own_state, small_disk, dirs_exist_ok=True)
+    fill(small_disk)
+    command = [EDGEKIT, "serve", "--bundle", bundle, "--port", "0", "--json"]
+    environment = {**os.environ, "EDGEKIT_STATE_DIR": str(small_disk)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    error = json.loads(ended.stdout)["error"]
+    assert (ended.returncode, error["code"]) == (15, "JOURNAL-003")
+    assert "full" in error["problem"]
 
 
 def test_a_broken_cache_is_made_again(bundle: Path, own_state: Path, steady: Watched) -> None:
