@@ -6,7 +6,7 @@ Each environment has a lock file under ``requirements/`` that pins it by hash:
     bench-rapidocr   RapidOCR 3 on OpenVINO and its HTTP server
     bench-rapidocr1  rapidocr-openvino 1.4 with the OpenVINO that it pins
     bench-litserve   LitServe, and what the kit's text model needs to run inside it
-    bench-scikit     scikit-learn, whose gradient boosting the behaviour model is measured against
+    bench-scikit     scikit-learn: gradient boosting for the behaviour model, logistic regression for a graph network
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
     documents   fields, ID numbers and rows of papers in layouts that nobody tuned for; forged papers and honest ones
     text        labels of purposes, their probabilities and phrases; long texts and such as cannot be read
     behaviour   the behaviour model against gradient boosting on the same histories
+    graph       a graph network, through ``compress model``, against logistic regression on a public network
     card        whether the score's probabilities are what they say
     whole       what a whole application takes: three papers, the purpose, 200 transactions
 
@@ -21,6 +22,7 @@ from benchmarks.runtime_models import signed_demo
 from benchmarks.scoring_behaviour import measure_behaviour
 from benchmarks.scoring_card import measure_card
 from benchmarks.scoring_documents import measure_documents
+from benchmarks.scoring_graph import measure_graph
 from benchmarks.scoring_text import measure_text
 
 
@@ -35,6 +37,7 @@ PARTS: dict[str, Callable[[Report, Callable[[str, float], None]], None]] = {
     "documents": measure_documents,
     "text": measure_text,
     "behaviour": measure_behaviour,
+    "graph": measure_graph,
     "card": measure_card,
     "whole": measure_whole,
 }
