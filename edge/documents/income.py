@@ -10,8 +10,17 @@ from edge.documents import id_number
 from edge.documents.bilingual import is_label, paired
 from edge.documents.extraction import Field, Problem, problem
 from edge.documents.labels import mended
-from edge.documents.layout import Flow, Form, Row, field_of
-from edge.documents.normalise import AMOUNT, CAPITALS, DATE, ID_NUMBER, parse_amount, parse_capitals, parse_date
+from edge.documents.layout import Flow, Form, Piece, Row, field_of
+from edge.documents.normalise import (
+    AMOUNT,
+    CAPITALS,
+    DATE,
+    ID_NUMBER,
+    SPACED_DAY,
+    parse_amount,
+    parse_capitals,
+    parse_date,
+)
 
 KIND = "income_proof"
 
@@ -60,7 +69,10 @@ _ALL_LABELS = (*(label for labels in _LABELS.values() for label in labels), *_OT
 _WE = r"(?:我|本|该)(?:单位|公司|司|校|院|厂|局|行|部|社|所)?的?"
 _STAFF = r"(?:在职|正式|在编|在岗|全职)*(?:员工|职工|职员|教师|雇员|工作人员|人员)"
 # no name begins with who certifies or what somebody is
-_SOMEBODY = rf"(?!{_WE}?{_STAFF}|(?:我|本|该|贵)(?:单位|公司|司|校|院|厂|局|行|部|社|所|人)|其|兹|持|单位|公司|居民|公民|同志|先生|女士)"
+_SOMEBODY = (
+    rf"(?!(?:{_WE})?{_STAFF}|(?:我|本|该|贵)(?:单位|公司|司|校|院|厂|局|行|部|社|所|人)"
+    "|其|兹|持|在职|在岗|正式|单位|公司|居民|公民|同志|先生|女士)"
+)
 # letters: sentences that run on across lines
 _SENTENCES = {
     "name": (
@@ -184,12 +196,19 @@ def _without_dust(value: str) -> str:
     return value[1:] if value[:1] in ("(", "（") and not re.search("[)）]", value) else value
 
 
+def _is_whole(pieces: Sequence[Piece]) -> bool:
+    """Whether nothing can be lost between the pieces of a date: OCR overlooks 一, one stroke, and 十一 becomes 十."""
+    pairs = zip(pieces, pieces[1:], strict=False)
+    return all(after.left - before.right < 0.7 * before.height for before, after in pairs)
+
+
 def _last_day(flow: Flow) -> re.Match[str] | None:
     """The last date that is not of something else than the proof."""
     days = [
         each
-        for each in re.finditer(rf"({DATE})", flow.text)
-        if not _OTHER_DAYS.search(flow.text[max(0, each.start() - 16) : each.start()])
+        for each in re.finditer(rf"({DATE}|{SPACED_DAY})", flow.text)
+        if (each[1][0] != "二" or _is_whole(flow.pieces(*each.span(1))))
+        and not _OTHER_DAYS.search(flow.text[max(0, each.start() - 16) : each.start()])
         and not _SINCE.match(flow.text, each.end())
     ]
     return days[-1] if days else None

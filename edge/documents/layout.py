@@ -112,6 +112,8 @@ def _pieces(page: int, lines: Sequence[Line]) -> list[Piece]:
                 left, right, top, bottom = right, left, bottom, top
                 if len(text) > 1 or text.isascii():
                     text, confidence = "?" * len(printed), 0.0
+            if text == "一" and bottom - top < right - left:  # text layers give the stroke alone; characters are square
+                top, bottom = (top + bottom - right + left) / 2, (top + bottom + right - left) / 2
             pieces.append(Piece(text, printed, confidence, page, line.box, left, right, top, bottom))
     return pieces
 

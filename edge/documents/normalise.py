@@ -14,7 +14,10 @@ _HALF = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not 
 _HALF |= {0x3000: ord(" "), ord("￥"): ord("¥"), ord("—"): ord("-"), ord("–"): ord("-"), ord("−"): ord("-")}
 
 # digits, or the characters for them as on formal letters; a time may follow a day without a space
-_CHINESE_DAY = r"[〇零○一二三四五六七八九]{4}年[一二三四五六七八九十]{1,3}月[一二三四五六七八九十]{1,3}日"
+_ZEROS = "〇零○◯OoＯ0"  # as people type it, and as OCR reads it
+_YEAR, _SMALL = rf"二 ?[{_ZEROS}](?: ?[{_ZEROS}一二三四五六七八九]){{2}} ?年", "(?: ?[一二三四五六七八九十]){1,3} ?"
+SPACED_DAY = rf"{_YEAR}{_SMALL}月{_SMALL}日"  # in several pieces, which have to be close to each other
+_CHINESE_DAY = SPACED_DAY.replace(" ?", "")
 _AT = r"(?=[0-2]\d:[0-5]\d)"
 DATE = (
     r"(?:(?:19|20)\d{2}\s*[年./-]\s*\d{1,2}\s*[月./-]\s*\d{1,2}(?!\d)\s*日?|(?<!\d)(?:19|20)\d{6}(?!\d)"
@@ -33,7 +36,7 @@ _GROUPED_AMOUNT = re.compile(r"(\d{1,3}(?:[,.]\d{3})+)(?:\.(\d{1,2})|,(\d{2}))?"
 _CAPITAL_DIGITS = {digit: value for value, digit in enumerate("零壹贰叁肆伍陆柒捌玖")} | {"〇": 0}
 _CAPITAL_UNITS = {"拾": 10, "佰": 100, "百": 100, "仟": 1000, "千": 1000}
 _CAPITAL_GROUPS = {"万": 10**4, "亿": 10**8}
-_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "○": 0}
+_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | dict.fromkeys(_ZEROS, 0)
 
 # out and in as accountants write them behind an amount, and as apps write them before it
 _OUT_WORDS, _IN_WORDS = ("DR", "借", "支出"), ("CR", "贷", "收入")
@@ -47,7 +50,7 @@ def half_width(text: str) -> str:
 
 def parse_date(text: str) -> str | None:
     """ISO 8601 of 2026年1月3日, 2026-01-03, 2026.1.3, 20260103 or 二〇二六年一月三日; None if there is no such day."""
-    if re.fullmatch(_CHINESE_DAY, text):
+    if re.fullmatch(_CHINESE_DAY, text := text.replace(" ", "") if "年" in text else text):
         text = re.sub(r"[^年月日]+", lambda part: _in_digits(part[0]), text)
     digits = re.findall(r"\d+", half_width(text))
     if len(digits) < 3 and len(whole := "".join(digits)) == 8:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from edge.documents.bilingual import is_label
 from edge.documents.extract import extract
 from edge.documents.layout import ReadPage
+from runtime.ocr.line import Line
 
 Build = Callable[..., ReadPage]
 NUMBER = "999999199003070012"
@@ -101,3 +103,21 @@ def test_who_certifies_is_nobody_s_name(page: Build) -> None:
 def test_quotes_that_ocr_makes_of_a_colon_are_no_part_of_an_employer(page: Build) -> None:
     cells = [(300, 60, "收入证明"), (100, 100, "用人单位」样例科技有限公司"), (100, 140, "月收入：9000元")]
     assert values(page(*cells))["employer"] == "样例科技有限公司"
+
+
+@pytest.mark.parametrize(
+    "day", ["二〇二六年十一月十四日", "二○二六年十一月十四日", "二O二六年十一月 十四 日", "二0二六年 十一月十四日"]
+)
+def test_a_date_in_characters_is_read_however_its_zero_is_written(page: Build, day: str) -> None:
+    assert values(page((300, 60, "收入证明"), (400, 300, day)))["issue_date"] == "2026-11-14"
+
+
+def test_a_date_in_pieces_is_read_only_where_no_stroke_can_be_lost_between_them(page: Build) -> None:
+    title = (300, 60, "收入证明")
+    close = page(title, (400, 300, "二〇二六年十"), (522, 300, "一"), (544, 300, "月十四日"))
+    assert values(close)["issue_date"] == "2026-11-14"
+    lost = extract("income_proof", [page(title, (400, 300, "二〇二六年十"), (544, 300, "月十四日"))])
+    assert ("missing_field", "issue_date") in [(each.code, each.field) for each in lost.problems]
+    stroke = Line("一", 1.0, ((522.0, 309.0), (541.0, 309.0), (541.0, 311.0), (522.0, 311.0)))  # as in a text layer
+    pieces = page(title, (400, 300, "二〇二六年十"), (544, 300, "月十四日"))
+    assert values(replace(pieces, lines=(*pieces.lines, stroke)))["issue_date"] == "2026-11-14"
