@@ -117,6 +117,7 @@ def test_a_paper_counts_when_its_entry_and_every_part_are_here(branch: Branch, h
     key = headquarters.sealing.public_key()
     parts = list(seal_record(key, branch.device, 1, entry.hash, "receipt", bytes(300_000)))
     assert send(branch, parts[0]) == (set(), {})  # without its entry
+    assert headquarters.store.rows("SELECT 1 FROM parts") == []
     assert send(branch, entry, *parts[:2])[0] == {entry.id, parts[0].id, parts[1].id}
     assert headquarters.store.sealed(branch.device, 1) == {}
     send(branch, parts[2])
