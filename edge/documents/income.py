@@ -73,6 +73,7 @@ _SOMEBODY = (
     rf"(?!(?:{_WE})?{_STAFF}|(?:我|本|该|贵)(?:单位|公司|司|校|院|厂|局|行|部|社|所|人)"
     "|其|兹|持|在职|在岗|正式|单位|公司|居民|公民|同志|先生|女士)"
 )
+_NOBODY = re.compile("单位|公司|员工|职工|职员|人员|[我本该]司|贵行")  # nor has it one of these in it
 # letters: sentences that run on across lines
 _SENTENCES = {
     "name": (
@@ -114,6 +115,8 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     for text in (flow, prose):
         if "name" not in fields and (match := text.search(_NAME_BY_NUMBER)):
             fields["name"] = text.field(match, "value", match["value"])
+    if "name" in fields and _NOBODY.search(fields["name"].value):
+        del fields["name"]
     if employer := _employer(form, flow, prose):
         fields["employer"] = employer
     for text in (flow, prose):  # a letter breaks its lines anywhere, also within a number
