@@ -2,9 +2,9 @@
 
 There are five parts, and one more for each model that the policy's ``scores`` name, each a whole number of points
 between 0 and the most that the policy gives it; the policy's add up to 100. The policy's calibration turns the sum into
-the score. At most five reasons are told, the parts that weigh most, and the score is shared out among them in
-proportion to their points, in whole numbers: it is the exact sum of their contributions, and none is left for "other"
-(docs/adr/0029).
+the score. At most five reasons are told: the heaviest part, those for which a person looks, and then those that weigh
+most. The score is shared out among them in proportion to their points, in whole numbers: it is the exact sum of their
+contributions, and none is left for "other" (docs/adr/0029).
 
 Within a part more risk never gives fewer points, and parts do not touch each other, so the score never falls when a
 single finding gets worse.
@@ -161,8 +161,7 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
     if score >= policy.levels.medium_from:
         level = "high" if score >= policy.levels.high_from else "medium"
     passes = level == "low" and not any(part.needs_review for part in parts)
-    # with further scores there can be more than five; those that weigh most then tell the whole score
-    told = sorted((part for part in parts if part.points or part.needs_review), key=lambda part: -part.points)[:_TOLD]
+    told = sorted(_worth_telling(parts), key=lambda part: -part.points)
     contributions = shared_out([part.points for part in told], score)
     reasons = [
         Reason(
@@ -176,6 +175,16 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
     ]
     reasons.sort(key=lambda reason: -reason.contribution)
     return Assessment(score, level, "pass" if passes else "review", tuple(reasons))
+
+
+def _worth_telling(parts: Sequence[_Part]) -> list[_Part]:
+    """At most five parts: the heaviest, then those for which a person looks, then by weight."""
+    weighing = [part for part in parts if part.points or part.needs_review]
+    if len(weighing) <= _TOLD:
+        return weighing
+    heaviest = max(weighing, key=lambda part: part.points)
+    order = sorted(weighing, key=lambda part: (part is not heaviest, not part.needs_review, -part.points))
+    return order[:_TOLD]
 
 
 def _sentence(code: str, policy: Policy) -> ReasonText:
