@@ -29,6 +29,7 @@ _FILE = "tokens.json"
 Role = Literal["caller", "reviewer"]
 ROLES: tuple[Role, ...] = get_args(Role)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED = frozenset({"headquarters"})  # a vote under this name would look like one from there
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,11 @@ class TokenFile:
         Raises:
             AccessError: The name is taken or not a name, or the file cannot be written.
         """
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name in RESERVED:
             raise AccessError(
                 f"{name!r} is not a name for a token.",
-                remedy="Use up to 64 letters, digits, dots, hyphens and underscores, a letter or digit first.",
+                remedy="Use up to 64 letters, digits, dots, hyphens and underscores, a letter or digit first, and no "
+                "name that the journal uses for others: " + ", ".join(sorted(RESERVED)) + ".",
             )
         token = secrets.token_hex(32)
         with self._changing() as entries:

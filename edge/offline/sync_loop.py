@@ -98,6 +98,10 @@ class SyncLoop:
             except EdgeKitError as error:
                 self._failed(error)
                 continue
+            except Exception as error:  # a defect; a thread that ended in silence would send nothing for months
+                log.exception("A session with headquarters met a defect of the kit.")
+                self._failed(SyncError(f"A session with headquarters ended by a defect, {type(error).__name__}."))
+                continue
             self._problem = None
             self._backoff.succeeded()
             self._bell.wait(self._every_s * random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311  # no secret

@@ -25,7 +25,7 @@ from edge.receipt import Decision, RiskLevel
 
 Revoked = Literal["full", "review_only", "stopped"]
 NOTE_KINDS = ("review", "disagreement", "revocation", "note")  # of entries that notes become; they carry ``note``
-HEADQUARTERS = "headquarters"  # who decided, where a token's name stands otherwise
+HEADQUARTERS = "headquarters"  # who decided, where a token's name stands otherwise; no token may be called so
 
 _IN_CHAIN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "verdict": ("review", ("decision_id", "verdict")),

@@ -125,7 +125,7 @@ def test_tokens_added_at_once_are_all_kept() -> None:
     assert all(file.find(token) for token in tokens)
 
 
-@pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "n" * 65, "姓名"])
+@pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "n" * 65, "姓名", "headquarters"])
 def test_what_is_no_name_is_refused(name: str, own_state: Path) -> None:
     with pytest.raises(AccessError, match="not a name"):
         TokenFile().add(name)

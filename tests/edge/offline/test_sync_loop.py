@@ -49,14 +49,20 @@ def sessions(*outcomes: Exception | Outcome) -> tuple[Callable[[Callable[[], boo
 
 def test_the_loop_outlives_every_fault_and_says_it_once(caplog: pytest.LogCaptureFixture) -> None:
     down = [SyncError("The line is down.") for _ in range(3)]
-    session, done = sessions(*down, JournalFullError("The disk is full."), Outcome(sent=5))
+    defect = ZeroDivisionError()
+    session, done = sessions(*down, JournalFullError("The disk is full."), defect, Outcome(sent=5))
     loop = SyncLoop(session, 600, Backoff(0.001))
     with caplog.at_level(logging.WARNING):
         loop.start()
         assert done.wait(10)
         loop.stop()
     assert loop.status() == {"sent": 5, "refused": 0, "problem": None}
-    assert [record.message.split(".")[0] for record in caplog.records] == ["The line is down", "The disk is full"]
+    assert [record.message.split(".")[0] for record in caplog.records] == [
+        "The line is down",
+        "The disk is full",
+        "A session with headquarters met a defect of the kit",
+        "A session with headquarters ended by a defect, ZeroDivisionError",
+    ]
 
 
 def test_the_status_names_the_problem_while_it_lasts() -> None:
