@@ -2,7 +2,7 @@
 
 Bitcoin OTC (SNAP; Kumar et al. 2016): people rate each other from -10 to 10. 60 % of the ratings are known, the next
 20 % are learned from, and on the last 20 %, with 80 % known, is measured: once with the ratings in random order, as the
-literature has it, and once in order of time, where most of the last ratings are of people whom nobody rated before.
+literature has it, and once in order of time, where more than half of the last ratings have a newcomer at an end.
 Both sides see the same numbers about the two ends of a rating; GraphSAGE, the layers of ``examples/graph``, also sees
 those of their neighbours and of the neighbours of those, by trust and by distrust. It goes through ``compress model``
 on its way, and answers as it serves.
