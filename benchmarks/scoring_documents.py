@@ -42,11 +42,11 @@ _TELLS = {
     "changed amount": {"balance_mismatch", "balance_unsure"},
     "broken balance": {"balance_mismatch", "balance_unsure"},
     "changed income": {"salary_mismatch"},
-    "swapped name": {"name_mismatch"},
+    "swapped name": {"name_mismatch", "name_unsure"},
     "bad checksum": {"id_checksum"},
 }
 # problems that say that somebody may have changed a paper; others say that it could not be read
-_ACCUSATIONS = frozenset().union(*_TELLS.values()) - {"balance_unsure"} | {
+_ACCUSATIONS = frozenset().union(*_TELLS.values()) - {"balance_unsure", "name_unsure"} | {
     "birth_date_mismatch",
     "sex_mismatch",
     "capitals_mismatch",

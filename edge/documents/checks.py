@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import date
 from statistics import median
 
+from rapidfuzz.distance import Levenshtein
+
 from edge.application import Application
 from edge.documents.extraction import SURE, Extraction, Problem, problem
 from edge.policy import DocumentsPolicy
@@ -42,7 +44,7 @@ def cross_check(
         ]
         seen = [
             *_doubtful(extraction, policy),
-            *_contradictions(application, extraction, policy),
+            *_contradictions(application, extraction, extractions, policy),
             *_validity(extraction, today),
             *_salary(application, extraction, extractions, policy),
             *_timeliness(extraction, policy, today),
@@ -59,21 +61,28 @@ def _doubtful(extraction: Extraction, policy: DocumentsPolicy) -> list[Problem]:
     ]
 
 
-def _contradictions(application: Application, extraction: Extraction, policy: DocumentsPolicy) -> list[Problem]:
+def _contradictions(
+    application: Application, extraction: Extraction, papers: Sequence[Extraction], policy: DocumentsPolicy
+) -> list[Problem]:
     kind, applicant = extraction.kind, application.applicant
     problems = []
     name_field = _NAME_FIELDS[kind]
     name, number = extraction.value(name_field), extraction.value("id_number")
     if name is not None and _plain(name) != _plain(applicant.name):
         sure = extraction.fields[name_field].confidence
-        if sure >= SURE:
+        read = sure < 1.0 and number in (None, _plain(applicant.id_number).upper())  # by OCR, and nothing else differs
+        if sure >= SURE and read and _may_be_misread(_plain(name), _plain(applicant.name), papers):
+            problems.append(problem(kind, "name_unsure", name_field, seen=name))
+        elif sure >= SURE:
             problems.append(problem(kind, "name_mismatch", name_field, seen=name))
         elif sure >= policy.confidence_from:  # below that it is said anyway
             problems.append(problem(kind, "low_confidence", name_field, confidence=sure))
     if number is not None and number != _plain(applicant.id_number).upper():
         problems.append(problem(kind, "id_number_mismatch", "id_number", seen=number))
     proven, declared = extraction.value("monthly_income"), applicant.declared_monthly_income
-    if proven is not None and declared - proven > policy.income_gap_from * declared:
+    if proven and declared == 0:
+        problems.append(problem(kind, "income_undeclared", "monthly_income", proven=proven))
+    elif proven is not None and declared - proven > policy.income_gap_from * declared:
         problems.append(problem(kind, "income_mismatch", "monthly_income", declared=declared, proven=proven))
     return problems
 
@@ -129,6 +138,13 @@ def _timeliness(paper: Extraction, policy: DocumentsPolicy, today: date) -> list
         elif age < 0:
             problems.append(problem(paper.kind, "future_date", name, date=day))
     return problems
+
+
+def _may_be_misread(name: str, applicant: str, papers: Sequence[Extraction]) -> bool:
+    """Whether one character more, less or other makes it the applicant's, and not all of several papers bear it."""
+    names = [_plain(value) for paper in papers if (value := paper.value(_NAME_FIELDS[paper.kind]))]
+    apart = Levenshtein.distance(name, applicant, score_cutoff=1)
+    return apart == 1 and (names.count(name) == 1 or applicant in names)
 
 
 def _plain(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from edge.documents import idcard, income, statement
 from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, Extraction, Field, problem
 from edge.documents.layout import Flow, ReadPage, Row, rows_of
+from edge.documents.watermark import without_watermark
 
 # words of each kind of paper; other kinds may carry a few of them, so the most words win
 _MARKS = {
@@ -19,6 +21,12 @@ _MARKS = {
         *("交易", "明细", "对账单", "流水", "余额", "摘要", "日期", "户名", "账号", "账户", "卡号", "币种", "对方"),
         *("借方", "贷方", "支出", "发生额", "转账"),
     ),
+}
+
+# other papers that people hand in, known by their own words, and what the paper asked for has of its own
+_STRANGERS = {
+    "id_card": (r"(?<!办理)(驾驶证|行驶证|户口簿|户口本|常住人口|居住证|护照|通行证)", "居民身份证"),
+    "income_proof": (r"(在读证明|在校证明|学籍|在校学生|我校学生)", r"收入|工资|薪"),
 }
 
 # what no field says, since it is printed before one
@@ -48,6 +56,8 @@ def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
     else:
         fields = _filled_in(statement.read_fields(rows))
         problems = statement.check(fields, rows)
+    if stranger := _stranger(kind, rows):
+        return Extraction(kind, {}, (problem(kind, "wrong_kind", seen=f"，上有“{stranger}”字样"),))
     seen = _seen_kind(rows)
     if seen != kind:
         likeness = f"，更像{KIND_NAMES[seen]}" if seen else ""
@@ -64,6 +74,14 @@ def _filled_in(fields: dict[str, Field]) -> dict[str, Field]:
     return {
         name: field for name, field in fields.items() if not isinstance(field.value, str) or field.value not in _PRINTED
     }
+
+
+def _stranger(kind: str, rows: Sequence[Row]) -> str | None:
+    """The word by which the paper is another than all three kinds."""
+    told, own = _STRANGERS.get(kind, (None, ""))
+    text = Flow(without_watermark(rows), gap="", turn="").text
+    word = re.search(told, text) if told else None
+    return word[1] if word and not re.search(own, text) else None
 
 
 def _seen_kind(rows: Sequence[Row]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from edge.documents import id_number
@@ -11,6 +12,7 @@ from edge.documents.extraction import Field, Problem, problem
 from edge.documents.labels import mended
 from edge.documents.layout import Flow, Piece, Row, field_of, one_of
 from edge.documents.normalise import DATE, ID_NUMBER, parse_date
+from edge.documents.watermark import without_watermark, without_written_over
 
 KIND = "id_card"
 # 长期 has no date of its own; banks write this day for it
@@ -28,8 +30,11 @@ _PEOPLES = (
     *("达斡尔", "仫佬", "羌", "布朗", "撒拉", "毛南", "仡佬", "锡伯", "阿昌", "普米", "塔吉克", "怒", "乌孜别克"),
     *("俄罗斯", "鄂温克", "德昂", "保安", "裕固", "京", "塔塔尔", "独龙", "鄂伦春", "赫哲", "门巴", "珞巴", "基诺"),
 )
+_COVERED = 0.5  # confidence in what a watermark crosses: part of it may be hidden
 _YEARS = (5, 10, 20)  # that a card is valid for, by the age of its holder (居民身份证法, article 5)
 
+# how an address ends whose last line was overlooked
+_UNFINISHED = re.compile(r"(?:[\dA-Za-z]|[单栋幢]|单元|号楼|[-#、]|[（(][^）)]*)$")
 # of a label that stands by itself OCR may lose the first character; 男 and 女 alone say enough
 _NO_LABEL = rf"(?!{one_of('姓名', '性别', '民族', '出生', '住址', '公民身份', '签发', '有效')})"
 _NAME = rf"{_NO_LABEL}{_HAN}(?: (?={_HAN}(?!{_HAN})))?[\u4e00-\u9fff·•]{{1,24}}?"  # two characters may stand apart
@@ -42,14 +47,18 @@ _PATTERNS = {
 
 
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
-    """Find the fields that the card carries."""
-    rows = mended(rows, _LABELS)
+    """Find the fields that the card carries; what is written across it is none of them."""
+    rows = mended(without_watermark(rows), _LABELS)
     flow = Flow(rows)
     fields: dict[str, Field] = {}
     for name, pattern in _PATTERNS.items():
         if match := flow.search(pattern):
             group = match.lastgroup or 1
             fields[name] = flow.field(match, group, match[group].replace(" ", ""))
+    if "name" not in fields and (alone := _unlabelled_name(rows)):
+        fields["name"] = field_of(alone.text.replace(" ", ""), [alone])
+    if "name" in fields and (rest := without_written_over(fields["name"].value)) != fields["name"].value:
+        fields["name"] = replace(fields["name"], value=rest, confidence=min(fields["name"].confidence, _COVERED))
     born = flow.search(one_of("出生") + rf"[^\d\n]{{0,6}}({DATE})") or flow.search(rf"(?m)^({DATE})日?$")
     if (match := born) and (day := parse_date(match[1])):
         fields["birth_date"] = flow.field(match, 1, day)
@@ -70,6 +79,8 @@ def check(fields: dict[str, Field]) -> list[Problem]:
     a time of validity that no card has are read wrongly more often than printed.
     """
     problems = _implausible(fields)
+    if "address" in fields and _UNFINISHED.search(fields["address"].value):
+        problems.append(problem(KIND, "unfinished", "address", seen=fields["address"].value))
     if "id_number" not in fields:
         return problems
     number = fields["id_number"].value
@@ -119,6 +130,25 @@ def _validity(flow: Flow) -> dict[str, Field]:
     if end:
         fields["valid_until"] = flow.field(match, 2, end)
     return fields
+
+
+def _unlabelled_name(rows: Sequence[Row]) -> Piece | None:
+    """What stands above 性别 and begins where the other values do, where OCR lost the label: nothing else is there."""
+    pieces = [piece for row in rows for piece in row]
+    for value in pieces:
+        if not re.match(rf"{DATE}", value.text):
+            continue  # of birth: it begins a piece of its own
+        above = [
+            piece
+            for piece in pieces
+            if piece.page == value.page
+            and abs(piece.left - value.left) < 0.8 * value.height
+            and 1.5 * value.height < value.middle - piece.middle < 6 * value.height
+        ]
+        top = min(above, key=lambda piece: piece.middle, default=None)
+        if top and re.fullmatch(rf"{_NO_LABEL}(?:{_HAN}{{2,4}}|{_HAN}+[·•]{_HAN}+)", top.text.strip()):
+            return top
+    return None
 
 
 def _address(rows: Sequence[Row], flow: Flow) -> list[Piece]:

@@ -40,6 +40,8 @@ _INCOME = rf"(?:月薪|月均(?=[\d人约为¥])|(?:(?<!个)月|个月(?=[平月
 # a comma may part the amount in words from the one in digits, nothing else
 _GAP = r"(?:[（(][^\d）)]{0,12}[）)]|[^\d,。;]|,(?=[(（]?(?:小写|大写|人民币|¥|即|计|合|共)))"
 _LEAST = 100  # yuan; whoever reads less has lost a digit or a 万
+_MOST = 10_000_000  # and whoever reads more has read the number of an account or a telephone
+_A_YEAR = rf"(?:年薪|年度?[^\d\n年月,。;]{{0,6}}?{_PAY})"
 _COMPONENT = re.compile(r"基本|岗位|绩效|奖|补贴|津贴|加班")  # a part of an income, not the income
 # 工资12,000元/月: the month stands behind
 _A_MONTH = rf"{_PAY}[^\d,。;]{{0,20}}?({AMOUNT})元?(?:/月|每月)"
@@ -176,7 +178,11 @@ def check(fields: dict[str, Field], rows: Sequence[Row]) -> list[Problem]:
     problems = _number_problems(fields)
     if "monthly_income" in fields and fields["monthly_income"].value < _LEAST:
         problems.append(problem(KIND, "implausible", "monthly_income", seen=fields["monthly_income"].value))
-    match = Flow(rows, gap="", turn="").search(CAPITALS)
+    prose = Flow(rows, gap="", turn="")
+    if len(amounts := _amounts(prose)) > 1:
+        told = "、".join(f"{amount:,.2f}" for amount in sorted(amounts))
+        problems.append(problem(KIND, "several_amounts", "monthly_income", amounts=told))
+    match = prose.search(CAPITALS)
     if match is None or "monthly_income" not in fields:
         return problems
     capitals, digits = parse_capitals(match[0]), fields["monthly_income"].value
@@ -185,6 +191,26 @@ def check(fields: dict[str, Field], rows: Sequence[Row]) -> list[Problem]:
     if round(capitals * 100) != round(digits * 100):
         return [*problems, problem(KIND, "capitals_mismatch", "monthly_income", digits=digits, capitals=capitals)]
     return problems
+
+
+def _amounts(prose: Flow) -> set[float]:
+    """The different incomes by the month or by the year that the paper states, none of them a sum of others.
+
+    More than one cannot all be meant: of several years, before and after tax, of two people.
+    """
+    found: set[float] = set()
+    for word in (_INCOME, _A_YEAR):
+        told = [
+            (amount, match["word"])
+            for match in re.finditer(rf"(?P<word>{word}){_GAP}{{0,20}}?({AMOUNT})(?![\d,.]|[年月日个%/-])", prose.text)
+            if not _COMPONENT.search(match["word"])
+            and (amount := parse_amount(match[2])) is not None
+            and _LEAST <= amount < _MOST
+        ]
+        amounts = {amount for amount, _ in told}
+        if len(amounts) > 1 and not any(re.search("总|合计|共", said) for _, said in told):
+            found |= amounts
+    return found
 
 
 def _number_problems(fields: dict[str, Field]) -> list[Problem]:

@@ -247,7 +247,7 @@ def test_a_paper_that_cannot_be_read_or_contradicts_goes_to_a_person() -> None:
     blank = scorer(reader=Reader(blue_1=(), blue_2=LETTER)).score(submission()).receipt
     assert [each.code for each in blank.documents[0].problems] == ["unreadable"]
     assert blank.decision == "review"
-    stranger = tuple(text.replace("示例甲", "示例乙") for text in CARD)
+    stranger = tuple(text.replace("示例甲", "样例乙") for text in CARD)
     receipt = scorer(reader=Reader(blue_1=stranger, blue_2=LETTER)).score(submission()).receipt
     assert [(each.code, each.field) for each in receipt.documents[0].problems] == [("name_mismatch", "name")]
     assert receipt.reasons[0].code == "document_problems"

@@ -163,6 +163,10 @@ export const en = {
   "paper.balance_mismatch": "Balances do not follow from the amounts.",
   "paper.balance_unsure":
     "Balances do not follow from the amounts, perhaps because they were hard to read; please check.",
+  "paper.name_unsure": "The name differs from the applicant's in one character, perhaps misread; please check.",
+  "paper.several_amounts": "Several amounts of income stand here; a person has to say which counts.",
+  "paper.unfinished": "This seems not to have been read to its end; please check.",
+  "paper.income_undeclared": "No income was declared, though the proof states one.",
   "paper.row_outside_period": "Rows lie outside the statement's period.",
   "paper.several_papers": "Several identity card numbers are on this file; hand in one card a file.",
   "paper.name_mismatch": "The name differs from the applicant's.",

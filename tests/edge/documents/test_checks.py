@@ -155,3 +155,23 @@ def test_a_field_on_one_of_two_cards_is_not_missing_from_the_other() -> None:
     )
     assert found(front, back) == [[], []]
     assert found(front) == [[("missing_field", "valid_until")]]
+
+
+@pytest.mark.parametrize("name", ["示例·乙", "示例甲", "示例·甲甲"])
+def test_one_character_that_ocr_reads_otherwise_accuses_nobody_and_is_said(name: str) -> None:
+    assert found(read("id_card", 0.99, name=name)) == [[("name_unsure", "name")]]
+    assert found(read("id_card", 1.0, name=name)) == [[("name_mismatch", "name")]]  # a text layer is not misread
+    assert found(read("id_card", 0.99, name=name + "丙丁")) == [[("name_mismatch", "name")]]
+
+
+def test_an_income_that_was_not_declared_but_proven_is_said() -> None:
+    checked = cross_check(application(0), [read("income_proof", monthly_income=9000.0)], POLICY, TODAY)
+    assert [each.code for each in checked[0]] == ["income_undeclared"]
+
+
+def test_one_character_accuses_where_several_papers_or_the_number_say_the_same() -> None:
+    papers = (read("id_card", 0.99, name="示例·乙"), read("income_proof", 0.99, name="示例·乙"))
+    assert found(*papers) == [[("name_mismatch", "name")], [("name_mismatch", "name")]]
+    assert found(*papers, read("bank_statement", account_name="示例·甲"))[0] == [("name_unsure", "name")]
+    somebody = read("id_card", 0.99, name="示例·乙", id_number="999999199003070020")
+    assert found(somebody) == [[("name_mismatch", "name"), ("id_number_mismatch", "id_number")]]

@@ -121,3 +121,21 @@ def test_a_date_in_pieces_is_read_only_where_no_stroke_can_be_lost_between_them(
     stroke = Line("一", 1.0, ((522.0, 309.0), (541.0, 309.0), (541.0, 311.0), (522.0, 311.0)))  # as in a text layer
     pieces = page(title, (400, 300, "二〇二六年十"), (544, 300, "月十四日"))
     assert values(replace(pieces, lines=(*pieces.lines, stroke)))["issue_date"] == "2026-11-14"
+
+
+@pytest.mark.parametrize(
+    ("said", "several"),
+    [
+        ("2024年月收入为9,000元，2025年月收入为10,000元", True),
+        ("税前月收入15,000元，税后月收入12,300元", True),
+        ("年收入为180,000元，2024年年收入为150,000元", True),
+        ("年收入为180,000元，月收入为15,000元", False),
+        ("月基本工资9,000元，月绩效工资3,000元，月收入合计12,000元", False),
+        ("月收入为9,000元，工资卡号6200000000000000", False),
+        ("月收入为9,000元（大写：玖仟元整），每月工资于15日发放", False),
+    ],
+)
+def test_several_incomes_are_said_and_none_is_taken_silently(page: Build, said: str, several: bool) -> None:
+    cells = [(300, 60, "收入证明"), (140, 140, f"兹证明示例甲（身份证号：{NUMBER}），"), (100, 180, said + "。")]
+    problems = extract("income_proof", [page(*cells)]).problems
+    assert ("several_amounts" in [each.code for each in problems]) == several
