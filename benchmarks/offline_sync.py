@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import select
 import shutil
 import signal
@@ -19,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from benchmarks.engine import memory
 from benchmarks.harness import Figure, Goal, Report, Row
 from devices.clock import Clock
 from devices.errors import SyncError
@@ -289,7 +289,8 @@ def send_all(folder: Path, headquarters: Path, url: str) -> int:
 def _device(folder: Path, headquarters: Path, url: str) -> None:
     """A branch in a process of its own: sends everything, prints how many sessions it took and its peak memory."""
     failed = send_all(folder, headquarters, url)
-    print(failed + 1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # noqa: T201
+    # not ru_maxrss, which a process inherits from the one that started it
+    print(failed + 1, round(memory()["peak_mb"] * 1024))  # noqa: T201
 
 
 if __name__ == "__main__":
