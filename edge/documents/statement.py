@@ -36,7 +36,8 @@ _LABELS = {
     "period_to": ("截止日期", "终止日期", "结束日期", "截止日", "查询止日", "截止时间", "结束时间", "止日"),
 }
 _PATTERNS = {
-    "account_name": r"([\u4e00-\u9fff·•]{2,25})",
+    # OCR reads the dot in names of other peoples as a stroke or a point
+    "account_name": r"([\u4e00-\u9fff](?:[\u4e00-\u9fff·•]|[.-](?=[\u4e00-\u9fff])){1,24})",
     "account_number": r"([\d*](?: ?[\d*]){7,29})",
     "period_from": rf"({DATE})",
     "period_to": rf"({DATE})",
@@ -57,6 +58,8 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     for name, pattern in _PATTERNS.items():
         if found := form.find(_LABELS[name], pattern):
             value = found[0][1].replace(" ", "")
+            if name == "account_name":
+                value = re.sub("[.-]", "·", value)
             fields[name] = field_of(parse_date(value) if name.startswith("period") else value, found[1])
     if "account_name" not in fields and (match := flow.search(_CERTIFIED)):
         fields["account_name"] = flow.field(match, 1, match[1])

@@ -23,6 +23,10 @@ _DIGITS = re.compile(r"[+-]?¥?\d[\d.,]*(?:[CD]R)?")
 _ACCOUNT = re.compile(r"^[\d*]{6,}[/\s]*(?=.)|(?<=[\u4e00-\u9fff）)])[/\s]*[\d*]{6,}$")  # beside a counterparty's name
 _TIME = re.compile(r"\s*\d{1,2}:+\d{2}(?::*\d{2})?(?!\d)\s*")
 _DAYS = ("date", "other date")
+# how summaries read that OCR runs together with the cell before them
+_SUMMARY = re.compile(
+    "(?:(?:代发)?工资|缴费|(?:网上|快捷|扫码)支付|(?:POS|网上|刷卡)?消费|转账(?:存入|支出|转入|转出)?|(?:ATM)?取款|还款|退款)$"
+)
 _MOST_WORDS = 20  # of a line that are held against the columns
 _CARRIED = re.compile(r"期初|承前|上期|上页|结转|期末|合计|小计|总计|累计")
 _SUM = re.compile(r"合计|小计|总计|累计|总额|承前|过次|期初|期末|上页|上期|本页|笔")
@@ -289,7 +293,22 @@ def _at_columns(piece: Piece, columns: Sequence[Column]) -> Iterator[Piece]:
         if lines_up and role != _role(piece.part(begin, word.start()), columns):
             yield piece.part(begin, word.start())
             begin = word.start()
-    yield piece.part(begin, len(piece.text)) if begin else piece
+    yield from _apart(piece.part(begin, len(piece.text)) if begin else piece, columns)
+
+
+def _apart(piece: Piece, columns: Sequence[Column]) -> Iterator[Piece]:
+    """A text that fills its cell, and the word that OCR ran together with it where the summary begins."""
+    word = _SUMMARY.search(piece.text)
+    if word and word.start() > 1:
+        part = piece.part(*word.span())
+        begins = any(
+            column.role == "summary" and abs(part.left - column.left) < piece.height and piece.left < column.left
+            for column in columns
+        )
+        if begins and _role(piece.part(0, word.start()), columns) == "counterparty":
+            yield piece.part(0, word.start())
+            piece = part
+    yield piece
 
 
 def _role(piece: Piece, columns: Sequence[Column]) -> str:
