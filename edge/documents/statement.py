@@ -16,6 +16,7 @@ from edge.documents.normalise import DATE, parse_date
 from edge.documents.table import entries_of, unread_rows, values_of
 
 KIND = "bank_statement"
+_TANGLED = 0.2  # of the rows incomplete: cells of one row have come to another
 
 # 开户银行 and the like are labels, not banks
 _BANK = r"(?!开户|发卡|对方|本银|我行)([\u4e00-\u9fff]{2,14}?(?:银行|信用社|信用合作社)|微信支付|支付宝)"
@@ -122,7 +123,13 @@ def check(fields: dict[str, Field], paper: Sequence[Row]) -> list[Problem]:
     if incomplete:
         problems.append(problem(KIND, "row_incomplete", "rows", rows=incomplete))
     pairs, sureness = _unbalanced(rows), fields["rows"].sureness if rows else ()
-    unsure = [index for before, index in pairs if sureness and min(sureness[before], sureness[index]) < SURE]
+    # where rows were not read whole, or many of them, their neighbours may not be what they seem either
+    tangled = set(range(len(rows))) if len(incomplete) > _TANGLED * len(rows) else set(incomplete)
+    unsure = [
+        index
+        for before, index in pairs
+        if {before, index} & tangled or sureness and min(sureness[before], sureness[index]) < SURE
+    ]
     if wrong := [index for _, index in pairs if index not in unsure]:
         problems.append(problem(KIND, "balance_mismatch", "rows", rows=wrong))
     if unsure:

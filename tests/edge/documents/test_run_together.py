@@ -47,3 +47,14 @@ def test_the_dot_in_a_name_is_understood_as_whatever_it_was_read(page: Build, do
     ]
     name = extract("bank_statement", [page(*cells, *HEADING)]).value("account_name")
     assert name.replace("•", "·") == "示例古丽·样例江"
+
+
+@pytest.mark.parametrize(("unread", "code"), [(0, "balance_mismatch"), (2, "balance_unsure")])
+def test_a_broken_sum_among_rows_that_were_not_read_whole_accuses_nobody(page: Build, unread: int, code: str) -> None:
+    cells = [(60, 60, "示例银行交易明细"), *HEADING]
+    for place, balance in enumerate((90, 80, 75, 60, 50, 40)):  # the third one is wrong, and so the fourth
+        y = 240 + 40 * place
+        cells += [(60, y, f"2026-10-0{place + 1}"), (300, y, f"{balance}.00"), (660, y, "消费")]
+        if place < 6 - unread:
+            cells.append((200, y, "-10.00"))
+    assert code in [each.code for each in extract("bank_statement", [page(*cells)]).problems]
