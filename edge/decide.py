@@ -2,6 +2,7 @@
 
 The promises:
  - Nothing is answered that is not in the journal: ``append`` is durable before the receipt is given.
+ - A request that bears a key is decided once, however often it is sent while the journal remembers the key.
  - A device whose lease has run out, or whose journal is full, scores nothing.
  - What the device may not let pass by itself goes to a person, and the receipt says why. The score stays as it is.
  - The lease's sums hold across threads and processes: what passes is counted under one lock.
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 
 from devices.clock import Clock
 from devices.durable import locked
-from devices.errors import JournalError, StoppedError
+from devices.errors import JournalError, RequestError, StoppedError
 from devices.state import ensure_state_dir
 from edge.application import Submission, papers_of
 from edge.journal.entry import Entry
@@ -103,31 +104,50 @@ class Desk:
         """
         return lease(self.ledger.standing(), self.clock.now(), self._policy.offline, amount)
 
-    def decide(self, submission: Submission, budget: Budget = UNLIMITED) -> Decided:
-        """Decide one application.
+    def decide(self, submission: Submission, budget: Budget = UNLIMITED, *, key: str | None = None) -> Decided:
+        """Decide one application, once for each ``key``.
 
         Args:
             submission: The application and its files.
             budget: What the request may still spend.
+            key: The caller's name for this request. Sent again with it, the decision that was made is given again.
 
         Raises:
             StoppedError: The lease has run out; nothing was scored.
+            RequestError: The key was another application's.
+            RecordErasedError: What was decided under the key has been erased.
             JournalError: The journal cannot be read or written; nothing was decided.
             EdgeKitError: As of ``Scorer.score``; nothing was decided.
         """
+        request = None if key is None else self.journal.keys.pseudonym(f"request {key}")
+        if done := self._decided(request, submission):
+            return done
         amount = submission.application.loan.amount
         self._refuse_if_stopped(self.lease())
         self.journal.make_room(len(submission.raw) + sum(map(len, submission.files.values())))
         moment = self.clock.now().astimezone().replace(microsecond=0)
         scored = self._scorer.score(submission, budget, moment=moment).receipt
         with budget.stage("journal"), self.alone():
+            if done := self._decided(request, submission):  # it was sent twice at once
+                return done
             held = self.lease(amount)
             self._refuse_if_stopped(held)
             receipt = under(scored, held, amount, self._policy, self._language)
-            entry = self.journal.append(
-                "decision", self._body(receipt, submission), records=_records(receipt, submission)
-            )
+            body = self._body(receipt, submission) | ({"request": request} if request else {})
+            entry = self.journal.append("decision", body, records=_records(receipt, submission))
         return Decided(receipt, entry)
+
+    def _decided(self, request: str | None, submission: Submission) -> Decided | None:
+        if request is None or (decision_id := self.ledger.decided(request)) is None:
+            return None
+        entry = self.journal.decision(decision_id)
+        if entry.body["application"] != self.journal.keys.pseudonym(submission.application.application_id):
+            raise RequestError(
+                "This Idempotency-Key was sent with another application.",
+                state="Nothing was scored; what was decided then stands.",
+                remedy="Send each application with a key of its own.",
+            )
+        return Decided(Receipt.model_validate_json(self.journal.record(entry, "receipt")), entry)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ answers customers goes through here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,13 +17,12 @@ from devices.clock import CLOCK_NAME, Clock
 from devices.errors import JournalError
 from devices.probe import probe
 from devices.state import state_dir
-from edge.application import from_parts
 from edge.bundle.archive import keep_bundle
 from edge.decide import Desk
 from edge.journal.state import open_journal
 from edge.review import Reviews
-from edge.service import Device, name_uploads
-from runtime.app import UploadedFile
+from edge.service import Device, submission_from
+from runtime.app import SentApplication
 from runtime.budget import Budget
 
 
@@ -52,9 +51,8 @@ def journaled(device: Device, desk: Desk) -> Device:
     """``device`` with its scores decided by ``desk``, the review queue, and both in its status and metrics."""
     services = device.services
 
-    def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
-        submission = from_parts(application, name_uploads(application, uploads))
-        return desk.decide(submission, budget).answered().model_dump(mode="json")
+    def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
+        return desk.decide(submission_from(sent), budget, key=sent.key).answered().model_dump(mode="json")
 
     def status() -> dict[str, Any]:
         return {**services.status(), **_status(desk)}

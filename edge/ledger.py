@@ -25,6 +25,7 @@ from edge.offline.lease import Standing
 VerdictName = Literal["approve", "decline"]
 
 _OF_CASES = ("decision", "review", "request", "disagreement")
+_SENT = 10_000  # requests: whoever got no answer sends again within minutes, not after so many others
 _KINDS = ("genesis", "salvage", "contact", "revocation", "policy", *_OF_CASES)
 
 
@@ -122,6 +123,7 @@ class Ledger:
         self._standing: Standing | None = None
         self._open: dict[str, Case] = {}
         self._bundle: str | None = None
+        self._sent: dict[str, str] = {}  # the latest requests that bore a name of their own
         self.standing()
 
     def standing(self) -> Standing:
@@ -140,6 +142,16 @@ class Ledger:
         with self._lock:
             self._catch_up()
             return self._bundle
+
+    def decided(self, request: str) -> str | None:
+        """The decision that a request of this name led to; None if none of the latest bore it.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        with self._lock:
+            self._catch_up()
+            return self._sent.get(request)
 
     def open_cases(self) -> list[Case]:
         """The cases that wait for a person, the riskiest first.
@@ -189,6 +201,10 @@ class Ledger:
         name = str(entry.body["decision_id"])
         if entry.kind == "decision":
             case = case_of([entry])
+            if request := entry.body.get("request"):
+                self._sent[request] = name
+                if len(self._sent) > _SENT:
+                    del self._sent[next(iter(self._sent))]
         elif name in self._open:
             case = self._open[name].after(entry)
         else:

@@ -22,7 +22,7 @@ from devices.probe import full_int8, probe
 from devices.profile import Backend, Profile, Serve, parse_profile
 from devices.state import cache_dir
 from edge.added_score import AddedScore, check_section
-from edge.application import from_parts
+from edge.application import Submission, from_parts
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
 from edge.bundle.parts import Part, bundle_file, parts_of
 from edge.bundle.sample import sample_of
@@ -32,7 +32,7 @@ from edge.policy import Policy, load_policy
 from edge.receipt import Bundle as BundleReference
 from edge.receipt import Model as ModelReference
 from edge.receipt import Offline
-from runtime.app import Limits, Services, UploadedFile
+from runtime.app import Limits, SentApplication, Services, UploadedFile
 from runtime.artifact import ModelEntry, OcrSettings
 from runtime.behaviour import BehaviourModel
 from runtime.budget import Budget
@@ -134,9 +134,8 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
             "started": started.isoformat(),
         }
 
-    def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
-        submission = from_parts(application, name_uploads(application, uploads))
-        return scorer.score(submission, budget).receipt.model_dump(mode="json")
+    def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
+        return scorer.score(submission_from(sent), budget).receipt.model_dump(mode="json")
 
     services = Services(
         version=version("branch-edgekit"),
@@ -155,6 +154,16 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         shapes=loader.shapes,
     )
     return Device(services, scorer, profile, policy, identity.bundle)
+
+
+def submission_from(sent: SentApplication) -> Submission:
+    """The application that was sent, checked.
+
+    Raises:
+        InputError: As of ``edge.application.from_parts``.
+        RequestError: Two files have one name.
+    """
+    return from_parts(sent.application, name_uploads(sent.application, sent.files))
 
 
 def name_uploads(application: bytes, uploads: Sequence[UploadedFile]) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from edge.bundle.verify import VerifiedBundle, verify_bundle
 from edge.drift import SCORES_NAME, DriftWatch, Verdict
 from edge.policy import UpdatePolicy, load_policy
 from edge.service import Device
-from runtime.app import UploadedFile
+from runtime.app import SentApplication
 from runtime.budget import Budget
 from runtime.memory import Meter, release_memory
 
@@ -71,8 +71,8 @@ class ServedSlot:
         services = device.services
         drift = self._drift_watch(load_policy(bundle.files[POLICY_NAME]).update)
 
-        def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
-            receipt = services.score(application, uploads, budget)
+        def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
+            receipt = services.score(sent, budget)
             drift.add(receipt["score"])
             return receipt
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from edge.decide import Desk
 from edge.offline.sync_loop import SyncLoop
 from edge.offline.sync_settings import open_session, remember_policy
 from edge.service import Device
-from runtime.app import UploadedFile
+from runtime.app import SentApplication
 from runtime.budget import Budget
 
 log = logging.getLogger(__name__)
@@ -40,8 +39,8 @@ def synced(device: Device, desk: Desk) -> tuple[Device, SyncLoop | None]:
         log.error("%s", error)
         problem = error
 
-    def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
-        receipt = services.score(application, uploads, budget)
+    def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
+        receipt = services.score(sent, budget)
         if loop is not None and receipt["decision"] == "review":
             loop.wake()
         return receipt

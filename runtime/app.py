@@ -11,6 +11,7 @@ and the API's description wait for nobody, as long as the server has ``Limits.th
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from runtime.logs import register_request_log
 from runtime.metrics import Metrics
 from runtime.ocr.line import Line
 from runtime.ocr.pipeline import OcrPipeline
-from runtime.openapi import TIMEOUT_HEADER, openapi_document
+from runtime.openapi import KEY_HEADER, KEY_PATTERN, TIMEOUT_HEADER, openapi_document
 from runtime.openinference import create_blueprint
 from runtime.predictor import Predictor, ShapeRange
 from runtime.problems import register_problem_handlers
@@ -51,6 +52,21 @@ class UploadedFile:
     field: str
     filename: str
     data: bytes
+
+
+@dataclass(frozen=True)
+class SentApplication:
+    """What ``POST /v1/score`` was sent.
+
+    Attributes:
+        application: The bytes of application.json.
+        files: Every other part.
+        key: The caller's own name for this request, under which it may send it again without a second decision.
+    """
+
+    application: bytes
+    files: Sequence[UploadedFile] = ()
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +100,7 @@ class Services:
         predictors: Every model by its name, for ``/v2``.
         ocr: Reads pictures.
         text: Labels texts.
-        score: Takes the bytes of application.json, the uploaded files and the request's budget; returns the receipt.
+        score: Takes an application and the request's budget; returns the receipt.
         status: What ``/v1/status`` answers.
         limits: How much is worked on at once.
         metrics: What ``/metrics`` shows; those who build the services add to it.
@@ -96,7 +112,7 @@ class Services:
     predictors: Mapping[str, Predictor]
     ocr: OcrPipeline
     text: TextClassifier
-    score: Callable[[bytes, Sequence[UploadedFile], Budget], dict[str, Any]]
+    score: Callable[[SentApplication, Budget], dict[str, Any]]
     status: Callable[[], dict[str, Any]]
     limits: Limits = field(default_factory=Limits)
     metrics: Metrics = field(default_factory=Metrics)
@@ -153,7 +169,7 @@ def create_app(
         if len(documents) != 1:
             raise RequestError(f"The request has {len(documents)} parts named 'application'; it needs one.")
         files = [upload for upload in uploads if upload.field != "application"]
-        return jsonify(services.score(documents[0], files, g.budget))
+        return jsonify(services.score(SentApplication(documents[0], files, _key()), g.budget))
 
     @app.post("/v1/ocr")
     @door
@@ -219,6 +235,13 @@ class _Door:
         timeout_ms = self._limits.timeout_ms if asked is None else min(int(asked), self._limits.timeout_ms)
         gone = request.environ.get("waitress.client_disconnected", _nobody_leaves)
         return Budget.lasting(timeout_ms / 1000, gone, self._metrics.stage)
+
+
+def _key() -> str | None:
+    key = request.headers.get(KEY_HEADER)
+    if key is not None and not re.fullmatch(KEY_PATTERN, key):
+        raise RequestError(f"Header {KEY_HEADER} must be {KEY_PATTERN}.")
+    return key
 
 
 def _nobody_leaves() -> bool:

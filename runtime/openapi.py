@@ -9,6 +9,8 @@ from runtime.logs import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
 from runtime.schemas import MAX_CASES, Schema, ref, schemas
 
 TIMEOUT_HEADER = "X-Timeout-Ms"
+KEY_HEADER = "Idempotency-Key"  # draft-ietf-httpapi-idempotency-key-header
+KEY_PATTERN = "[!-~]{8,200}"
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _BINARY: Schema = {"type": "string", "format": "binary"}
 _STRING: Schema = {"type": "string"}
@@ -84,7 +86,7 @@ def _scoring() -> dict[str, Any]:
     }
     score = {"schema": application, "encoding": {"application": {"contentType": "application/json"}}}
     return {
-        "/v1/score": _work("Score one application", {"multipart/form-data": score}, "Receipt"),
+        "/v1/score": _work("Score one application", {"multipart/form-data": score}, "Receipt", [_key()]),
         "/v1/ocr": _work(
             "Read a picture or a PDF, whatever its content type says: the bytes decide",
             {**dict.fromkeys(_PAPERS, picture), "multipart/form-data": form},
@@ -215,6 +217,11 @@ def _parameter(name: str, place: str, schema: Schema, description: str) -> dict[
 def _request_id() -> dict[str, Any]:
     said = f"Taken over into the answer and the log if it is {REQUEST_ID_PATTERN}; otherwise one is made."
     return _parameter(REQUEST_ID_HEADER, "header", {"type": "string"}, said)
+
+
+def _key() -> dict[str, Any]:
+    said = "A name for this request, new for every application: sent again with it, the first decision is answered."
+    return _parameter(KEY_HEADER, "header", {"type": "string", "pattern": f"^{KEY_PATTERN}$"}, said)
 
 
 def _timeout() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from devices.errors import ClientGoneError, JournalError, StoppedError
+from devices.errors import ClientGoneError, JournalError, RecordErasedError, RequestError, StoppedError
 from edge.decide import Desk, before_authority
 from edge.pipeline import Scored
 from edge.receipt import Receipt
@@ -177,6 +177,50 @@ def test_a_client_that_left_while_it_was_scored_leaves_no_entry(desk: Desk, scor
     with pytest.raises(ClientGoneError):
         desk.decide(submission(), Budget(client_gone=lambda: scores.calls == 1))
     assert desk.journal.head().seq == head
+
+
+def test_a_request_that_is_sent_again_is_decided_once(desk: Desk, scores: Scores) -> None:
+    first = desk.decide(submission(), key="one-and-the-same")
+    again = desk.decide(submission(), key="one-and-the-same")
+    assert again == first
+    assert scores.calls == 1
+    assert desk.lease().passed == 1000
+    assert desk.decide(submission(), key="another-request").entry.seq == first.entry.seq + 1
+    assert desk.decide(submission()).entry.seq == first.entry.seq + 2
+
+
+def test_it_is_remembered_over_a_restart_and_when_the_lease_ran_out(desk: Desk, wall: Wall) -> None:
+    first = desk.decide(submission(), key="one-and-the-same")
+    desk.journal.close()
+    wall.wait(days=11)
+    assert open_desk(wall).decide(submission(), key="one-and-the-same") == first
+
+
+def test_a_request_that_is_sent_twice_at_once_is_decided_once(desk: Desk) -> None:
+    hesitating(desk)
+    with ThreadPoolExecutor(4) as pool:
+        decided = list(pool.map(lambda _: desk.decide(submission(), key="one-and-the-same"), range(8)))
+    assert len({each.receipt.decision_id for each in decided}) == 1
+    assert len(list(desk.journal.entries(kinds=["decision"]))) == 1
+
+
+def test_a_key_is_one_application_s_and_what_was_erased_under_it_stays_erased(desk: Desk, scores: Scores) -> None:
+    first = desk.decide(submission(), key="one-and-the-same")
+    with pytest.raises(RequestError, match="another application"):
+        desk.decide(submission("T-2"), key="one-and-the-same")
+    desk.journal.erase(str(first.receipt.decision_id), why="request")
+    with pytest.raises(RecordErasedError):
+        desk.decide(submission(), key="one-and-the-same")
+    assert scores.calls == 1
+
+
+def test_keys_are_forgotten_after_ten_thousand_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.ledger._SENT", 2)
+    first = desk.decide(submission(), key="the first of all")
+    for number in range(2):
+        desk.decide(submission(), key=f"another, {number}")
+    assert desk.decide(submission(), key="another, 1").entry.seq == first.entry.seq + 2
+    assert desk.decide(submission(), key="the first of all").entry.seq == first.entry.seq + 3
 
 
 def test_threads_cannot_pass_more_together_than_the_lease_allows(desk: Desk) -> None:

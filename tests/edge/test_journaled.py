@@ -75,15 +75,26 @@ def logged() -> Iterator[io.StringIO]:
         root.handlers[:], root.level = before
 
 
-def send(client: FlaskClient, number: str = "T-1") -> Any:
+def send(client: FlaskClient, number: str = "T-1", **headers: str) -> Any:
     parts = {"application": json.dumps(application(number)).encode(), "id.png": picture()}
-    return client.post("/v1/score", data={name: (io.BytesIO(data), name) for name, data in parts.items()})
+    data = {name: (io.BytesIO(data), name) for name, data in parts.items()}
+    return client.post("/v1/score", data=data, headers=headers)
 
 
 def test_a_score_over_http_is_journaled_and_carries_its_code(client: FlaskClient, desk: Desk) -> None:
     receipt = send(client).json
     assert receipt["offline"]["journal"] == desk.journal.decision(receipt["decision_id"]).code
     assert client.get("/v1/status").json["journal"] == {"backlog": 2, "head": desk.journal.head().code}
+
+
+def test_a_caller_that_got_no_answer_asks_again_for_the_same_decision(client: FlaskClient) -> None:
+    key = {"Idempotency-Key": "3f0c-a-request"}
+    first = send(client, **key).json
+    assert send(client, **key).json == first
+    assert send(client).json["decision_id"] != first["decision_id"]
+    assert send(client, "T-2", **key).status_code == 400
+    for malformed in ("short", "x" * 201, "eight or more"):
+        assert "Idempotency-Key" in json.loads(send(client, **{"Idempotency-Key": malformed}).data)["problem"]
 
 
 def test_a_stopped_device_answers_503_with_what_to_do_and_goes_on_reviewing(

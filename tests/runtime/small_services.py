@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from devices.clock import Clock
 from devices.profile import load_profile
-from edge.application import from_parts
 from edge.decide import Desk
 from edge.journal.state import open_journal
 from edge.journaled import journaled
 from edge.pipeline import Identity, Scorer
 from edge.policy import load_policy
 from edge.receipt import Bundle, Model, Offline
-from edge.service import Device, name_uploads
-from runtime.app import Services, UploadedFile
+from edge.service import Device, submission_from
+from runtime.app import SentApplication, Services
 from runtime.artifact import BehaviourSettings, TextSettings
 from runtime.behaviour import FEATURES, BehaviourModel
 from runtime.budget import Budget
@@ -93,9 +91,8 @@ def small_services(ppocr: Path) -> Services:
     policy = load_policy(EXAMPLES / "policy.toml")
     scorer = Scorer(ocr, text, behaviour, policy, identity)
 
-    def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
-        submission = from_parts(application, name_uploads(application, uploads))
-        return scorer.score(submission, budget).receipt.model_dump(mode="json")
+    def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
+        return scorer.score(submission_from(sent), budget).receipt.model_dump(mode="json")
 
     def status() -> dict[str, Any]:
         return {

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from devices.errors import ApplicationError
-from runtime.app import MAX_BODY_BYTES, Limits, Services, UploadedFile, create_app
+from runtime.app import MAX_BODY_BYTES, Limits, SentApplication, Services, create_app
 from runtime.budget import UNLIMITED, Budget
 from runtime.ocr.line import Line
 from runtime.predictor import TensorSpec, check_feeds
@@ -58,12 +58,12 @@ class Labeller:
         return "not_chinese" if text.isascii() else None
 
 
-def score(application: bytes, files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
-    if application == b"bad":
+def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
+    if sent.application == b"bad":
         raise ApplicationError("application.json is bad.")
-    if application == b"bug":
+    if sent.application == b"bug":
         raise ZeroDivisionError
-    return {"got": application.decode(), "files": {file.filename: len(file.data) for file in files}}
+    return {"got": sent.application.decode(), "files": {file.filename: len(file.data) for file in sent.files}}
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ class Busy:
         self.app = create_app(services)
         self.threads = ThreadPoolExecutor(8)
 
-    def score(self, _application: bytes, _files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
+    def score(self, _sent: SentApplication, budget: Budget) -> dict[str, Any]:
         self.entered.release()
         self.remaining_s = budget.remaining_s
         while not self.end.wait(0.005):

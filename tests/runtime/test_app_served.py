@@ -8,13 +8,13 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from runtime.app import Limits, Services, UploadedFile, create_app
+from runtime.app import Limits, SentApplication, Services, create_app
 from runtime.budget import Budget
 from runtime.server import Server
 
@@ -28,11 +28,11 @@ class Slow:
     began: list[str] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
 
-    def score(self, application: bytes, _files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
-        self.began.append(application.decode())
+    def score(self, sent: SentApplication, budget: Budget) -> dict[str, Any]:
+        self.began.append(sent.application.decode())
         while not self.end.wait(0.01):
             budget.check()
-        return {"name": application.decode()}
+        return {"name": sent.application.decode()}
 
 
 def until(holds: Callable[[], bool]) -> None:

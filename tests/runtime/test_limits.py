@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from runtime.app import Services, UploadedFile, create_app
+from runtime.app import SentApplication, Services, create_app
 from runtime.budget import Budget
 
 # werkzeug forgets the files of a form that it refuses half-way; they go with the last reference to them
@@ -19,8 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.Py
 LIMIT = 100_000  # bytes of a body in these tests
 
 
-def score(application: bytes, files: Sequence[UploadedFile], _budget: Budget) -> dict[str, Any]:
-    return {"application": len(application), "files": len(files)}
+def score(sent: SentApplication, _budget: Budget) -> dict[str, Any]:
+    return {"application": len(sent.application), "files": len(sent.files)}
 
 
 @pytest.fixture

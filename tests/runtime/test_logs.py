@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from devices.errors import ApplicationError, BackendError, DeadlineError
-from runtime.app import Services, UploadedFile, create_app
+from runtime.app import SentApplication, Services, create_app
 from runtime.budget import Budget
 from runtime.logs import log_as_json, register_request_log, request_id
 
@@ -22,12 +22,13 @@ from runtime.logs import log_as_json, register_request_log, request_id
 SECRETS = ("Zhao-Invented", "id-of-zhao.jpg", "借款用途甲", "no-such-path-of-zhao", "query-of-zhao", "id-in-query")
 
 
-def score(application: bytes, files: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
+def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
+    application = sent.application
     kind = json.loads(application)["kind"]
     if kind == "bad":
         raise ApplicationError(f"application.json: {application.decode()} is bad.")
     if kind == "bug":
-        raise ValueError(f"could not read {application.decode()} and {files[0].filename}")
+        raise ValueError(f"could not read {application.decode()} and {sent.files[0].filename}")
     if kind == "broken":
         raise BackendError("The backend failed.")
     raise DeadlineError("Too late.")

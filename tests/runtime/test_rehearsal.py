@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtime.app import Services, UploadedFile
+from runtime.app import SentApplication, Services
 from runtime.budget import Budget
 from runtime.rehearsal import rehearse
 from tests.runtime.small_services import small_services
@@ -41,8 +40,8 @@ class Noted:
             self.texts += texts
             return classify(text, texts, **rest)
 
-        def score(application: bytes, uploads: Sequence[UploadedFile], budget: Budget) -> dict[str, Any]:
-            self.receipts.append(small.score(application, uploads, budget))
+        def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
+            self.receipts.append(small.score(sent, budget))
             return self.receipts[-1]
 
         monkeypatch.setattr(type(small.ocr), "read", note_page)

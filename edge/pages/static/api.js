@@ -25,8 +25,8 @@ export const token = {
  * Call the device; resolves to the Response.
  * `body` may be FormData, a Blob, or a plain value that is sent as JSON.
  */
-export async function call(path, { method = "GET", body, signal } = {}) {
-  const headers = { Accept: "application/json" };
+export async function call(path, { method = "GET", body, signal, extra = {} } = {}) {
+  const headers = { Accept: "application/json", ...extra };
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   const raw = body === undefined || body instanceof FormData || body instanceof Blob;
   if (!raw) headers["Content-Type"] = "application/json";

@@ -19,17 +19,17 @@ const say = (sentence) => {
 const form = new Form(say);
 let stop = null;
 let outcome = null; // {receipt, files} or {problem}
+let sent = {}; // {what, key}: the same papers and words sent again, without an answer, are the same request
 let papers = [];
 
 async function send() {
   if (!form.check()) return;
   const files = form.files;
   const body = new FormData();
-  body.append(
-    "application",
-    new Blob([JSON.stringify(form.application())], { type: "application/json" }),
-    "application.json",
-  );
+  const application = JSON.stringify(form.application());
+  body.append("application", new Blob([application], { type: "application/json" }), "application.json");
+  const what = JSON.stringify([application, files.map(({ name, file }) => [name, file.size, file.lastModified])]);
+  if (sent.what !== what) sent = { what, key: newKey() };
   for (const { name, file } of files) body.append(name, file, name);
   stop = new AbortController();
   byId("work-say").textContent = files.length ? t("work.say", { count: files.length }) : t("work.say.none");
@@ -41,8 +41,14 @@ async function send() {
   const clock = setInterval(tell, 1000);
   show(workView, views);
   try {
-    const answer = await call("/v1/score", { method: "POST", body, signal: stop.signal });
+    const answer = await call("/v1/score", {
+      method: "POST",
+      body,
+      signal: stop.signal,
+      extra: { "Idempotency-Key": sent.key },
+    });
     outcome = { receipt: await answer.json(), files: new Map(files.map(({ name, file }) => [name, file])) };
+    sent = {};
   } catch (error) {
     if (error.name === "AbortError") return show(formView, views);
     if (error.status === 401) return askToken(tokenView, send, () => show(tokenView, views));
@@ -54,6 +60,10 @@ async function send() {
   render();
   show(resultView, views);
   return undefined;
+}
+
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16).padStart(8, "0")).join("");
 }
 
 function render() {
@@ -141,6 +151,7 @@ function leave() {
   render();
   fill(resultView);
   form.clear();
+  sent = {};
   show(formView, views);
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ from devices.clock import Clock
 from devices.errors import EdgeKitError
 from devices.listeners import open_listeners
 from devices.state import ensure_state_dir
-from edge.application import Submission, from_parts
+from edge.application import Submission
 from edge.decide import Desk
 from edge.journal.keys import open_keys
 from edge.journal.store import Journal
@@ -25,9 +25,9 @@ from edge.pipeline import Scored
 from edge.policy import load_policy
 from edge.receipt import Receipt
 from edge.review import Reviews
-from edge.service import name_uploads
+from edge.service import submission_from
 from runtime.access import Access
-from runtime.app import Services, UploadedFile, create_app
+from runtime.app import SentApplication, Services, UploadedFile, create_app
 from runtime.budget import UNLIMITED, Budget
 from runtime.server import Server
 
@@ -97,9 +97,8 @@ class Device:
         answer |= {"application_id": application.application_id, "time": moment} | self.changes
         return Scored(Receipt.model_validate(answer), ())
 
-    def decide(self, application: bytes, uploads: Sequence[UploadedFile], budget: Budget = UNLIMITED) -> dict[str, Any]:
-        submission = from_parts(application, name_uploads(application, uploads))
-        return self.desk.decide(submission, budget).answered().model_dump(mode="json")
+    def decide(self, sent: SentApplication, budget: Budget = UNLIMITED) -> dict[str, Any]:
+        return self.desk.decide(submission_from(sent), budget, key=sent.key).answered().model_dump(mode="json")
 
     def decide_example(self, amount: float | None = None, **changes: Any) -> str:
         """Decide ``examples/application`` with these changes of the receipt; returns the decision's id."""
@@ -108,7 +107,7 @@ class Device:
         application["loan"]["amount"] = amount or application["loan"]["amount"]
         names = [document["file"] for document in application["documents"]]
         uploads = [UploadedFile(name, name, (APPLICATION / name).read_bytes()) for name in names]
-        made = self.decide(json.dumps(application).encode(), uploads)
+        made = self.decide(SentApplication(json.dumps(application).encode(), uploads))
         self.changes = {}
         return str(made["decision_id"])
 

@@ -16,7 +16,7 @@ from tests.edge.pages.axe import findings
 from tests.edge.pages.stand_in import APPLICATION, Device, receipt
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 INPUTS = {
     "姓名": "示例甲",
@@ -220,6 +220,21 @@ def test_a_device_that_does_not_answer_is_said_and_asked_again(page: Page, devic
     page.get_by_role("heading", name="设备没有回应").wait_for()
     page.get_by_role("button", name="再试一次").click()
     page.get_by_role("heading", name="转人工复核").wait_for()
+
+
+def test_an_answer_that_was_lost_is_asked_for_again_and_the_decision_is_one(page: Page, device: Device) -> None:
+    def lost(route: Route) -> None:
+        route.fetch()
+        route.abort("connectionreset")
+
+    before = len(device.desk.ledger.all_cases())
+    page.goto(device.url)
+    fill(page)
+    page.route("**/v1/score", lost, times=1)
+    page.get_by_role("button", name="开始核对").click()
+    page.get_by_role("button", name="再试一次").click()
+    page.get_by_role("heading", name="转人工复核").wait_for()
+    assert len(device.desk.ledger.all_cases()) == before + 1
 
 
 def test_progress_is_shown_and_a_customer_who_gives_up_frees_the_device(
