@@ -71,7 +71,7 @@ def test_a_branch_reports_learns_a_disagreement_and_is_stopped(folder: Path, url
         return desk.decide(submission()).answered().model_dump(mode="json")
 
     device, loop = synced(Device(policy(folder, url), Services(score, dict)), desk)  # type: ignore[arg-type]
-    decided = device.services.score(b"", [], None)  # type: ignore[arg-type]
+    decided = device.services.score(None, None)  # type: ignore[arg-type]
     assert decided["decision"] == "pass"
     headquarters = Store(folder)
     wait_for(lambda: bool(headquarters.rows("SELECT 1 FROM entries WHERE decision = ?", decided["decision_id"])))
@@ -108,4 +108,4 @@ def test_settings_that_cannot_be_used_are_said_and_the_branch_decides_all_the_sa
     desk = open_desk(Wall())
     device, _ = synced(Device(policy(folder, url), Services(lambda *_: {"decision": "review"}, dict)), desk)  # type: ignore[arg-type]
     assert device.services.status()["sync"]["problem"]["code"] == "SYNC-005"
-    assert device.services.score(b"", [], None) == {"decision": "review"}  # type: ignore[arg-type]
+    assert device.services.score(None, None) == {"decision": "review"}  # type: ignore[arg-type]
