@@ -14,7 +14,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from devices.errors import CollectorError
+from edge.journal.database import connect, create_tables, transaction
 from edge.journal.entry import Entry, canonical, parse, signed_bytes
 from edge.journal.keys import verifies
 from edge.offline.sync_message import Call, Message, Piece, pack_answer
@@ -68,7 +69,7 @@ class Store:
         if not self._path.exists():
             raise CollectorError(f"{folder} is no collector's directory: it has no {DATABASE_NAME}.")
         with _translated(self._path):
-            self._connection = _connect(self._path)
+            self._connection = connect(self._path)
 
     @classmethod
     def create(cls, folder: Path) -> None:
@@ -78,13 +79,9 @@ class Store:
             CollectorError: It cannot be written.
         """
         path = folder / DATABASE_NAME
-        with _translated(path):
-            connection = _connect(path)
-            try:
-                if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            finally:
-                connection.close()
+        with _translated(path), closing(connect(path)) as connection, transaction(connection):
+            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                create_tables(connection, _SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
@@ -329,22 +326,8 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._lock, _translated(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.rollback()
-                raise
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
+        with self._lock, _translated(self._path), transaction(self._connection):
+            yield
 
 
 @contextmanager

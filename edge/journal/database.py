@@ -47,6 +47,33 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is done within is committed as a whole, or not at all.
+
+    Raises:
+        sqlite3.Error: It cannot be begun or committed.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.rollback()
+        raise
+
+
+def create_tables(connection: sqlite3.Connection, schema: str) -> None:
+    """Run the statements of ``schema`` within the transaction that is open; ``executescript`` would commit it first.
+
+    Raises:
+        sqlite3.Error: One fails.
+    """
+    for statement in schema.split(";"):
+        connection.execute(statement)
+
+
 def read_only(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing, also on a disk that cannot be written.
 

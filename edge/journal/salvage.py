@@ -26,7 +26,17 @@ from typing import Any
 from devices.durable import sync_directory
 from devices.errors import JournalDamagedError, JournalError
 from edge.journal.anchor import Anchor
-from edge.journal.database import DATABASE_NAME, IN_USE_NAME, SCHEMA, UNREADABLE, connect, read_only, translated
+from edge.journal.database import (
+    DATABASE_NAME,
+    IN_USE_NAME,
+    SCHEMA,
+    UNREADABLE,
+    connect,
+    create_tables,
+    read_only,
+    transaction,
+    translated,
+)
 from edge.journal.entry import NO_HASH, Entry, Head, is_flagged, parse
 from edge.journal.keys import DeviceKeys
 from edge.journal.sealing import key_hash
@@ -129,26 +139,26 @@ def _rebuild(old: Path, new: Path, keys: DeviceKeys, remembered: Head, now: Call
     found: dict[int, Entry] = {}
     size = old.stat().st_size if old.exists() else 0
     with closing(connect(new)) as target, closing(_source(old)) as source:
-        target.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
-        for entry in [*_through_sqlite(source, remembered.seq, size // _SHORTEST_ROW), *_through_bytes(old)]:
-            if entry.seq not in found and verify_entry(entry, entry.seq, None, keys.public) is None:
-                found[entry.seq] = entry
-        gone = _gone(found)
-        lost_records = list[tuple[int, str]]()
-        for seq in sorted(found):
-            lost_records += _copy(source, target, found[seq], gone)
-        last = max(found, default=0)
-        end = max(last, remembered.seq)
-        body = {
-            "public_key": keys.public_bytes.hex(),
-            "remembered": remembered.seq or None,  # without it nobody knows whether the end is the end
-            "lost": _ranges(found, end),
-            "lost_records": [list(each) for each in lost_records],
-        }
-        journal = Journal(new.parent, keys, target, now=now)
-        after = Head(last, found[last].hash) if last == end and found else remembered
-        journal._append("salvage", body, {}, after=after)
-        target.execute("COMMIT")
+        with transaction(target):
+            create_tables(target, SCHEMA)
+            for entry in [*_through_sqlite(source, remembered.seq, size // _SHORTEST_ROW), *_through_bytes(old)]:
+                if entry.seq not in found and verify_entry(entry, entry.seq, None, keys.public) is None:
+                    found[entry.seq] = entry
+            gone = _gone(found)
+            lost_records = list[tuple[int, str]]()
+            for seq in sorted(found):
+                lost_records += _copy(source, target, found[seq], gone)
+            last = max(found, default=0)
+            end = max(last, remembered.seq)
+            body = {
+                "public_key": keys.public_bytes.hex(),
+                "remembered": remembered.seq or None,  # without it nobody knows whether the end is the end
+                "lost": _ranges(found, end),
+                "lost_records": [list(each) for each in lost_records],
+            }
+            journal = Journal(new.parent, keys, target, now=now)
+            after = Head(last, found[last].hash) if last == end and found else remembered
+            journal._append("salvage", body, {}, after=after)
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

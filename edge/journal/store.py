@@ -23,7 +23,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,16 @@ from devices.errors import (
     JournalFullError,
 )
 from edge.journal.anchor import Anchor
-from edge.journal.database import BUSY_MS, DATABASE_NAME, IN_USE_NAME, SCHEMA, connect, translated
+from edge.journal.database import (
+    BUSY_MS,
+    DATABASE_NAME,
+    IN_USE_NAME,
+    SCHEMA,
+    connect,
+    create_tables,
+    transaction,
+    translated,
+)
 from edge.journal.entry import Entry, Head, is_flagged, line_of, parse, signed_bytes
 from edge.journal.keys import DeviceKeys, verifies
 from edge.journal.reader import COLUMNS, JournalReader
@@ -108,18 +117,13 @@ class Journal(JournalReader):
                         f"The journal {path} is missing; its last entry was {head.code}.",
                         remedy="Put the file back; if it is lost, 'edgekit journal salvage' begins one that says so.",
                     )
-                in_use = _in_use(folder)
-                try:
-                    journal = cls(folder, keys, connect(path), now, bounds)
-                except BaseException:
-                    os.close(in_use)
-                    raise
-                journal._in_use, journal._inode = in_use, path.stat().st_ino
-                try:
+                with ExitStack() as undo:
+                    undo.callback(os.close, in_use := _in_use(folder))
+                    connection = undo.enter_context(closing(connect(path)))
+                    journal = cls(folder, keys, connection, now, bounds)
+                    journal._in_use, journal._inode = in_use, path.stat().st_ino
                     journal._take_up()
-                except BaseException:
-                    journal._end()
-                    raise
+                    undo.pop_all()  # it stays open
         return journal
 
     def close(self) -> None:
@@ -230,14 +234,10 @@ class Journal(JournalReader):
             self._anchor.write(self.keys.sign_head(entry.seq, entry.hash))
 
     def _begin(self) -> None:
-        self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
-        body = {"public_key": self.keys.public_bytes.hex(), "journal": secrets.token_hex(16)}
-        try:
+        with transaction(self._connection):
+            create_tables(self._connection, SCHEMA)
+            body = {"public_key": self.keys.public_bytes.hex(), "journal": secrets.token_hex(16)}
             self._append("genesis", body, {})
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.rollback()
-            raise
         self._keep_head()
 
     @contextmanager
@@ -245,14 +245,8 @@ class Journal(JournalReader):
         """One transaction under the lock of all processes, then the head."""
         with self._mutex, translated(self._path), locked(self.folder):
             self._check_place()
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._connection):
                 yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.rollback()
-                raise
             self._keep_head()
 
     def _check_place(self) -> None:

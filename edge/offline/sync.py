@@ -128,7 +128,7 @@ class Session:
         self._contacts: set[int] = set()
         self._sent = self._notes = 0
         self._reached: Call | None = None
-        self._told = False  # whether this session sent anything but that there was contact
+        self._told = False  # whether this run sent anything but that there was contact
         self._looked_at = self._last_note = 0
         self._last_contact: datetime | None = None
 
