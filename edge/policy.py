@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from devices.errors import PolicyError
+from devices.malformed import place_and_reason
 from edge.calibration import UNCALIBRATED, Calibration
 from edge.journal.policy import JournalPolicy
 from edge.offline.policy import OfflinePolicy, ReviewPolicy
@@ -348,9 +349,7 @@ def load_policy(source: bytes | Path) -> Policy:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PolicyError(f"{name} is not TOML: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise PolicyError(f"{name} is malformed at {where}: {first['msg']}.") from error
+        raise PolicyError(f"{name} is malformed at {place_and_reason(error)}.") from error
 
 
 def load_update_policy(bundle: Path) -> UpdatePolicy:
@@ -370,5 +369,4 @@ def load_update_policy(bundle: Path) -> UpdatePolicy:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PolicyError(f"{path} is not TOML: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise PolicyError(f"{path} is malformed at update.{first['loc'][0]}: {first['msg']}.") from error
+        raise PolicyError(f"{path} is malformed at update.{place_and_reason(error)}.") from error

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.errors import ModelError
+from devices.malformed import place_and_reason
 from runtime.predictor import Backend, ModelFiles, model_files
 
 ARTIFACT_NAME = "artifact.json"
@@ -170,9 +171,7 @@ def parse_artifact(data: bytes, origin: str) -> Artifact:
     try:
         return Artifact.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise ModelError(f"{origin} is malformed at {where}: {first['msg']}.") from error
+        raise ModelError(f"{origin} is malformed at {place_and_reason(error)}.") from error
 
 
 def entry_files(directory: Path, entry: ModelEntry) -> ModelFiles:

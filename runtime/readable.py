@@ -23,6 +23,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.errors import ModelError
+from devices.malformed import place_and_reason
 
 PAIRS_NAME = "pairs.json"
 Unreadable = Literal["not_chinese", "repeated", "unlike"]
@@ -83,9 +84,7 @@ class Pairs(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the document"
-            raise ModelError(f"{origin} is malformed at {where}: {first['msg']}.") from error
+            raise ModelError(f"{origin} is malformed at {place_and_reason(error)}.") from error
 
     def to_json(self) -> str:
         """As ``parsed`` reads it; the same texts give the same."""

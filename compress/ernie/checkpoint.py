@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from safetensors.numpy import save_file
 
 from devices.errors import CheckpointError
+from devices.malformed import place_and_reason
 from runtime.artifact import Head, TextSettings
 from runtime.text import VOCAB_NAME
 from runtime.tokenizer import ErnieTokenizer
@@ -267,9 +268,7 @@ def _read_config(path: Path) -> ErnieConfig:
     try:
         return ErnieConfig.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise CheckpointError(f"{path} cannot be used at {where}: {first['msg']}.") from error
+        raise CheckpointError(f"{path} cannot be used at {place_and_reason(error)}.") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

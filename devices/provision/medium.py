@@ -26,6 +26,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from devices.errors import MediumDamagedError, MediumError, MediumMismatchError, PackError
+from devices.malformed import place_and_reason
 from devices.profile import Architecture, Profile
 from devices.provision import bootstrap
 from devices.provision.bootstrap import MEDIUM_JSON, Refusal, check_machine, find_damage, sha256_of, write_sums
@@ -116,10 +117,7 @@ def read_medium(medium: Path) -> MediumDocument:
     try:
         document = MediumDocument.model_validate_json((medium / MEDIUM_JSON).read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        raise MediumError(
-            f"{MEDIUM_JSON} of the medium is malformed at {'.'.join(map(str, first['loc']))}: {first['msg']}."
-        ) from error
+        raise MediumError(f"{MEDIUM_JSON} of the medium is malformed at {place_and_reason(error)}.") from error
     try:
         check_machine(document.model_dump())
     except Refusal as refusal:

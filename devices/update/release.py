@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from devices.errors import UpdateContentError
+from devices.malformed import place_and_reason
 from devices.update.layout import channel_path
 
 RELEASE_MAX_BYTES = 4 * 1024 * 1024
@@ -199,6 +200,4 @@ def _read(model: type[Document], data: bytes, path: str) -> Document:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise UpdateContentError(f"{path} is malformed at {where}: {first['msg']}.") from error
+        raise UpdateContentError(f"{path} is malformed at {place_and_reason(error)}.") from error

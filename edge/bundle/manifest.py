@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from devices.errors import BundleError
+from devices.malformed import place_and_reason
 
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.sig"
@@ -81,9 +82,7 @@ def read_manifest(data: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise BundleError(f"{MANIFEST_NAME} is malformed at {where}: {first['msg']}.") from error
+        raise BundleError(f"{MANIFEST_NAME} is malformed at {place_and_reason(error)}.") from error
 
 
 def sha256_hex(data: bytes) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from devices.errors import ModelError
+from devices.malformed import place_and_reason
 from runtime.artifact import ARTIFACT_NAME, OcrSettings, entry_files, read_artifact
 from runtime.predictor import ModelFiles, model_files
 from runtime.protobuf import fields
@@ -111,9 +112,7 @@ def _read_settings(path: Path) -> OcrSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is not TOML: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise ModelError(f"{path} is malformed at {where}: {first['msg']}.") from error
+        raise ModelError(f"{path} is malformed at {place_and_reason(error)}.") from error
 
 
 def _read_characters(path: Path, rec: ModelFiles) -> tuple[str, ...]:
