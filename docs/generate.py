@@ -1,7 +1,8 @@
 """Writes docs/reference/: pages that say only what the code says. ``python -m docs.generate``; a test compares them.
 
 The command line comes from click, the HTTP API from ``runtime.openapi``, the keys of a policy from its pydantic models
-and their docstrings, the metrics from ``runtime.metrics``.
+and their docstrings, the metrics from ``runtime.metrics``. The README's table of figures is copied from
+``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,22 @@ from runtime.artifact import OcrSettings
 from runtime.metrics import METRICS
 
 FOLDER = Path(__file__).parent / "reference"
+README = Path(__file__).parents[1] / "README.md"
+# the rows of docs/benchmarks.md that the README shows
+FIGURES = (
+    "ERNIE 12L768H FP32 on Paddle oneDNN against its 4L312H student as shipped: time, 1x128",
+    "ERNIE 12L768H FP32 on Paddle oneDNN against its 4L312H student as shipped: size",
+    "PP-OCRv6 small: RapidOCR 3.10.0 against the kit, time for all pictures",
+    "PP-OCRv4 mobile: rapidocr-openvino 1.4.4 against the kit, time for all pictures",
+    "/v1/ocr, 8 clients: requests per second by rapidocr_api's",
+    "/v1/text-risk, 8 clients: requests per second by LitServe's",
+    "Behaviour: average precision, LSTM with attention over HistGradientBoosting, default",
+    "Documents, held out layouts, damaged: fields exactly right",
+    "One application, three documents, text, 200 transactions: p50 over HTTP",
+    "kill -9 during install, update, activate and rollback: a verified slot serves, no manual step",
+    "kill -9 at 500 random moments: lost, doubled or unverifiable",
+    "Seven days cut off, 20,000 decisions, a bad line: lost, doubled or altered",
+)
 _MADE = "<!-- Written by docs/generate.py; './build.sh docs' writes it anew. -->\n"
 _BOUNDS = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "to {}", "exclusiveMaximum": "below {}"}
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` `false`"}
@@ -39,6 +56,18 @@ def pages() -> dict[str, str]:
         "policy.md": policy(),
     }
     return {name: text.replace("\n", f"\n\n{_MADE}", 1) for name, text in made.items()}
+
+
+def readme(text: str, benchmarks: str) -> str:
+    """The README with its table of figures as they stand in docs/benchmarks.md.
+
+    Raises:
+        KeyError: A row is not there.
+    """
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in benchmarks.splitlines() if line.startswith("| ")}
+    table = ["| what | measured | goal | |", "|---|---|---|---|", *(rows[name] for name in FIGURES)]
+    before, _, rest = text.partition("<!-- numbers -->\n")
+    return before + "\n".join(["<!-- numbers -->", *table, "<!-- /numbers -->"]) + rest.partition("<!-- /numbers -->")[2]
 
 
 def command_line() -> str:
@@ -185,8 +214,10 @@ def _spelled(field: dict[str, Any]) -> str:
 def main() -> None:
     """Write the pages that differ."""
     FOLDER.mkdir(exist_ok=True)
-    for name, text in pages().items():
-        path = FOLDER / name
+    benchmarks = (FOLDER.parent / "benchmarks.md").read_text(encoding="utf-8")
+    made = {FOLDER / name: text for name, text in pages().items()}
+    made[README] = readme(README.read_text(encoding="utf-8"), benchmarks)
+    for path, text in made.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             sys.stderr.write(f"{path.name} is written anew\n")

@@ -23,6 +23,13 @@ def test_a_reference_page_is_what_the_code_says_now(name: str) -> None:
     assert written == generate.pages()[name], "run '.venv/bin/python -m docs.generate' and commit docs/reference"
 
 
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks_page() -> None:
+    text, benchmarks = generate.README.read_text(encoding="utf-8"), (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    assert generate.readme(text, benchmarks) == text, "run '.venv/bin/python -m docs.generate' and commit README.md"
+    assert generate.readme(text, benchmarks.replace("times faster", "times slower")) != text
+    assert text.count("<!-- numbers -->") == text.count("<!-- /numbers -->") == 1
+
+
 def test_the_folder_holds_the_generated_pages_and_nothing_else() -> None:
     assert {path.name for path in (DOCS / "reference").iterdir()} == set(generate.pages())
 
