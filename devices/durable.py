@@ -1,11 +1,15 @@
-"""Files that are whole after a power cut: the old contents or the new ones, never a part."""
+"""Files that are whole after a power cut: the old contents or the new ones, never a part.
+
+Where root makes a file or a directory, it belongs to whom the directory around it belongs: a command that an
+administrator gives on a device must leave nothing that the service cannot open.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -20,12 +24,59 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)  # a link put there would lead the bytes elsewhere
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+    with os.fdopen(_made(draft, os.O_WRONLY, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
     sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Make ``path`` and what lacks above it, for its owner alone; one that is there is left as it is.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _hand_over(descriptor, path.parent)
+    finally:
+        os.close(descriptor)
+
+
+def open_made(path: Path) -> int:
+    """A descriptor of ``path``, to write and to lock; an empty file, for its owner alone, is made where there is none.
+
+    Raises:
+        OSError: It cannot be opened, or is a link.
+    """
+    while True:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            with suppress(FileExistsError):  # another process was faster
+                return _made(path, os.O_RDWR, 0o600)
+
+
+def _made(path: Path, access: int, mode: int) -> int:
+    descriptor = os.open(path, access | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        _hand_over(descriptor, path.parent)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _hand_over(descriptor: int, directory: Path) -> None:
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def sync_directory(path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from devices.durable import make_directory
 from devices.errors import EdgeKitError
 
 log = logging.getLogger(__name__)
@@ -24,14 +25,14 @@ def state_dir() -> Path:
 
 
 def ensure_state_dir(*parts: str) -> Path:
-    """A directory under the state directory, created for this user alone.
+    """A directory under the state directory, created for its owner alone.
 
     Raises:
         EdgeKitError: It cannot be created.
     """
     path = state_dir().joinpath(*parts)
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path)
     except OSError as error:
         raise EdgeKitError(
             f"The state directory {path} cannot be created: {error.strerror}.",

@@ -94,6 +94,30 @@ class JournalReader:
             if len(rows) < size:
                 return
 
+    def latest(self, kind: str, *, before: int | None = None, limit: int) -> list[Entry]:
+        """The last entries of a kind, the last one first.
+
+        Args:
+            kind: Of this kind.
+            before: Only those with a lower number.
+            limit: At most so many.
+
+        Raises:
+            JournalDamagedError: One cannot be read.
+        """
+        bound = self._last()[0] + 1 if before is None else before
+        query = f"{COLUMNS} WHERE kind = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+        return [self._parsed(*row) for row in self._rows(query, (kind, bound, limit))]
+
+    def count(self, kind: str) -> int:
+        """How many entries are of that kind."""
+        return int(self._rows("SELECT count(*) FROM entries WHERE kind = ?", (kind,))[0][0])
+
+    def has_readable(self, kind: str, after: int, before: int) -> bool:
+        """Whether the records of an entry of that kind, between two numbers, can still be read."""
+        query = "SELECT 1 FROM record_keys JOIN entries USING (seq) WHERE seq > ? AND seq < ? AND kind = ? LIMIT 1"
+        return bool(self._rows(query, (after, before, kind)))
+
     def decision(self, decision_id: str) -> Entry:
         """The decision of that id.
 

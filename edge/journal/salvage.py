@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from devices.durable import sync_directory
+from devices.durable import make_directory, open_made, sync_directory
 from devices.errors import JournalDamagedError, JournalError
 from edge.journal.anchor import Anchor
 from edge.journal.database import (
@@ -83,7 +83,7 @@ def salvage(folder: Path, keys: DeviceKeys, *, now: Callable[[], datetime]) -> S
             raise JournalError("This device has no journal.", state="Nothing was done.", remedy="It begins by itself.")
         remembered = _remembered(anchor, keys)
         finished = not folder.exists() and draft.exists()  # the power went between the two renames below
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(folder)
         with _alone(folder):
             if not finished and _is_good(folder, keys):
                 raise JournalError(
@@ -93,7 +93,7 @@ def salvage(folder: Path, keys: DeviceKeys, *, now: Callable[[], datetime]) -> S
                 )
             if not finished:
                 _remove(draft)
-                draft.mkdir(mode=0o700)
+                make_directory(draft)
                 _rebuild(folder / DATABASE_NAME, draft / DATABASE_NAME, keys, remembered, now)
             damaged = None if finished else _beside(folder)
             if damaged is None:
@@ -138,6 +138,7 @@ def _is_good(folder: Path, keys: DeviceKeys) -> bool:
 def _rebuild(old: Path, new: Path, keys: DeviceKeys, remembered: Head, now: Callable[[], datetime]) -> None:
     found: dict[int, Entry] = {}
     size = old.stat().st_size if old.exists() else 0
+    os.close(open_made(new))
     with closing(connect(new)) as target, closing(_source(old)) as source:
         with transaction(target):
             create_tables(target, SCHEMA)
@@ -278,7 +279,7 @@ def _alone(folder: Path) -> Iterator[None]:
     Raises:
         JournalError: Somebody has.
     """
-    descriptor = os.open(folder / IN_USE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_made(folder / IN_USE_NAME)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -28,7 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from devices.durable import locked, sync_directory
+from devices.durable import locked, make_directory, open_made, sync_directory
 from devices.errors import (
     DeviceKeyError,
     JournalDamagedError,
@@ -103,7 +103,7 @@ class Journal(JournalReader):
         """
         path, anchor = folder / DATABASE_NAME, Anchor(keys.folder)
         with translated(path):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_directory(folder)
             with locked(folder):
                 begun = anchor.exists()
                 if path.exists() and not begun:
@@ -119,6 +119,7 @@ class Journal(JournalReader):
                     )
                 with ExitStack() as undo:
                     undo.callback(os.close, in_use := _in_use(folder))
+                    os.close(open_made(path))  # SQLite gives its log to whom the file belongs
                     connection = undo.enter_context(closing(connect(path)))
                     journal = cls(folder, keys, connection, now, bounds)
                     journal._in_use, journal._inode = in_use, path.stat().st_ino
@@ -323,7 +324,7 @@ def _in_use(folder: Path) -> int:
         JournalError: A salvage is under way.
         OSError: It cannot be said.
     """
-    descriptor = os.open(folder / IN_USE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_made(folder / IN_USE_NAME)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from devices.clock import Clock
+from devices.durable import open_made
 from devices.errors import (
     AcknowledgementError,
     DecisionNotFoundError,
@@ -119,6 +120,7 @@ class Session:
         sealed_for = bytes.fromhex(policy.sealed_for)
         self._sealing = X25519PublicKey.from_public_bytes(sealed_for) if sealed_for else None
         self._papers = _PAPERS_OF[policy.papers]
+        self._notes_key = X25519PrivateKey.generate()  # gone with the process, so a recorded answer never opens again
         self._budget = _LARGEST_BYTES
         self._acked: set[str] = set()  # pieces of entries that are not whole at headquarters yet
         self._refused: dict[int, str] = {}
@@ -126,6 +128,7 @@ class Session:
         self._wanted: list[int] = []
         self._asked: set[int] = set()
         self._contacts: set[int] = set()
+        self._erased: set[int] = set()  # erasures of which headquarters has destroyed its copies
         self._sent = self._notes = 0
         self._reached: Call | None = None
         self._told = False  # whether this run sent anything but that there was contact
@@ -142,7 +145,7 @@ class Session:
             if not alone:
                 return Outcome(busy=True)
             self._sent, self._notes, self._told, self._reached = 0, 0, False, None
-            self._refused, self._wanted, self._asked, self._contacts = {}, [], set(), set()
+            self._refused, self._wanted, self._asked, self._contacts, self._erased = {}, [], set(), set(), set()
             self._look_back()
             try:
                 try:
@@ -165,7 +168,7 @@ class Session:
     def _calls(self, stop: Callable[[], bool]) -> None:
         while not stop():
             pieces, whole = self._batch()
-            call = Call.make(self._clock.now(), self._head(), self._last_note, pieces)
+            call = Call.make(self._clock.now(), self._head(), self._last_note, pieces, self._notes_key.public_key())
             answer = self._exchange(pieces, call)
             self._reached = call
             self._take(pieces, whole, answer, call)
@@ -183,7 +186,7 @@ class Session:
         except SyncError:
             self._budget = max(_SMALLEST_BYTES, self._budget // 2)  # a shorter message may fit between two cuts
             raise
-        answer = unpack_answer(data, self._headquarters, self._device, call)
+        answer = unpack_answer(data, self._headquarters, self._device, call, self._notes_key)
         self._budget = min(_LARGEST_BYTES, self._budget * 2)
         self._clock.saw(answer.time)
         return answer
@@ -241,6 +244,7 @@ class Session:
 
     def _take(self, pieces: Sequence[Piece], whole: Mapping[int, list[str]], answer: Answer, call: Call) -> None:
         self._acked |= answer.held
+        self._erased |= answer.erased.keys()
         for piece in pieces:
             if piece.id in answer.refused and piece.seq not in self._refused:
                 self._refused[piece.seq] = answer.refused[piece.id]
@@ -290,7 +294,9 @@ class Session:
         if not (self._told or self._notes) and last and self._clock.now() - last < _CONTACT_EVERY:
             return False
         body = {"head": {"seq": call.head_seq, "hash": call.head_hash}, "via": self._uplink.name}
-        self._journal.append("contact", body | {"acknowledged": self._sent})
+        erased = {"erased": sorted(self._erased)} if self._erased else {}
+        self._journal.append("contact", body | {"acknowledged": self._sent} | erased)
+        self._erased = set()
         return True
 
 
@@ -298,7 +304,7 @@ class Session:
 def _alone(state: Path) -> Iterator[bool]:
     """Whether no other session of this device runs; it ends with the process at the latest."""
     try:
-        descriptor = os.open(state / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_made(state / _LOCK)
     except OSError as error:
         raise SyncError(f"{state / _LOCK} cannot be opened: {error.strerror}.") from error
     try:
