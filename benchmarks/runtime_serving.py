@@ -111,7 +111,7 @@ def _slow_text_rows(report: Report, progress: Progress, load: Client, kit: Serve
         else:
             turns["LitServe requests"] = case.library(load, peer, "/predict")
             turns |= {f"LitServe {clients}": case.raw(load, peer, "/predict", clients) for clients in CLIENTS}
-            _check_same(turns["kit 1"]().answer, turns["LitServe 1"]().answer)
+            check_same(turns["kit 1"]().answer, turns["LitServe 1"]().answer, "LitServe")
         taken = take_turns(turns, TEXT_ROUNDS, lambda share: progress("text over HTTP", share))
     _overhead_row(report, "a model of about 7 ms", taken)
     _server_rows(report, "/v1/text-risk", "LitServe", taken, missing)
@@ -168,12 +168,16 @@ def take_turns(turns: Turns, rounds: int, progress: Callable[[float], None]) -> 
     return taken
 
 
-def _check_same(kit: str, peer: str) -> None:
-    """Time is taken only of servers that give the same answer."""
+def check_same(kit: str, peer: str, shown: str) -> None:
+    """Time is taken only of servers that give the same answer.
+
+    Raises:
+        EdgeKitError: They do not.
+    """
     ours, theirs = (json.loads(answer)["results"][0]["labels"] for answer in (kit, peer))
     apart = max(abs(ours[label] - theirs[label]) for label in ours)
     if apart > _SAME:
-        raise EdgeKitError(f"The kit and LitServe give probabilities that are {apart:.4f} apart.")
+        raise EdgeKitError(f"The kit and {shown} give probabilities that are {apart:.4f} apart.")
 
 
 def _overhead_row(report: Report, model: str, taken: Taken) -> None:
