@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from runtime.child import fork
+from devices.child import fork
 
 
 class Front:

@@ -29,9 +29,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from devices.child import fork, how_it_ended
 from devices.errors import EdgeKitError, ServeError
 from devices.listeners import answer_busy
-from runtime.child import fork, how_it_ended
 from runtime.front import Front
 from runtime.link import Link
 from runtime.signals import signals_as_bytes

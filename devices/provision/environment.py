@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from devices.child import die_with_parent
 from devices.errors import EnvironmentFailedError
-from devices.provision.children import die_with_parent
 
 PYTHON_VERSION = "3.11"
 # of unpacked wheels: compiled bytecode took 8 % of the serving set; blocks of the file system the rest

@@ -17,6 +17,7 @@ from devices.provision.slots import Layout, replace_durably
 
 _MODULES = (
     "__init__.py",
+    "child.py",
     "durable.py",
     "errors/*.py",
     "listeners.py",

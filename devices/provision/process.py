@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
-import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from devices.child import fork, how_it_ended
 from devices.errors import SlotError
 from devices.provision import notify
 from devices.provision.slots import Layout, verify_slot
 from devices.provision.switch import SlotName
 
 WATCHDOG_S = 30
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 _NOT_INHERITED = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID", "PYTHONHOME", "PYTHONPATH")
 
@@ -28,7 +25,7 @@ class Child:
     """One process. Its ``fileno`` is readable once it has ended."""
 
     def __init__(self, run: Callable[[], int]) -> None:
-        self.pid = _fork(run)
+        self.pid = fork(lambda: _with_usual_signals(run))
         self.since = time.monotonic()
         self._ended = os.pidfd_open(self.pid)
 
@@ -45,8 +42,7 @@ class Child:
         """Wait for the end; returns it in words that follow the process's name."""
         _, status = os.waitpid(self.pid, 0)
         os.close(self._ended)
-        code = os.waitstatus_to_exitcode(status)
-        return f"ended with status {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
+        return how_it_ended(status)
 
 
 class Check(Child):
@@ -120,26 +116,11 @@ class ServerProcess(Child):
         return super().reap()
 
 
-def _fork(run: Callable[[], int]) -> int:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()  # or the child would write it too
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_DFL)
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() == parent:  # else it died before this was said
-                status = run()
-        except BaseException:  # noqa: BLE001  # nothing may climb up into the launcher's frames
-            sys.excepthook(*sys.exc_info())
-        finally:
-            logging.shutdown()
-            os._exit(status)
-    return pid
+def _with_usual_signals(run: Callable[[], int]) -> int:
+    """In the child: a signal that comes before it is a server ends it; the launcher's own handlers would lose it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    return run()
 
 
 def _execute(

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from devices.child import die_with_parent
 from devices.errors import HealthError
-from devices.provision.children import die_with_parent
 from devices.provision.lock import launcher_facts
 from devices.provision.slots import Layout, read_switch
 from devices.provision.switch import SlotName
