@@ -13,18 +13,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+def draft_of(path: Path) -> Path:
+    """Where ``path`` is written until it is whole; a power cut may leave it behind."""
+    return path.with_name(f"{path.name}.new")
+
+
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace ``path`` by ``data``; on return both the bytes and the name are on the disk.
 
-    A power cut leaves what was there before or ``data``. A draft, ``NAME.new``, may stay behind; the next call writes
-    over it. Two writers of the same path at once need a lock of their own.
+    A power cut leaves what was there before or ``data``, and perhaps a draft, over which the next call writes. The
+    file has exactly ``mode``, whatever the umask. Two writers of the same path at once need a lock of their own.
 
     Raises:
         OSError: It cannot be written; what was there before is still there.
     """
-    draft = path.with_name(f"{path.name}.new")
+    draft = draft_of(path)
     draft.unlink(missing_ok=True)  # a link put there would lead the bytes elsewhere
     with os.fdopen(_made(draft, os.O_WRONLY, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from devices.provision.slots import replace_durably
+from devices.durable import write_durably
 from edge.policy import UpdatePolicy
 
 SCORES_NAME = "scores.json"
@@ -100,7 +100,7 @@ class DriftWatch:
         if self._against:
             kept[self._against] = self._before
         try:
-            replace_durably(self._path, json.dumps({"releases": kept}).encode() + b"\n")
+            write_durably(self._path, json.dumps({"releases": kept}).encode() + b"\n")
         except OSError as error:
             log.warning("The scores of the last applications cannot be kept: %s.", error.strerror)
 

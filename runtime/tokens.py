@@ -9,11 +9,9 @@ working at once.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
+from devices.durable import locked, write_durably
 from devices.errors import AccessError
 from devices.state import ensure_state_dir, state_dir
 
@@ -140,26 +139,15 @@ class TokenFile:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, TokenEntry]]:
         """Read, let the caller change, write; two commands at once go one after the other."""
-        folder = ensure_state_dir()
-        lock = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(ensure_state_dir()):
             entries = self.entries()
             yield entries
             self._write(entries)
-        finally:
-            os.close(lock)
 
     def _write(self, entries: dict[str, TokenEntry]) -> None:
         document = {"tokens": {name: vars(entry) for name, entry in sorted(entries.items())}}
-        draft = self._path.with_suffix(".new")
         try:
-            draft.unlink(missing_ok=True)
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                json.dump(document, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
+            write_durably(self._path, json.dumps(document, indent=1).encode(), mode=0o600)
         except OSError as error:
             raise AccessError(f"{self._path} cannot be written: {error.strerror}.") from error
 

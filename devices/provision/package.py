@@ -12,8 +12,9 @@ import zipfile
 from pathlib import Path
 
 import devices
+from devices.durable import write_durably
 from devices.errors import ProvisionError
-from devices.provision.slots import Layout, replace_durably
+from devices.provision.slots import Layout
 
 _MODULES = (
     "__init__.py",
@@ -22,6 +23,7 @@ _MODULES = (
     "errors/*.py",
     "listeners.py",
     "provision/__init__.py",
+    "provision/bootstrap.py",
     "provision/launcher.py",
     "provision/lock.py",
     "provision/notify.py",
@@ -68,7 +70,7 @@ def install_launcher(root: Path, python: str = "/usr/bin/python3") -> bool:
     try:
         if target.exists() and target.read_bytes() == data:
             return False
-        replace_durably(trial, data)
+        write_durably(trial, data)
         command = [python, "-I", str(trial), str(root), "--check"]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_S, check=False)
         if ran.returncode != 0:
@@ -77,7 +79,7 @@ def install_launcher(root: Path, python: str = "/usr/bin/python3") -> bool:
                 f"The launcher does not run with {python} on this box: {said}",
                 remedy="Python 3.9 or newer is needed; name another one, or install it.",
             )
-        replace_durably(target, data)
+        write_durably(target, data)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProvisionError(f"The launcher {target} cannot be made: {error}.") from error
     finally:

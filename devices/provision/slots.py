@@ -32,7 +32,6 @@ Standard library and ``devices.errors`` only, like the record.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -43,16 +42,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devices.durable import sync_directory
+from devices.durable import draft_of, sync_directory, write_durably
 from devices.errors import ProvisionError, SlotError, SwitchError
 from devices.provision import switch as moves
+from devices.provision.bootstrap import sha256_of
 from devices.provision.lock import RECORD_FOLDER, record_lock
 from devices.provision.switch import SLOT_NAMES, SlotName, Switch, read_record
 
 SWITCH_NAME = "switch.json"
 SLOT_FILE = "slot.json"
 RELEASE_FILE = "release.json"
-_CHUNK_BYTES = 1024 * 1024
 _SCHEMA = 1
 
 
@@ -242,7 +241,7 @@ def seal_slot(root: Path, name: SlotName) -> None:
         SlotError: There is something that is neither file, directory nor link.
     """
     folder = Layout(root).slot(name)
-    for left in (folder / SLOT_FILE, _draft_of(folder / SLOT_FILE)):  # by an installer that was killed here
+    for left in (folder / SLOT_FILE, draft_of(folder / SLOT_FILE)):  # by an installer that was killed here
         left.unlink(missing_ok=True)
     files: dict[str, dict[str, Any]] = {}
     links: dict[str, str] = {}
@@ -254,11 +253,11 @@ def seal_slot(root: Path, name: SlotName) -> None:
             sync_directory(path)
         else:
             with path.open("rb") as file:
-                files[relative] = {"sha256": _sha256(path), "size": os.fstat(file.fileno()).st_size}
+                files[relative] = {"sha256": sha256_of(path), "size": os.fstat(file.fileno()).st_size}
                 os.fsync(file.fileno())
     sync_directory(folder)
     document = {"schema_version": _SCHEMA, "files": files, "links": links}
-    replace_durably(folder / SLOT_FILE, json.dumps(document, indent=1).encode() + b"\n")
+    write_durably(folder / SLOT_FILE, json.dumps(document, indent=1).encode() + b"\n")
 
 
 def verify_slot(root: Path, name: SlotName) -> None:
@@ -287,7 +286,7 @@ def verify_slot(root: Path, name: SlotName) -> None:
                 raise SlotError(
                     f"Slot {name}: {relative} was changed: it has {size} bytes instead of {files[relative]['size']}."
                 )
-            if _sha256(path) != files[relative]["sha256"]:
+            if sha256_of(path) != files[relative]["sha256"]:
                 raise SlotError(f"Slot {name}: {relative} was changed: its SHA-256 is another one.")
         found.add(relative)
     if missing := sorted({*files, *links} - found):
@@ -312,26 +311,9 @@ def salvage(root: Path, why: str) -> Switch:
         return write(moves.salvaged(whole, why))
 
 
-def replace_durably(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``: the old contents or the new ones after a power cut, the new ones on return."""
-    draft = _draft_of(path)
-    draft.unlink(missing_ok=True)  # of a process that was killed here
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-        os.fchmod(file.fileno(), 0o644)  # whatever the umask: root's commands and the launcher's user both read it
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_directory(path.parent)
-
-
-def _draft_of(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
-
-
 def _write_switch(root: Path, switch: Switch) -> None:
     try:
-        replace_durably(Layout(root).switch, switch.to_bytes())
+        write_durably(Layout(root).switch, switch.to_bytes())
     except OSError as error:
         raise ProvisionError(
             f"The record of the slots in {root} cannot be written: {error.strerror}.",
@@ -361,11 +343,3 @@ def _contents(folder: Path) -> Iterator[Path]:
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
                 raise SlotError(f"{path} is neither a file, a directory nor a link.")
             yield path
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

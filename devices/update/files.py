@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from devices.durable import sync_directory
+from devices.durable import draft_of, sync_directory
 from devices.update.release import Blob
 
 _CHUNK_BYTES = 1024 * 1024
@@ -35,7 +35,7 @@ def copy_durably(source: Path, target: Path) -> Blob:
         OSError: One cannot be read or the other not be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f"{target.name}.new")
+    draft = draft_of(target)
     draft.unlink(missing_ok=True)
     with source.open("rb") as file, draft.open("xb") as copy:
         blob = _measure(file, copy)

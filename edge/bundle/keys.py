@@ -6,7 +6,6 @@ Both live in the state directory: ``keys/signing.pem`` (mode 0600) and ``keys/tr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from devices.durable import write_durably
 from devices.errors import BundleSignatureError
 from devices.state import ensure_state_dir, state_dir
 from edge.bundle.manifest import sha256_hex
@@ -43,14 +43,7 @@ def signing_key() -> Ed25519PrivateKey:
     if not path.exists():
         key = Ed25519PrivateKey.generate()
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        # complete under another name first: a power cut must not leave half a key behind
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_durably(path, pem, mode=0o600)
     try:
         key_read = load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -65,7 +58,7 @@ def trust(key: Ed25519PublicKey) -> Path:
     """Trust ``key`` on this device from now on; returns where it is kept."""
     path = ensure_state_dir("keys", "trusted") / f"{key_id(key)}.pem"
     if not path.exists():
-        path.write_text(public_pem(key), encoding="ascii")
+        write_durably(path, public_pem(key).encode("ascii"))
     return path
 
 
