@@ -7,7 +7,7 @@ The promises:
    back again and again. Only time spent switched off is lost then.
  - A wall clock implausibly far ahead counts now, so that nothing is trusted for longer than it should be, but is not
    remembered: setting it right makes everything right.
- - A difference is said in a sentence, never hidden.
+ - A difference is said in a sentence, never hidden; that the wall clock was moved is noted, for the journal.
 
 The floor is kept in one small file, replaced whole and synced. A damaged or missing file starts over from the build
 date and says so; whoever can remove it owns the machine anyway.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,15 +29,27 @@ from devices.durable import locked, write_durably
 
 log = logging.getLogger(__name__)
 
-BUILT = datetime(2026, 11, 23, tzinfo=UTC)  # of this version of the kit; set anew by each release
 CLOCK_NAME = "clock.json"
 
 _TOLERANCE = timedelta(days=1)  # a hardware clock in local time is up to 14 hours off until the network corrects it
 _PLAUSIBLE = timedelta(days=400)  # longer than a box waits in a store room; a dead battery jumps by decades
+_MOVED = timedelta(minutes=5)  # smaller corrections are a network's daily work
+_MOVES = 16  # that nobody has asked for yet
 _KEEP_EVERY = timedelta(hours=1)  # flash memory wears out; a power cut costs the floor at most this much
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 ClockState = Literal["ok", "behind", "ahead"]
+
+
+def build_date(package: Path) -> datetime:
+    """When the kit in ``package`` was built: what its wheel says, and in a checkout when this file was written."""
+    try:
+        return datetime.fromisoformat((package / "built.txt").read_text(encoding="ascii").strip())
+    except FileNotFoundError:
+        return datetime.fromtimestamp((package / "clock.py").stat().st_mtime, UTC)
+
+
+BUILT = build_date(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,19 @@ class Reading:
                 "was seen. If that is wrong, set the clock; until then signed files may count as expired."
             )
         return f"This machine's clock says {wall}, which fits what was seen before."
+
+
+@dataclass(frozen=True)
+class Move:
+    """The wall clock was set: it does not say what was seen before and the time since.
+
+    Attributes:
+        expected: What it would say otherwise.
+        wall: What it says.
+    """
+
+    expected: datetime
+    wall: datetime
 
 
 @dataclass(frozen=True)
@@ -132,6 +158,9 @@ class Clock:
         self._boot = boot
         self._kept = self._load()
         self._mark = self._kept or Mark(built, *boot())
+        self._comparable = self._kept is not None  # whether a wall clock was seen before
+        self._off = timedelta(0)  # how far the wall clock is known to be from the floor
+        self._moves: deque[Move] = deque(maxlen=_MOVES)
 
     def now(self) -> datetime:
         """The time to be used for everything that expires; never below the floor."""
@@ -139,14 +168,21 @@ class Clock:
 
     def read(self) -> Reading:
         """The time, and how far the wall clock agrees. Keeps the floor once it rose by an hour."""
-        floor = floor_from_mark(self._mark, *self._boot())
+        boot_id, boot_s = self._boot()
+        floor = floor_from_mark(self._mark, boot_id, boot_s)
         reading = judge(self._wall(), floor)
+        self._watch(reading, ran_through=self._comparable and self._mark.boot_id == boot_id)
         self._raise_to(floor if reading.state == "ahead" else reading.time)
         return reading
 
     def peek(self) -> Reading:
         """The same as ``read``, for who only looks: nothing is kept."""
         return judge(self._wall(), floor_from_mark(self._mark, *self._boot()))
+
+    def moves(self) -> list[Move]:
+        """Each time since the last call that ``read`` found the wall clock moved by more than five minutes."""
+        found, self._moves = self._moves, deque(maxlen=_MOVES)
+        return list(found)
 
     def saw(self, moment: datetime) -> None:
         """Remember a time out of metadata whose signature was verified: it has passed. Durable on return.
@@ -159,6 +195,17 @@ class Clock:
             log.warning("The signed time %s is not believed: it is far after %s.", moment, reading.time)
         elif moment > reading.floor:
             self._raise_to(moment, at_once=True)
+
+    def _watch(self, reading: Reading, *, ran_through: bool) -> None:
+        """Note that the wall clock was moved; how long a machine was switched off nobody knows."""
+        off = reading.wall - reading.floor
+        lasts = off < timedelta(0) or reading.state == "ahead"  # a floor follows what is plausible
+        if not (lasts or ran_through):
+            off = timedelta(0)
+        if abs(off - self._off) > _MOVED:
+            self._moves.append(Move(reading.wall - (off - self._off), reading.wall))
+        self._off = off if lasts else timedelta(0)
+        self._comparable = True
 
     def _raise_to(self, moment: datetime, *, at_once: bool = False) -> None:
         boot_id, boot_s = self._boot()

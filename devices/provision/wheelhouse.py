@@ -31,9 +31,9 @@ PIP = "pip"
 
 _HERE = Path(__file__).parent
 _CHECKOUT = _HERE.parent.parent
+_PACKAGES = ("compress", "devices", "edge", "runtime")
 _OLDEST_GLIBC = 5  # manylinux_2_5 is manylinux1, the first of them
-_WHEEL_EPOCH = "1577836800"  # 2020-01-01: two builds of one checkout are one file, and a device need not fetch it twice
-_BUILD_NEEDS = ("pyproject.toml", "README.md", "LICENSE", "requirements", "compress", "devices", "edge", "runtime")
+_BUILD_NEEDS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "requirements", *_PACKAGES)
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,26 @@ def _build_kit(out: Path) -> None:
             else:
                 shutil.copy2(path, source / name)
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-        _run([*command, "--wheel-dir", str(out), str(source)], "the kit's own wheel")
+        command += ["--wheel-dir", str(out), str(source)]
+        _run(command, "the kit's own wheel", SOURCE_DATE_EPOCH=_source_date())
 
 
-def _run(command: list[str], what: str) -> None:
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": _WHEEL_EPOCH}
+def _source_date() -> str:
+    """Seconds since 1970 of the checkout's last commit, or of its newest module where git does not know one.
+
+    Two builds of one checkout are one file so, and a device need not fetch it twice; and the wheel says how old it is.
+    """
+    command = ["git", "-C", str(_CHECKOUT), "log", "-1", "--format=%ct", "--", *_BUILD_NEEDS]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git
+        said = ""
+    modules = (path for name in _PACKAGES for path in (_CHECKOUT / name).rglob("*.py"))
+    return said or str(int(max(path.stat().st_mtime for path in modules)))
+
+
+def _run(command: list[str], what: str, **variables: str) -> None:
+    environment = {**os.environ, **variables}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.clock import BUILT, Clock, since_boot
+from devices.clock import BUILT, Clock, build_date, since_boot
 
 DAY = timedelta(days=1)
 BUILD = datetime(2026, 1, 1, tzinfo=UTC)
@@ -158,6 +159,47 @@ def test_the_file_is_not_written_at_every_reading(box: Box) -> None:
     assert box.path.stat().st_ino != before
 
 
+def moved(clock: Clock) -> list[timedelta]:
+    clock.read()
+    return [move.wall - move.expected for move in clock.moves()]
+
+
+def test_a_wall_clock_that_is_set_is_noted_once_and_when_it_is_set_right(box: Box) -> None:
+    clock = box.clock()
+    assert moved(clock) == []  # how long the kit lay in a store room nobody knows
+    for step, noted in (
+        (-3, [-3 * DAY]),
+        (0, []),
+        (-2, [-2 * DAY]),
+        (5, [5 * DAY]),
+        (7, [7 * DAY]),
+        (1000, [1000 * DAY]),
+    ):
+        box.wall += step * DAY
+        assert moved(clock) == noted
+        box.wall, box.boot_s = box.wall + DAY / 2, box.boot_s + 43_200
+        assert moved(clock) == []
+    box.wall -= 1000 * DAY
+    assert moved(clock) == [-1000 * DAY]
+    box.wall += timedelta(minutes=4)
+    assert moved(clock) == []
+
+
+def test_a_clock_that_was_set_while_nothing_ran_is_noted_if_the_machine_ran_through(box: Box) -> None:
+    box.clock().read()
+    box.wall, box.boot_s = box.wall + 2 * DAY, box.boot_s + 3600
+    assert moved(box.clock()) == [2 * DAY - timedelta(hours=1)]
+    box.restart("second")
+    box.wall += 30 * DAY
+    assert moved(box.clock()) == []  # it was switched off
+    box.restart("third")
+    box.wall -= 2 * DAY
+    assert moved(box.clock()) == [-2 * DAY]
+    box.restart("fourth")
+    box.wall += 9000 * DAY
+    assert moved(box.clock()) == [8998 * DAY]
+
+
 def test_where_nothing_can_be_kept_time_still_does_not_go_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,3 +236,11 @@ def test_this_machine_tells_its_uptime_and_was_not_built_in_the_future() -> None
     assert seconds > 0
     assert boot_id == since_boot()[0]
     assert datetime(2026, 11, 1, tzinfo=UTC) <= BUILT
+
+
+def test_a_wheel_says_when_it_was_built_and_a_checkout_when_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "clock.py").touch()
+    os.utime(tmp_path / "clock.py", (1_700_000_000, 1_700_000_000))
+    assert build_date(tmp_path) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    (tmp_path / "built.txt").write_text("2026-05-04T03:02:01+00:00\n")
+    assert build_date(tmp_path) == datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)

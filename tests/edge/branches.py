@@ -114,7 +114,7 @@ class Branch:
         self.keys = open_keys(self.folder / "keys")
         self.journal = Journal.open(self.folder / "journal", self.keys, now=self.time)
         self.line = Line(self.headquarters, self.keys)
-        self.clock = Clock(None, wall=self.time, boot=lambda: ("boot", self.time.now.timestamp()))
+        self.clock = Clock(None, built=START, wall=self.time, boot=lambda: ("boot", self.time.now.timestamp()))
 
     @property
     def device(self) -> str:

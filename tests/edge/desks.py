@@ -52,7 +52,7 @@ class Wall:
         self.time, self.boot_s = self.time + step, self.boot_s + step.total_seconds()
 
     def clock(self, path: Path | None = None) -> Clock:
-        return Clock(path, wall=lambda: self.time, boot=lambda: ("boot", self.boot_s))
+        return Clock(path, built=BEGIN, wall=lambda: self.time, boot=lambda: ("boot", self.boot_s))
 
 
 class Scores:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ def test_two_builds_of_the_kit_are_one_file_and_carry_the_locks(
     with zipfile.ZipFile(first) as archive:
         names = archive.namelist()
         assert archive.read("devices/provision/serve.lock") == (ROOT / "requirements" / "serve.lock").read_bytes()
+        built = datetime.fromisoformat(archive.read("devices/built.txt").decode().strip())
+    assert datetime(2026, 11, 1, tzinfo=UTC) < built <= datetime.now(UTC)
     assert {"devices/provision/bootstrap.py", "edge/commands/provision_medium.py"} <= set(names)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from devices.clock import BUILT, Clock
+from devices.clock import Clock
 from devices.errors import AcknowledgementError, SyncError
 from edge.journal.database import DATABASE_NAME
 from edge.journal.entry import parse
@@ -21,7 +21,7 @@ from edge.journal.store import Journal
 from edge.offline.sync import Session
 from edge.offline.sync_message import Call, pack_answer, pack_message, unpack_message
 from edge.offline.sync_seal import open_record
-from tests.edge.branches import Branch, Headquarters
+from tests.edge.branches import START, Branch, Headquarters
 
 
 def kinds(branch: Branch) -> list[str]:
@@ -349,7 +349,7 @@ def test_a_long_backlog_goes_up_in_batches(branch: Branch) -> None:
 
 def test_headquarters_time_is_remembered(branch: Branch, headquarters: Headquarters) -> None:
     """A box whose battery is dead learns the time from a signed answer."""
-    clock = Clock(None, wall=lambda: BUILT.replace(year=1970), boot=lambda: ("boot", 1.0))
+    clock = Clock(None, built=START, wall=lambda: START.replace(year=1970), boot=lambda: ("boot", 1.0))
     where = {"clock": clock, "state": branch.folder}
     Session(branch.journal, branch.keys, branch.line, headquarters.policy(), **where).run()
     assert clock.now() == branch.time()
