@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The one door: './build.sh help' lists the verbs. CI calls './build.sh check' and nothing else.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 VENV=.venv
@@ -37,6 +38,27 @@ install() {
 
 setup() { install "$VENV" requirements/dev.lock; }
 
+# own NAME: the interpreter of an environment with requirements/NAME.lock alone, for what .venv does not hold
+own() {
+    local venv=build/$1-venv lock=requirements/$1.lock stamp
+    stamp=$(sha256sum "$lock" | cut -d' ' -f1)
+    if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ]; then
+        echo "Installing $lock into $venv" >&2
+        "$(python_311)" -m venv --clear "$venv"
+        "$venv/bin/python" -m pip install --quiet --no-deps --require-hashes --requirement "$lock" >&2
+        echo "$stamp" > "$venv/.stamp"
+    fi
+    echo "$venv/bin/python"
+}
+
+# need_demo: the demo's bundle, which some verbs use
+need_demo() {
+    if [ ! -f demo-out/bundle/manifest.json ]; then
+        echo "There is no demo bundle yet. Nothing was started. Run './build.sh demo' first. [SETUP-002]" >&2
+        exit 1
+    fi
+}
+
 demo() {
     SECONDS=0
     setup
@@ -46,7 +68,7 @@ demo() {
 # test [PYTEST ARGUMENTS]
 test_() {
     setup
-    "$VENV/bin/python" -m pytest "$@"
+    "$VENV/bin/python" -m pytest --durations 10 --durations-min 1 "$@"
 }
 
 lint() {
@@ -88,6 +110,11 @@ check() {
     local complete=()
     system
     lint
+    if [ -f "${EDGEKIT_ADVISORIES:-}" ]; then
+        audit
+    else
+        echo "Known weaknesses were not looked for: EDGEKIT_ADVISORIES names no file ('./build.sh help')." >&2
+    fi
     # where nothing is missing, a test that skips is a defect
     if [ "$(id -u)" = 0 ] && command -v dpkg-query > /dev/null && [ -z "$(missing_packages)" ] \
         && unshare --mount --net --pid --fork true 2> /dev/null; then
@@ -98,10 +125,7 @@ check() {
 
 serve() {
     setup
-    if [ ! -f demo-out/bundle/manifest.json ]; then
-        echo "There is no demo bundle yet. Nothing was started. Run './build.sh demo' first. [SETUP-002]" >&2
-        exit 1
-    fi
+    need_demo
     exec "$VENV/bin/edgekit" serve --bundle demo-out/bundle "$@"
 }
 
@@ -111,42 +135,84 @@ bench() {
     "$VENV/bin/python" -m benchmarks "$@"
 }
 
-# docs: the generated pages, then the site in build/site, by an environment of its own
+# docs: the generated pages, then the site in build/site
 docs() {
-    local venv=build/docs-venv stamp
+    local python
     setup
     "$VENV/bin/python" -m docs.generate
-    stamp=$(sha256sum requirements/docs.lock | cut -d' ' -f1)
-    if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ]; then
-        [ -x "$venv/bin/python" ] || "$(python_311)" -m venv "$venv"
-        "$venv/bin/python" -m pip install --quiet --no-deps --require-hashes --requirement requirements/docs.lock >&2
-        echo "$stamp" > "$venv/.stamp"
-    fi
-    NO_MKDOCS_2_WARNING=1 "$venv/bin/python" -m mkdocs build --strict --quiet
+    python=$(own docs)
+    NO_MKDOCS_2_WARNING=1 "$python" -m mkdocs build --strict --quiet
     echo "The site is build/site/index.html" >&2
+}
+
+# sbom: requirements/serve.cdx.json from serve.lock
+sbom() {
+    local python
+    setup
+    python=$(own audit)
+    "$python" requirements/sbom.py "$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+}
+
+# audit [FILE.zip [PIP-AUDIT ARGUMENTS]]
+audit() {
+    local file=${1:-${EDGEKIT_ADVISORIES:-}} python
+    [ $# -eq 0 ] || shift
+    if [ ! -f "$file" ]; then
+        echo "There is no file of advisories${file:+ at $file}. Nothing was audited. Bring in OSV's export of PyPI" \
+            "(all.zip) and name it: './build.sh audit FILE.zip', or EDGEKIT_ADVISORIES. [SETUP-003]" >&2
+        exit 3
+    fi
+    python=$(own audit)
+    "$python" requirements/advisories.py "$file" --require-hashes --disable-pip --requirement requirements/serve.lock "$@"
+}
+
+# versions [lowest|newest ...]: the kit's wheel with the oldest and with the newest packages that serve.in allows
+versions() {
+    local name python pythons=()
+    setup
+    need_demo
+    [ $# -gt 0 ] || set -- lowest newest
+    for name in "$@"; do
+        python=$(own "serve-$name")
+        pythons+=("$python")
+    done
+    "$VENV/bin/python" -m tests.project.installed "${pythons[@]}"
 }
 
 lock() { bash requirements/lock.sh; }
 
 help() {
     cat <<'TEXT'
-./build.sh setup     locked dependencies into .venv; a second run takes no time
-./build.sh demo      compress, bundle, serve, score the sample application; results in demo-out/
-./build.sh test      all tests; arguments go to pytest
-./build.sh lint      format, lint, types
-./build.sh system    Debian packages that some tests need, when run as root; tests skip without them
-./build.sh check     system, lint and test: what CI runs
-./build.sh serve     the runtime on loopback with the demo's bundle
-./build.sh bench     benchmarks, all or those named: tables, benchmarks/results/, docs/benchmarks.md
-./build.sh docs      reference pages from the code, and the documents as a site in build/site
-./build.sh lock      write the lock files anew from requirements/*.in (needs uv)
+./build.sh VERB [ARGUMENTS]: everything that is done with this checkout. Each verb installs what it needs first.
+
+To see it work
+  setup       locked dependencies into .venv; a second run takes no time
+  demo        compress, bundle, serve, score the sample application; the receipt and pictures are in demo-out/
+  serve       the runtime on loopback with the demo's bundle; arguments go to 'edgekit serve' (--port N)
+  bench       benchmarks, all or those named: tables, benchmarks/results/, docs/benchmarks.md
+
+To change it
+  test        all tests, and which took longest; arguments go to pytest (tests/edge -k lease)
+  lint        format, lint, types
+  docs        reference pages from the code, and the documents as a site in build/site
+  check       system, lint, test and, where there are advisories, audit: what CI runs
+  system      Debian packages that some tests need, when run as root; tests skip without them
+
+To release it
+  lock        write the lock files anew from requirements/*.in (needs uv); then run sbom and versions
+  sbom        the bill of materials of a device's packages: requirements/serve.cdx.json
+  audit       known weaknesses of a device's packages, without a network: audit ADVISORIES.zip, or EDGEKIT_ADVISORIES
+  versions    the kit's wheel with the oldest and the newest packages that requirements/serve.in allows, or one of the
+              two (versions lowest); a few minutes
+
+  help        this page
 TEXT
 }
 
 verb=${1:-help}
 [ $# -gt 0 ] && shift
 case "$verb" in
-    setup | demo | lint | system | check | serve | bench | docs | lock | help) "$verb" "$@" ;;
+    setup | demo | lint | system | check | serve | bench | docs | sbom | audit | versions | lock | help) "$verb" "$@" ;;
     test) test_ "$@" ;;
     *)
         echo "There is no verb '$verb'." >&2
