@@ -22,15 +22,20 @@ LAZY = {"edge/convert.py", "edge/commands/compress.py"}
 HEAVY = ("paddle", "paddleslim", "paddle2onnx", "onnx", "matplotlib", "safetensors", "compress", "examples")
 
 
-def imports(tree: ast.AST, *, top_level_only: bool = False) -> set[str]:
+def modules(tree: ast.AST, *, top_level_only: bool = False) -> set[str]:
+    """Every module that is imported, and the packages that it is in."""
     nodes = ast.iter_child_nodes(tree) if top_level_only else ast.walk(tree)
     found = set()
     for node in nodes:
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
-    return found
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {".".join(name.split(".")[:length]) for name in found for length in range(1, name.count(".") + 2)}
+
+
+def imports(tree: ast.AST, *, top_level_only: bool = False) -> set[str]:
+    return {name for name in modules(tree, top_level_only=top_level_only) if "." not in name}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -43,6 +48,11 @@ def test_packages_import_downwards_only(package: str) -> None:
         allowed = MAY_IMPORT[package] | ({"compress"} if name in LAZY else set())
         assert imports(tree) & FIRST_PARTY <= allowed, name
         assert imports(tree, top_level_only=True) & FIRST_PARTY <= MAY_IMPORT[package], name
+
+
+def test_what_any_model_needs_knows_nothing_of_ernie() -> None:
+    for path in (ROOT / "compress").glob("*.py"):
+        assert "compress.ernie" not in modules(ast.parse(path.read_text(encoding="utf-8"))), path
 
 
 def test_compress_knows_nothing_of_flask_and_devices_nothing_of_backends() -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.distill import DistillSettings, Job, Pupil, learn
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights
+from compress.ernie.distill import DistillSettings, Job, Pupil, learn
 from compress.ernie.model import ErnieClassifier, build_model
+from compress.ernie.teacher import answer
 from compress.paddle_env import paddle
 from compress.parallel import Worker, run_parallel
 from compress.slim import Thresholds
-from compress.teacher import answer
 
 # by layer, as in the checkpoint's weight names: the largest absolute value of its input and of its output
 Limits = dict[str, tuple[float, float]]
@@ -49,7 +49,7 @@ def train_quantized(
         student: In FP32.
         teacher: Of the same vocabulary.
         rows: Token ids of the labelled texts, then those of the pool.
-        targets: As for ``compress.distill.distil``.
+        targets: As for ``compress.ernie.distill.distil``.
         seed: The same seed and data give the same weights, also after an interruption.
         scratch: A directory of this very training, kept when it is interrupted; made if missing.
         answers: Where the teacher's answers to these texts are or will be; None for a directory in ``scratch``.

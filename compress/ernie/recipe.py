@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.artifact_dir import fresh_directory
-from compress.distill import DistillSettings
 from compress.ernie.checkpoint import read_checkpoint
+from compress.ernie.distill import DistillSettings
 from compress.ernie.estimate import machine_flops, measuring_seconds
 from compress.ernie.export import MODEL_NAME
 from compress.ernie.measure import Bench, Candidate

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from compress.distill import SIZES, student_config
 from compress.ernie.checkpoint import ErnieConfig
+from compress.ernie.distill import SIZES, student_config
 from compress.gate import FASTER, Verdict
 from devices.errors import UsageError
 from devices.profile import Compress

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.distill import DistillSettings, default_settings, distil, student_config
 from compress.ernie.checkpoint import ErnieConfig, read_checkpoint, write_checkpoint
+from compress.ernie.distill import DistillSettings, default_settings, distil, student_config
 from compress.ernie.estimate import serving_seconds, training_seconds
 from compress.ernie.measure import LIMITS_NAME
 from compress.ernie.qat import train_quantized

@@ -65,7 +65,7 @@ class Task(ABC):
 
     @abstractmethod
     def targets(self, tokenizer: ErnieTokenizer) -> Targets:
-        """What the texts of train should be labelled, as ``compress.distill.distil`` takes it."""
+        """What the texts of train should be labelled, as ``compress.ernie.distill.distil`` takes it."""
 
     @abstractmethod
     def tally(self, logits: Logits, tokenizer: ErnieTokenizer) -> Tally:

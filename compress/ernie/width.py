@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from compress.ernie.batches import label_loss, length_batches, pad
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights, weight_shapes
 from compress.ernie.model import ErnieClassifier, build_model, model_weights
+from compress.ernie.training import Schedule, train
 from compress.paddle_env import paddle
 from compress.parallel import Worker, run_parallel
-from compress.training import Schedule, train
 
 Targets = Sequence[NDArray[np.float32]] | NDArray[np.float32]
 _STATES = "states"  # the layer that OFA finds by name in both networks

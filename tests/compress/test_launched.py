@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.launched import leader, team
-from tests.compress.small_training import result
+from tests.compress.ernie.small_training import result
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
@@ -21,7 +21,7 @@ import numpy as np
 import program_of_launched as work
 from compress.launched import team
 from compress.parallel import run_parallel
-from tests.compress.small_training import result
+from tests.compress.ernie.small_training import result
 
 scratch = Path({scratch!r})
 with team():

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.distill import DistillSettings
 from compress.ernie.batches import pad
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig
+from compress.ernie.distill import DistillSettings
 from compress.ernie.export import export_paddle
 from compress.ernie.model import build_model, model_weights
 from compress.ernie.qat import limits_of, thresholds, train_quantized, with_roundings

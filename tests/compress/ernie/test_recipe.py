@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from compress.distill import closest_start
 from compress.ernie import steps
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig, read_checkpoint, write_checkpoint
+from compress.ernie.distill import closest_start
 from compress.ernie.measure import Bench, Candidate
 from compress.ernie.model import build_model, model_weights
 from compress.ernie.recipe import compress_ernie, plan_ernie

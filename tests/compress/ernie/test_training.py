@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from devices.errors import CompressionError
-from tests.compress.small_training import STEPS, result
+from tests.compress.ernie.small_training import STEPS, result
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def started(state: Path, program: Path) -> subprocess.Popen[bytes]:
     """The small training in a process of its own, which has saved its state for the first time."""
     program.write_text(
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from pathlib import Path\nfrom tests.compress.small_training import result\n"
+        "from pathlib import Path\nfrom tests.compress.ernie.small_training import result\n"
         f"if __name__ == '__main__': result({{'state': Path({str(state)!r}), 'pause_s': 0.2}})\n"
     )
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it

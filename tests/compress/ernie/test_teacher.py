@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import compress.teacher
+import compress.ernie.teacher
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig
 from compress.ernie.model import build_model, model_weights
+from compress.ernie.teacher import Answers, answer
+from compress.ernie.views import ViewedErnie
 from compress.paddle_env import paddle
-from compress.teacher import Answers, answer
-from compress.views import ViewedErnie
 from devices.errors import CompressionError
 
 CONFIG = ErnieConfig(
@@ -56,7 +56,7 @@ def test_each_texts_answers_are_its_own_without_padding(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_teacher_goes_on_and_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compress.teacher, "_SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(compress.ernie.teacher, "_SAVE_EVERY_S", 0.0)
 
     def interrupt(share: float) -> None:
         if share > 0.5:

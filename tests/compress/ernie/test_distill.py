@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import compress.distill
-from compress.distill import (
+import compress.ernie.distill
+from compress.ernie.batches import learning_rate, length_batches, pad
+from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights
+from compress.ernie.distill import (
     DistillSettings,
     chosen_layers,
     closest_start,
@@ -20,11 +22,9 @@ from compress.distill import (
     initial_weights,
     student_config,
 )
-from compress.ernie.batches import learning_rate, length_batches, pad
-from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights
 from compress.ernie.model import build_model, model_weights
+from compress.ernie.training import train
 from compress.paddle_env import paddle
-from compress.training import train
 from devices.errors import CompressionError
 
 TEACHER = ErnieConfig(
@@ -178,8 +178,8 @@ def test_an_interrupted_distillation_ends_in_the_same_student(tmp_path: Path, mo
         if stage == "student" and share > 0.5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(compress.distill, "run_parallel", here)
-    monkeypatch.setattr(compress.distill, "train", partial(train, save_every_s=0.0))
+    monkeypatch.setattr(compress.ernie.distill, "run_parallel", here)
+    monkeypatch.setattr(compress.ernie.distill, "train", partial(train, save_every_s=0.0))
     network, rows = checkpoint(TEACHER), texts(48)
     settings = DistillSettings(epochs=3, peak=3e-3, batch=16, relation_weight=1.0)
     options = {"seed": 4, "settings": settings, "answers": tmp_path / "answers"}

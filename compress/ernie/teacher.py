@@ -26,7 +26,7 @@ from compress.ernie.batches import pad
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig
 from compress.ernie.export import export_paddle
 from compress.ernie.model import build_model
-from compress.views import LOGITS, RELATIONS, ViewedErnie
+from compress.ernie.views import LOGITS, RELATIONS, ViewedErnie
 from devices.errors import CompressionError
 from runtime.predictor import RunOptions, load_predictor, model_files
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from compress.ernie.training import Schedule, train
 from compress.paddle_env import paddle
 from compress.parallel import Worker, run_parallel
-from compress.training import Schedule, train
 
 SCHEDULE = Schedule(epochs=6, batch=8, peak=1e-2)
 TEXTS, STEPS = 32, 24

@@ -1,8 +1,8 @@
 """Distillation: a small ERNIE learns to answer as a big one does, with PaddleSlim's ``Distill``.
 
 The student starts from chosen layers of the teacher where shapes allow (DistilBERT, arXiv:1910.01108), and is pulled
-towards what ``compress.views`` compares. The teacher answers once (``compress.teacher``); training can be interrupted
-at any moment (``compress.training``) and spread over machines (``compress.launched``).
+towards what ``views`` compares. The teacher answers once (``teacher``); training can be interrupted at any moment
+(``training``) and spread over machines (``compress.launched``).
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from compress.ernie.batches import label_loss, pad
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig, Weights
 from compress.ernie.model import build_model, model_weights
-from compress.paddle_env import paddle
-from compress.parallel import Worker, run_parallel
-from compress.teacher import Answers, answer
-from compress.training import Schedule, train
-from compress.views import (
+from compress.ernie.teacher import Answers, answer
+from compress.ernie.training import Schedule, train
+from compress.ernie.views import (
     LOGITS,
     RELATIONS,
     SENTENCES,
@@ -33,6 +31,8 @@ from compress.views import (
     compared_relations,
     distiller,
 )
+from compress.paddle_env import paddle
+from compress.parallel import Worker, run_parallel
 from devices.errors import CompressionError
 
 # layers, hidden, heads: the published sizes of ERNIE 3.0 (PaddleNLP, ernie/configuration.py)
@@ -338,7 +338,7 @@ def _train(worker: Worker, job: Job) -> Weights:
 
 
 def learn(worker: Worker, pupil: Pupil, job: Job, *, observed: Sequence[Any] = ()) -> None:
-    """Train a pupil as ``job`` says; ``observed`` as in ``compress.training.train``."""
+    """Train a pupil as ``job`` says; ``observed`` as in ``compress.ernie.training.train``."""
     for view in pupil.views:
         worker.bring(pupil.answers.path(view))
     settings, table = job.settings, pupil.network.model.ernie.embeddings.word_embeddings.weight

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.distill import DistillSettings, Job, Pupil, student_config
 from compress.ernie.batches import pad
 from compress.ernie.checkpoint import Checkpoint, ErnieConfig
+from compress.ernie.distill import DistillSettings, Job, Pupil, student_config
 from compress.ernie.model import build_model, model_weights
+from compress.ernie.teacher import answer
+from compress.ernie.views import Said, ViewedErnie, distiller
 from compress.paddle_env import paddle
-from compress.teacher import answer
-from compress.views import Said, ViewedErnie, distiller
 
 CONFIG = ErnieConfig(
     vocab_size=40,
