@@ -10,6 +10,7 @@
     MEDIUM/root.json      what a new device is to trust
     MEDIUM/profile.toml   the profile of the device class
     MEDIUM/units          the systemd units as they will be written for the usual root, to be read beforehand
+    MEDIUM/sbom.cdx.json  the bill of materials of the release's packages (CycloneDX), out of the release's own kit
 
 The sums guard against a worn stick, the signatures in ``repo`` against everybody else. A first installation trusts its
 medium, unless the bank gives the hash of ``root.json`` by another way; every later one is judged by what already runs.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,6 +39,8 @@ from devices.update.release import Release
 REPO = "repo"
 ROOT_JSON = "root.json"
 PROFILE = "profile.toml"
+SBOM = "sbom.cdx.json"
+_SBOM_IN_WHEEL = "devices/provision/serve.cdx.json"
 
 # what 'edgekit provision install' needs to judge a release, before there is an environment: a tenth of the serving set
 TOOLS = frozenset(
@@ -167,6 +171,7 @@ def seal_medium(
     shutil.copyfile(medium / REPO / ROOT_JSON, medium / ROOT_JSON)
     (medium / PROFILE).write_bytes(profile_toml)
     shutil.copyfile(bootstrap.__file__, medium / "bootstrap.py")
+    _copy_sbom(medium / _place(wheels[KIT].sha256), medium / SBOM)
     document = MediumDocument(
         created=datetime.now(UTC).replace(microsecond=0),
         profile=profile.name,
@@ -185,6 +190,14 @@ def seal_medium(
     (medium / MEDIUM_JSON).write_text(text + "\n", encoding="utf-8")
     write_sums(medium)
     return document
+
+
+def _copy_sbom(kit: Path, target: Path) -> None:
+    """What the release's kit says that its packages are; the kit that packs may be another version."""
+    target.unlink(missing_ok=True)  # of the medium that was here before
+    with zipfile.ZipFile(kit) as wheel:
+        if _SBOM_IN_WHEEL in wheel.namelist():  # older kits carry none
+            target.write_bytes(wheel.read(_SBOM_IN_WHEEL))
 
 
 def _place(sha256: str) -> str:

@@ -136,6 +136,7 @@ def _add_server(wheel: Path) -> None:
     with zipfile.ZipFile(wheel, "a") as archive:
         archive.writestr("edge/__init__.py", "")
         archive.writestr("edge/cli.py", _SERVER)
+        archive.writestr("devices/provision/serve.cdx.json", f'{{"of": "{wheel.name}"}}')
         archive.writestr("checkout.pth", f"{REPOSITORY}\n{site}\n")
 
 

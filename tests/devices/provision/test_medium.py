@@ -13,7 +13,7 @@ from devices.errors import MediumError, PackError
 from devices.probe import probe
 from devices.profile import load_profile
 from devices.provision.bootstrap import sha256_of, write_sums
-from devices.provision.medium import read_medium, seal_medium
+from devices.provision.medium import SBOM, read_medium, seal_medium
 from devices.update.release import Release
 from edge.cli import main
 from tests.devices.provision.small_bank import CHANNEL, PROFILE, Bank, answer
@@ -35,6 +35,12 @@ def test_a_medium_says_what_it_is_for_and_carries_its_units_and_its_root(bank: B
     assert document.root_sha256 == sha256_of(medium / "root.json")
     assert not document.own_profile
     assert "ReadWritePaths=/opt/edgekit/state /opt/edgekit/record" in (medium / "units" / "edgekit.service").read_text()
+
+
+def test_a_medium_carries_the_bill_of_materials_of_the_kit_that_it_installs(bank: Bank) -> None:
+    medium = bank.place / "medium"
+    assert json.loads((medium / SBOM).read_text())["of"].startswith("branch_edgekit-1")
+    assert f"{sha256_of(medium / SBOM)}  {SBOM}" in (medium / "SHA256SUMS").read_text()
 
 
 def test_packing_again_onto_an_older_medium_leaves_nothing_of_it(bank: Bank, tmp_path: Path) -> None:
