@@ -74,11 +74,16 @@
       ReplayError                      REPLAY-001  a decision that cannot be scored again on this machine
       SyncError                        SYNC-001    headquarters cannot be reached, or does not answer as it should
         SyncRefusedError               SYNC-002    headquarters refuses this device, or what it sends
+          SyncUnregisteredError        SYNC-006    headquarters' register lacks this device, or has retired it
         AcknowledgementError           SYNC-003    an answer that is not headquarters', old, or for what was not sent
         SyncCertificateError           SYNC-004    a certificate on the way to headquarters has ended or is not trusted
         SyncSettingsError              SYNC-005    where headquarters is, or its keys, is not said or not readable
+        SyncQuotaError                 SYNC-007    headquarters has no room for what this device sends
       CollectorError                   COLLECTOR-001 headquarters' collector cannot be made or used
         MessageError                   COLLECTOR-002 what a device sent is no message, or its signature does not fit
+        RegisterError                  COLLECTOR-003 a device that is unknown, retired, or has another certificate
+        QuotaError                     COLLECTOR-004 a device sends more than one device may
+        CollectorFullError             COLLECTOR-005 the collector's share of its disk is full
       RepositoryError                  REPO-001    the update repository cannot be made or changed as asked
         SigningError                   REPO-002    a signing key is missing or cannot be used
 
@@ -175,11 +180,16 @@ from devices.errors.serving import (
 from devices.errors.sync import (
     AcknowledgementError,
     CollectorError,
+    CollectorFullError,
     MessageError,
+    QuotaError,
+    RegisterError,
     SyncCertificateError,
     SyncError,
+    SyncQuotaError,
     SyncRefusedError,
     SyncSettingsError,
+    SyncUnregisteredError,
 )
 from devices.errors.update import (
     RepositoryError,
@@ -214,6 +224,7 @@ __all__ = [
     "CheckpointError",
     "ClientGoneError",
     "CollectorError",
+    "CollectorFullError",
     "CompressionError",
     "DataError",
     "DeadlineError",
@@ -246,7 +257,9 @@ __all__ = [
     "PolicyError",
     "ProfileError",
     "ProvisionError",
+    "QuotaError",
     "RecordErasedError",
+    "RegisterError",
     "RepositoryError",
     "ReplayError",
     "RequestError",
@@ -261,8 +274,10 @@ __all__ = [
     "SwitchError",
     "SyncCertificateError",
     "SyncError",
+    "SyncQuotaError",
     "SyncRefusedError",
     "SyncSettingsError",
+    "SyncUnregisteredError",
     "TeacherError",
     "TextError",
     "TokenError",

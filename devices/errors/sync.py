@@ -53,6 +53,20 @@ class SyncSettingsError(SyncError):
     default_remedy = "Correct [sync] in the bank's policy, or the files under keys/sync of the state directory."
 
 
+class SyncUnregisteredError(SyncRefusedError):
+    """Headquarters' register lacks this device, has retired it, or knows it by another certificate."""
+
+    code = "SYNC-006"
+    default_remedy = "Report it to headquarters: 'edgekit collector devices list' there shows this device."
+
+
+class SyncQuotaError(SyncError):
+    """Headquarters has no room for what this device sends, or lets it send no more of it."""
+
+    code = "SYNC-007"
+    default_remedy = "Report it to headquarters; the device goes on trying."
+
+
 class CollectorError(EdgeKitError):
     """The collector's directory cannot be made or used, or lacks what was asked for."""
 
@@ -68,3 +82,27 @@ class MessageError(CollectorError):
     code = "COLLECTOR-002"
     default_state = "Nothing of it was kept."
     default_remedy = "Compare the kit's version on the device with the collector's."
+
+
+class RegisterError(CollectorError):
+    """The register lacks a device, has retired it, or knows it by another certificate."""
+
+    code = "COLLECTOR-003"
+    default_state = "Nothing that it sent counts as taken; its journal keeps everything."
+    default_remedy = "Look at 'edgekit collector devices list', and add or retire devices there."
+
+
+class QuotaError(CollectorError):
+    """A device sends more than one device may."""
+
+    code = "COLLECTOR-004"
+    default_state = "What is over the bound was not taken; the device keeps it."
+    default_remedy = "Find out at the branch why it begins records and does not end them."
+
+
+class CollectorFullError(CollectorError):
+    """The collector's share of its disk is full."""
+
+    code = "COLLECTOR-005"
+    default_state = "Papers are not taken, entries are; devices keep everything that is not acknowledged."
+    default_remedy = "Give the collector more room: --max-gb, or a larger disk."

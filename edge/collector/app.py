@@ -1,17 +1,28 @@
-"""The collector over HTTP: one path that takes a device's message and gives headquarters' signed answer."""
+"""The collector over HTTP: one path that takes a device's message and gives headquarters' signed answer.
+
+A refusal is a signed answer too, which the device believes; its status is for proxies, logs and people.
+"""
 
 from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask, Response, request
 
-from devices.errors import CollectorError, MessageError, RequestError
+from devices.errors import (
+    CollectorError,
+    CollectorFullError,
+    MessageError,
+    QuotaError,
+    RegisterError,
+    RequestError,
+)
 from edge.collector.store import Store
 from edge.offline.sync_https import CONTENT_TYPE, PATH
 from edge.offline.sync_message import MESSAGE_MAX_BYTES, unpack_message
 from runtime.problems import problem_response, register_problem_handlers
 
 _RETRY_AFTER_S = 30
+_STATUS: dict[type[CollectorError], int] = {RegisterError: 403, QuotaError: 413, CollectorFullError: 507}
 
 
 def create_collector(store: Store, key: Ed25519PrivateKey) -> Flask:
@@ -38,10 +49,11 @@ def create_collector(store: Store, key: Ed25519PrivateKey) -> Flask:
     @app.post(PATH)
     def journal() -> Response:
         message = unpack_message(request.get_data(cache=False))
-        answer = store.receive([message], key)[0]
-        if answer is None:
+        reply = store.receive([message], key)[0]
+        if reply is None:
             raise RequestError("The message asks for no answer; over HTTPS every one does.")
-        return Response(answer, content_type=CONTENT_TYPE)
+        status = _STATUS[type(reply.refusal)] if reply.refusal else 200
+        return Response(reply.data, status, content_type=CONTENT_TYPE)
 
     @app.get("/healthz")
     def health() -> Response:

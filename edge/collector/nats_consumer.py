@@ -11,6 +11,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import nats
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -94,13 +95,13 @@ class _Consumer:
         readable: list[Message] = []
         for each in arrived:
             try:
-                readable.append(unpack_message(each.data))
+                readable.append(replace(unpack_message(each.data), taken=each.metadata.timestamp))
             except MessageError as error:  # it will not be better the next time
                 log.warning("A message on %s is thrown away: %s", each.subject, error)
-        for message, answer in zip(readable, self._store.receive(readable, self._key), strict=True):
-            if answer is not None and message.call is not None:
+        for message, reply in zip(readable, self._store.receive(readable, self._key), strict=True):
+            if reply is not None and message.call is not None:
                 headers = {NONCE_HEADER: message.call.nonce}
-                await client.publish(f"{DOWN}.{message.device}", answer, headers=headers)
+                await client.publish(f"{DOWN}.{message.device}", reply.data, headers=headers)
         for each in arrived:
             await each.ack()
         await client.flush()

@@ -56,8 +56,8 @@ class HttpsUplink:
                 response.close()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._told(error) from error
-        if response.status == 200:
-            return data
+        if response.status == 200 or response.headers.get("Content-Type") == CONTENT_TYPE:
+            return data  # a refusal is signed too
         if response.status in _BUSY or response.status >= 500:
             raise SyncError(
                 f"Headquarters answers {response.status} at {self._url}.",

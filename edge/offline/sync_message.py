@@ -6,7 +6,9 @@ one answer to each call. Both are a frame: zstd over ``EKS1``, an Ed25519 signat
  - A piece is an entry's raw line, or a part of one of its sealed records; its id names the entry's hash, so nothing
    can be acknowledged by number alone.
  - A device is called by its key: its id is the SHA-256 of its public key, so nobody can write in another's name.
- - A call has a nonce and the journal's head; an answer that is not for this nonce is a replay.
+ - A call has a nonce and the journal's head; an answer that is not for this nonce is a replay. It brings a key that
+   was made for this session: what headquarters has to say is sealed for it, so brokers see no names.
+ - A refusal is an answer too, signed as any other, so nobody else can turn a device away.
 """
 
 from __future__ import annotations
@@ -15,17 +17,29 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self
 
 import zstandard
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from devices.errors import AcknowledgementError, MessageError
+from devices.errors import (
+    AcknowledgementError,
+    EdgeKitError,
+    MessageError,
+    SyncError,
+    SyncQuotaError,
+    SyncRefusedError,
+    SyncUnregisteredError,
+)
 from edge.journal.entry import signed_bytes
+from edge.offline.sync_voucher import Voucher
 
 PART_BYTES = 128 * 1024  # of a record: half a minute at 35 kbit/s, so a line that is cut every 30 s still brings it
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024  # unpacked
@@ -38,6 +52,14 @@ _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MOST = 10**15  # what a number of an entry or a note is below; SQLite holds 64 bits
 _ID = re.compile(r"\d{1,15}:[0-9a-f]{64}(:[a-z0-9_/-]{1,40}:\d{1,9})?", re.ASCII)
+SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)  # HPKE (RFC 9180)
+
+_REFUSALS: Mapping[str, type[SyncError]] = {
+    "COLLECTOR-003": SyncUnregisteredError,
+    "COLLECTOR-004": SyncQuotaError,
+    "COLLECTOR-005": SyncQuotaError,
+}
+_RETRY_AFTER_MAX_S = 3600.0  # headquarters may not silence a device for longer
 _LEVEL = 6  # of zstd; lines of JSON shrink to a third, what is sealed not at all
 
 # what JSON of another form leads to: also Infinity for a whole number, the year 0, thousands of brackets
@@ -95,6 +117,7 @@ class Call:
         head_hash: Its hash.
         answers_after: Number of the last answer that the device has journaled.
         pieces: Ids of what is asked about.
+        notes_for: X25519 key for which the answer's notes are sealed, hexadecimal.
     """
 
     nonce: str
@@ -103,11 +126,15 @@ class Call:
     head_hash: str
     answers_after: int
     pieces: tuple[str, ...]
+    notes_for: str
 
     @classmethod
-    def make(cls, now: datetime, head: tuple[int, str], answers_after: int, pieces: Sequence[Piece]) -> Self:
-        """A call with a new nonce."""
-        return cls(secrets.token_hex(16), now.isoformat(), *head, answers_after, tuple(piece.id for piece in pieces))
+    def make(
+        cls, now: datetime, head: tuple[int, str], answers_after: int, pieces: Sequence[Piece], key: X25519PublicKey
+    ) -> Self:
+        """A call with a new nonce; ``key`` is that of the session, which opens notes."""
+        ids = tuple(piece.id for piece in pieces)
+        return cls(secrets.token_hex(16), now.isoformat(), *head, answers_after, ids, key.public_bytes_raw().hex())
 
 
 @dataclass(frozen=True)
@@ -120,6 +147,8 @@ class Message:
         public_key: Hexadecimal.
         call: None where an answer is not expected yet.
         pieces: In the order in which they were sent.
+        voucher: By which its certificate speaks for its key; with a call only, None where it has no certificate.
+        taken: When a broker of the bank took it; None if it came straight.
     """
 
     device: str
@@ -127,6 +156,8 @@ class Message:
     public_key: str
     call: Call | None
     pieces: tuple[Piece, ...]
+    voucher: Voucher | None = None
+    taken: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +171,7 @@ class Answer:
         wanted: Numbers of entries that it lacks though later ones are there.
         notes: What it tells the device, each with its number ``n``, in order.
         more: Whether there are more notes than fitted in.
+        erased: For each erasure that it holds, by its entry's number, how many copies of records it destroyed.
     """
 
     time: datetime
@@ -148,6 +180,7 @@ class Answer:
     wanted: tuple[int, ...]
     notes: tuple[Mapping[str, Any], ...]
     more: bool
+    erased: Mapping[int, int]
 
 
 def device_id(public_key: bytes) -> str:
@@ -155,13 +188,22 @@ def device_id(public_key: bytes) -> str:
     return hashlib.sha256(public_key).hexdigest()[:32]
 
 
-def pack_message(keys: Signer, name: str, pieces: Sequence[Piece], call: Call | None) -> bytes:
-    """Sign and compress what a device sends; ``name`` is for people."""
+def pack_message(
+    keys: Signer,
+    name: str,
+    pieces: Sequence[Piece],
+    call: Call | None,
+    *,
+    vouch: Callable[[], Voucher | None] = lambda: None,
+) -> bytes:
+    """Sign and compress what a device sends; ``name`` is for people, ``vouch`` is asked for calls."""
+    voucher = vouch() if call else None
     header = {
         "schema": _SCHEMA,
         "name": name,
         "key": keys.public_bytes.hex(),
         "call": asdict(call) if call else None,
+        "voucher": asdict(voucher) if voucher else None,
         "pieces": [
             {"seq": p.seq, "hash": p.hash, "name": p.name, "part": p.part, "parts": p.parts, "size": len(p.data)}
             for p in pieces
@@ -183,7 +225,7 @@ def unpack_message(data: bytes) -> Message:
         header = json.loads(line)
         public_key = bytes.fromhex(header["key"])
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_bytes(_digest(body)))
-        call = header["call"]
+        call, voucher = header["call"], header.get("voucher")
         pieces = _pieces(header["pieces"], blobs)
         return Message(
             device_id(public_key),
@@ -191,6 +233,7 @@ def unpack_message(data: bytes) -> Message:
             public_key.hex(),
             _call(call) if call else None,
             pieces,
+            Voucher(str(voucher["chain"]), str(voucher["signature"])) if voucher else None,
         )
     except InvalidSignature as error:
         raise MessageError("The message's signature does not fit its key.") from error
@@ -204,13 +247,18 @@ def pack_answer(
     call: Call,
     *,
     time: datetime,
-    held: Sequence[str],
-    refused: Mapping[str, str],
-    wanted: Sequence[int],
-    notes: Sequence[Mapping[str, Any]],
-    more: bool,
+    held: Sequence[str] = (),
+    refused: Mapping[str, str] | None = None,
+    wanted: Sequence[int] = (),
+    notes: Sequence[Mapping[str, Any]] = (),
+    more: bool = False,
+    erased: Mapping[int, int] | None = None,
+    refusal: EdgeKitError | None = None,
+    retry_after_s: float = 0.0,
 ) -> bytes:
-    """Sign and compress headquarters' answer to ``call``."""
+    """Sign and compress headquarters' answer to ``call``: what it holds and says, or why it takes nothing."""
+    told = json.dumps(list(notes), ensure_ascii=False).encode()
+    key_of_notes = X25519PublicKey.from_public_bytes(bytes.fromhex(call.notes_for))
     document = {
         "schema": _SCHEMA,
         "device": device,
@@ -218,44 +266,76 @@ def pack_answer(
         "head": [call.head_seq, call.head_hash],
         "time": time.isoformat(),
         "held": list(held),
-        "refused": dict(refused),
+        "refused": dict(refused or {}),
         "wanted": list(wanted),
-        "notes": list(notes),
+        "notes": b64encode(SUITE.encrypt(told, key_of_notes, info=_about(device, call))).decode(),
         "more": more,
+        "erased": dict(erased or {}),
+        "refusal": {**refusal.as_dict(), "retry_after_s": retry_after_s} if refusal else None,
     }
     body = json.dumps(document, ensure_ascii=False).encode()
     return _pack(key.sign(_ANSWERED + body), body)
 
 
-def unpack_answer(data: bytes, headquarters: Ed25519PublicKey, device: str, call: Call) -> Answer:
+def unpack_answer(
+    data: bytes, headquarters: Ed25519PublicKey, device: str, call: Call, key: X25519PrivateKey
+) -> Answer:
     """Read an answer and check that it is headquarters', for this call, and says nothing about what was not sent.
+
+    Args:
+        data: As it came.
+        headquarters: The key that signs answers.
+        device: Id of this device.
+        call: That was answered.
+        key: Opens the notes; its public half stands in ``call``.
 
     Raises:
         AcknowledgementError: It is not; the message says which.
+        SyncError: Headquarters takes nothing of this device now, and says why.
     """
     try:
         signature, body = _unpack(data, ANSWER_MAX_BYTES)
         headquarters.verify(signature, _ANSWERED + body)
         document = json.loads(body)
+        if (document["device"], document["nonce"], document["head"]) != (
+            device,
+            call.nonce,
+            [call.head_seq, call.head_hash],
+        ):
+            raise AcknowledgementError("The answer is for another call: an old one again, or one of another device.")
+        if refusal := document["refusal"]:
+            raise _refused(refusal)
+        notes = json.loads(SUITE.decrypt(b64decode(document["notes"]), key, info=_about(device, call)))
         held, refused = frozenset(map(str, document["held"])), {str(k): str(v) for k, v in document["refused"].items()}
-        about = (document["device"], document["nonce"], document["head"])
         answer = Answer(
             datetime.fromisoformat(document["time"]),
             held,
             refused,
             tuple(map(int, document["wanted"])),
-            tuple(dict(note) for note in document["notes"]),
+            tuple(dict(note) for note in notes),
             bool(document["more"]),
+            {int(seq): int(count) for seq, count in document["erased"].items()},
         )
     except InvalidSignature as error:
         raise AcknowledgementError("The answer is not signed by headquarters' key.") from error
-    except (*_MALFORMED, zstandard.ZstdError) as error:
+    except (*_MALFORMED, InvalidTag, zstandard.ZstdError) as error:
         raise AcknowledgementError("The answer is none that headquarters' collector gives.") from error
-    if about != (device, call.nonce, [call.head_seq, call.head_hash]):
-        raise AcknowledgementError("The answer is for another call: an old one again, or one of another device.")
     if unknown := (held | refused.keys()) - set(call.pieces):
         raise AcknowledgementError(f"The answer acknowledges {min(unknown)[:80]}, which this call did not ask about.")
     return answer
+
+
+def _refused(document: Mapping[str, Any]) -> SyncError:
+    """Why headquarters takes nothing, as this device's own error."""
+    retry_after_s = min(max(0.0, float(document["retry_after_s"])), _RETRY_AFTER_MAX_S)
+    said = "".join(filter(str.isprintable, str(document["problem"])))[:500]
+    kind = _REFUSALS.get(str(document["code"]), SyncRefusedError)
+    return kind(f"Headquarters says {document['code']}: {said}", retry_after_s=retry_after_s)
+
+
+def _about(device: str, call: Call) -> bytes:
+    """What sealed notes are bound to."""
+    return f"edgekit notes\n{device}\n{call.nonce}".encode()
 
 
 def _call(document: Mapping[str, Any]) -> Call:
@@ -269,7 +349,10 @@ def _call(document: Mapping[str, Any]) -> Call:
         head_hash=str(document["head_hash"]),
         answers_after=int(document["answers_after"]),
         pieces=pieces,
+        notes_for=str(document["notes_for"]),
     )
+    # refuses a point from which no secret comes, before anything is sealed for it
+    X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(call.notes_for)))
     if not _NONCE.fullmatch(call.nonce):  # it becomes a header of the answer
         raise ValueError("its nonce is none")
     if not _HASH.fullmatch(call.head_hash) or not 0 <= call.head_seq < _MOST or not 0 <= call.answers_after < _MOST:

@@ -10,21 +10,25 @@ from collections.abc import Iterator, Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from devices.errors import MessageError
-from edge.offline.sync_message import PART_BYTES, Piece
+from edge.offline.sync_message import PART_BYTES, SUITE, Piece
 
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+SEALED_MORE = 48  # bytes of a sealed part beyond the plain one: HPKE's encapsulated key and GCM's tag
 
 
 def seal_record(key: X25519PublicKey, device: str, seq: int, hash_: str, name: str, data: bytes) -> Iterator[Piece]:
     """The sealed parts of a record, one at a time; an empty record has one part."""
-    parts = max(1, -(-len(data) // PART_BYTES))
+    parts = parts_of(len(data))
     for part in range(parts):
         plain = data[part * PART_BYTES : (part + 1) * PART_BYTES]
-        sealed = _SUITE.encrypt(plain, key, info=_info(device, seq, hash_, name, part, parts))
+        sealed = SUITE.encrypt(plain, key, info=_info(device, seq, hash_, name, part, parts))
         yield Piece(seq, hash_, name, part, parts, sealed)
+
+
+def parts_of(size: int) -> int:
+    """How many parts a record of so many bytes has."""
+    return max(1, -(-size // PART_BYTES))
 
 
 def open_record(
@@ -38,8 +42,7 @@ def open_record(
     parts = len(sealed)
     try:
         return b"".join(
-            _SUITE.decrypt(sealed[part], key, info=_info(device, seq, hash_, name, part, parts))
-            for part in range(parts)
+            SUITE.decrypt(sealed[part], key, info=_info(device, seq, hash_, name, part, parts)) for part in range(parts)
         )
     except (InvalidTag, KeyError, ValueError) as error:
         raise MessageError(

@@ -23,6 +23,7 @@ from edge.offline.sync_credentials import Credentials
 from edge.offline.sync_https import HttpsUplink
 from edge.offline.sync_message import device_id, pack_message
 from edge.offline.sync_policy import SyncPolicy, check_url
+from edge.offline.sync_voucher import Voucher, vouch
 
 _REMEMBERED = "sync.json"
 
@@ -76,8 +77,12 @@ def open_session(journal: Journal, policy: SyncPolicy, *, clock: Clock | None = 
     folder = state_dir() / "keys" / "sync"
     url = _url(folder, policy)
     clock = clock or Clock(state_dir() / CLOCK_NAME)
-    pack = partial(pack_message, journal.keys, platform.node() or "unknown")
     credentials = partial(Credentials.in_folder, folder)
+
+    def voucher() -> Voucher | None:  # read anew for each call, as the certificates are
+        return vouch(credentials(), journal.keys.public_bytes)
+
+    pack = partial(pack_message, journal.keys, platform.node() or "unknown", vouch=voucher)
     uplink: Uplink
     if url.startswith("http"):
         uplink = HttpsUplink(url, pack, credentials, clock)

@@ -59,9 +59,9 @@ class Headquarters:
         self.store = Store(self.folder, now=self.time)
 
     def answer(self, data: bytes) -> bytes:
-        answer = self.store.receive([unpack_message(data)], self.signing)[0]
-        assert answer is not None
-        return answer
+        reply = self.store.receive([unpack_message(data)], self.signing)[0]
+        assert reply is not None
+        return reply.data
 
     def policy(self, **more: Any) -> SyncPolicy:
         keys = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from edge.journal.entry import canonical
 from edge.journal.keys import DeviceKeys
@@ -16,17 +17,29 @@ from edge.offline.sync_seal import seal_record
 from tests.edge.branches import Branch, Headquarters
 
 
-def entry_piece(keys: DeviceKeys, seq: int, prev: str, *, by: DeviceKeys | None = None, kind: str = "policy") -> Piece:
+def entry_piece(
+    keys: DeviceKeys,
+    seq: int,
+    prev: str,
+    *,
+    by: DeviceKeys | None = None,
+    kind: str = "policy",
+    body: dict[str, Any] | None = None,
+    **records: int,
+) -> Piece:
+    """An entry with records of so many bytes."""
     document: dict[str, Any] = {"v": 1, "seq": seq, "time": "2026-11-24T08:00:00.000000+00:00", "kind": kind}
-    raw = canonical({**document, "body": {}, "records": [], "key": None, "prev": prev})
+    refs = [{"name": name, "sha256": "0" * 64, "size": size} for name, size in records.items()]
+    raw = canonical({**document, "body": body or {}, "records": refs, "key": None, "prev": prev})
     digest = hashlib.sha256(raw).hexdigest()
     return Piece(seq, digest, "", 0, 1, (by or keys).sign(digest) + raw)
 
 
 def send(branch: Branch, *pieces: Piece, head: tuple[int, str] = (9, "ab" * 32)) -> tuple[set[str], dict[str, str]]:
-    call = Call.make(branch.time(), head, 0, pieces)
+    key = X25519PrivateKey.generate()
+    call = Call.make(branch.time(), head, 0, pieces, key.public_key())
     data = branch.headquarters.answer(pack_message(branch.keys, "branch-7", pieces, call))
-    answer = unpack_answer(data, branch.headquarters.signing.public_key(), branch.device, call)
+    answer = unpack_answer(data, branch.headquarters.signing.public_key(), branch.device, call, key)
     return set(answer.held), dict(answer.refused)
 
 
@@ -113,7 +126,7 @@ def test_one_device_cannot_write_into_anothers_chain(
 
 
 def test_a_paper_counts_when_its_entry_and_every_part_are_here(branch: Branch, headquarters: Headquarters) -> None:
-    entry = entry_piece(branch.keys, 1, "0" * 64)
+    entry = entry_piece(branch.keys, 1, "0" * 64, receipt=300_000)
     key = headquarters.sealing.public_key()
     parts = list(seal_record(key, branch.device, 1, entry.hash, "receipt", bytes(300_000)))
     assert send(branch, parts[0]) == (set(), {})  # without its entry

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from devices.clock import Clock
 from devices.errors import AcknowledgementError, SyncError
@@ -334,7 +335,7 @@ def test_a_journal_whose_tail_was_cut_is_noticed(branch: Branch, headquarters: H
     branch.session().run()
     branch.time.pass_by(hours=1)
     entry = branch.journal.entry(2)
-    call = Call.make(branch.time(), (2, entry.hash), 0, [])
+    call = Call.make(branch.time(), (2, entry.hash), 0, [], X25519PrivateKey.generate().public_key())
     headquarters.answer(pack_message(branch.keys, "branch-7", [], call))
     assert headquarters.store.rows("SELECT kind, seq FROM alarms") == [("shorter", 2)]
 

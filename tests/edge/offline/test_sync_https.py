@@ -190,7 +190,7 @@ def test_the_collector_refuses_what_is_no_message(headquarters: Headquarters) ->
 def test_a_collector_with_a_full_disk_asks_to_come_again(branch: Branch, headquarters: Headquarters) -> None:
     client = create_collector(headquarters.store, headquarters.signing).test_client()
     head = branch.journal.head()
-    call = Call.make(branch.time(), (head.seq, head.hash), 0, [])
+    call = Call.make(branch.time(), (head.seq, head.hash), 0, [], headquarters.sealing.public_key())
     headquarters.store._do("PRAGMA query_only = ON")
     answer = client.post(PATH, data=branch.line.pack([], call))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")

@@ -44,7 +44,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> DeviceKeys:
 
 
 def call(*pieces: Piece) -> Call:
-    return Call.make(NOW, (7, HASH), 3, pieces)
+    return Call.make(NOW, (7, HASH), 3, pieces, SEALING.public_key())
 
 
 def answer(asked: Call, device: str = "d", key: Ed25519PrivateKey = HEADQUARTERS, **more: Any) -> bytes:
@@ -84,7 +84,7 @@ def test_any_bytes_are_refused_with_one_kind_of_error(data: bytes) -> None:
     with pytest.raises(MessageError):
         unpack_message(data)
     with pytest.raises(AcknowledgementError):
-        unpack_answer(data, HEADQUARTERS.public_key(), "d", call())
+        unpack_answer(data, HEADQUARTERS.public_key(), "d", call(), SEALING)
 
 
 def test_a_message_that_unpacks_to_gigabytes_takes_no_more_than_its_bound(keys: DeviceKeys) -> None:
@@ -123,6 +123,8 @@ def test_pieces_that_no_journal_has_are_refused(keys: DeviceKeys, piece: Piece) 
         {"head_seq": math.inf},
         {"answers_after": -1},
         {"time": "0001-01-01T00:00:00+14:00"},
+        {"notes_for": "00" * 32},
+        {"notes_for": "ab"},
     ],
 )
 def test_a_call_that_no_device_makes_is_refused_and_disturbs_no_other(keys: DeviceKeys, wrong: dict[str, Any]) -> None:
@@ -148,14 +150,14 @@ def test_a_name_is_shown_without_what_steers_a_terminal(keys: DeviceKeys) -> Non
 def test_only_this_calls_answer_by_headquarters_counts() -> None:
     piece = Piece(1, HASH, "", 0, 1, b"")
     asked, public = call(piece), HEADQUARTERS.public_key()
-    assert unpack_answer(answer(asked), public, "d", asked).held == {piece.id}
+    assert unpack_answer(answer(asked), public, "d", asked, SEALING).held == {piece.id}
     other_key = answer(asked, key=Ed25519PrivateKey.generate())
     other_head = answer(replace(asked, head_hash="cd" * 32))
     other_entry = answer(asked, held=[f"1:{'cd' * 32}"])
     refusing_another = answer(asked, refused={f"2:{HASH}": "why"})
     for wrong in (other_key, answer(asked, "e"), answer(call(piece)), other_head, other_entry, refusing_another):
         with pytest.raises(AcknowledgementError):
-            unpack_answer(wrong, public, "d", asked)
+            unpack_answer(wrong, public, "d", asked, SEALING)
 
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES])
