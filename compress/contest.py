@@ -1,7 +1,7 @@
 """FP32, BF16 and INT8 of one model on the backend that will serve it: the fastest that passes the gate is taken.
 
 BF16 is FP32's file, computed with 8 bits of mantissa. It is tried where the profile allows it and this processor
-computes in it, which only OpenVINO is told to.
+computes in it, which only OpenVINO is told to. There what of an INT8 model is not INT8 is computed in BF16 as well.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Contest:
 
     def _bf16(self) -> _Form | str:
         """FP32's file in BF16 and how it did, or why there is none; "" where nobody asked for it."""
-        if not self.profile.serve.bf16 or self.profile.serve.measured_on != "openvino":
+        if not self._allows_bf16:
             return ""
         try:
             _, predictor = self._loaded(self.plain, "bf16")
@@ -116,10 +116,11 @@ class Contest:
     def _int8(self, source: Path, feeds: Sequence[Feeds], small: Path, progress: Progress | None) -> _Form | str:
         """The INT8 form and how it did, or why there is none."""
         serve = self.profile.serve
+        precision: Precision = "int8+bf16" if self._allows_bf16 else "int8"
         judged: dict[str, tuple[float, Verdict]] = {}  # by SHA-256: the last one tried need not be the one written last
 
         def accept(directory: Path) -> bool:
-            files, predictor = self._loaded(directory, "int8")
+            files, predictor = self._loaded(directory, precision)
             value, verdict = judged[files.sha256] = self.judge(predictor)
             return verdict.passed and math.isfinite(value)
 
@@ -133,7 +134,7 @@ class Contest:
                 reduce_range=serve.reduce_range,
                 progress=progress,
             )
-            files, predictor = self._loaded(small, "int8")
+            files, predictor = self._loaded(small, precision)
             value, verdict = judged.get(files.sha256) or self.judge(predictor)
         except (CalibrationError, ArtifactError):
             raise
@@ -141,7 +142,12 @@ class Contest:
             return f"INT8 could not be made: {error.problem}"
         if not math.isfinite(value):
             return "INT8 was refused: it answers with values that are not numbers."
-        return _Form("int8", small, predictor, value, verdict, found.kept_fp32)
+        computed: Precision = "int8+bf16" if predictor.precision == "int8+bf16" else "int8"
+        return _Form(computed, small, predictor, value, verdict, found.kept_fp32)
+
+    @property
+    def _allows_bf16(self) -> bool:
+        return self.profile.serve.bf16 and self.profile.serve.measured_on == "openvino"
 
     def _loaded(self, directory: Path, precision: Precision) -> tuple[ModelFiles, Predictor]:
         files = model_files(directory, self.name, precision=precision)

@@ -26,11 +26,11 @@ from compress.source import check_source, require_backend
 from devices.errors import ModelError
 from devices.profile import Profile
 from runtime.artifact import GOLDEN_INPUT, GOLDEN_OUTPUT, Artifact, ModelEntry, Precision
-from runtime.predictor import ModelFiles, Predictor, load_predictor, model_files
+from runtime.predictor import ModelFiles, Predictor, load_predictor, model_files, without_bf16
 
 _TIMED_CASES = 4
 # of the largest output: kernels of other processors round differently
-_TOLERANCES: dict[Precision, float] = {"fp32": 0.0, "bf16": 0.02, "int8": 0.05}
+_TOLERANCES: dict[Precision, float] = {"fp32": 0.0, "bf16": 0.02, "int8": 0.05, "int8+bf16": 0.05}
 _TOLERANCE = 1e-3
 SAME_CLASS, RELATIVE_ERROR = "agreement (same class)", "relative error against fp32"
 
@@ -181,16 +181,16 @@ def _export(files: ModelFiles, source: Path, plain: Path, profile: Profile) -> N
 def _with_golden(out: Path, name: str, precision: Precision, profile: Profile, case: Case) -> ModelEntry:
     """Write the golden file, from the model as it lies in the artifact, and return the model's entry.
 
-    BF16's golden outputs are FP32's, which serves where a processor has no BF16; so BF16's own difference from them,
-    and half as much again, is allowed.
+    Where BF16 computes the whole or the rest of it, the golden outputs are those without BF16, as processors serve it
+    that have none; so BF16's own difference from them, and half as much again, is allowed.
     """
-    exact = model_files(out / name, name, precision="fp32" if precision == "bf16" else precision)
+    exact = model_files(out / name, name, precision=without_bf16(precision))
     outputs = load_predictor(exact, profile.serve.measured_on, measuring_options(profile)).run(case)
     arrays = {f"{GOLDEN_INPUT}{key}": value for key, value in case.items()}
     arrays |= {f"{GOLDEN_OUTPUT}{key}": value for key, value in outputs.items()}
     np.savez_compressed(out / "golden.npz", **arrays)
     apart = 0.0
-    if precision == "bf16":
+    if precision != exact.precision:
         served = replace(exact, precision=precision)
         rounded = load_predictor(served, profile.serve.measured_on, measuring_options(profile)).run(case)
         apart = max(float(np.abs(np.subtract(rounded[key], value)).max(initial=0)) for key, value in outputs.items())
@@ -202,7 +202,7 @@ def _with_golden(out: Path, name: str, precision: Precision, profile: Profile, c
         backend=profile.serve.measured_on,
         golden="golden.npz",
         tolerance=max(_TOLERANCE, _TOLERANCES[precision] * largest, 1.5 * apart),
-        reduce_range=precision == "int8" and profile.serve.writes_7_bits,
+        reduce_range=exact.precision == "int8" and profile.serve.writes_7_bits,
     )
 
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import onnx
+
 from compress.artifact_dir import fresh_directory
 from compress.calibration import Feeds
 from compress.contest import Contest, Progress, measuring_options
@@ -17,6 +19,7 @@ from compress.gate import Verdict
 from compress.ocr_artifact import Chosen, write_ocr_artifact
 from compress.ocr_data import LABEL_NAME, Image, Pictures, read_pictures, read_truth, record_feeds, truth_from
 from compress.ocr_measure import Examination, Stage, examine, spread
+from compress.prepare import prepare
 from compress.report import Limits, Row, fingerprint, write_report
 from compress.source import check_source, require_backend
 from devices.errors import CalibrationError, CompressionError
@@ -166,7 +169,7 @@ def _read_source(models: Path, profile: Profile) -> OcrModels:
         files: ModelFiles | None = getattr(source, stage)
         if files is None:
             continue
-        if files.precision == "int8":
+        if files.precision.startswith("int8"):
             raise CompressionError(
                 f"Model {files.name} in {models} is {files.precision} already; INT8 is made from FP32.",
                 remedy="Give the models that it was compressed from.",
@@ -176,7 +179,10 @@ def _read_source(models: Path, profile: Profile) -> OcrModels:
 
 
 def _exported(source: OcrModels, profile: Profile, scratch: Path) -> OcrModels:
-    """The set in the format that the profile's first backend reads best: ONNX, or Paddle's own for paddle."""
+    """The set as the profile's first backend reads it best: ONNX, rewritten to run faster, or Paddle's own for paddle.
+
+    FP32 and BF16 take part as the same graph that INT8 is made from: PP-OCRv6 det's takes a quarter less time.
+    """
     exported: dict[str, ModelFiles] = {}
     for stage, files in (("det", source.det), ("rec", source.rec), ("cls", source.cls)):
         if files is None:
@@ -186,7 +192,8 @@ def _exported(source: OcrModels, profile: Profile, scratch: Path) -> OcrModels:
             _write_files(files, directory)
         else:
             _write_files(files, origin)
-            to_onnx(origin, directory / "model.onnx")
+            exact = prepare(onnx.load(to_onnx(origin, directory / "model.onnx")))
+            onnx.save(exact, directory / "model.onnx")
         exported[stage] = model_files(directory, f"ocr-{stage}")
     return replace(source, det=exported["det"], rec=exported["rec"], cls=exported.get("cls"))
 

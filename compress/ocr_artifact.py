@@ -18,11 +18,16 @@ from runtime.choice import Golden
 from runtime.ocr.models import DICTIONARY_NAME, OcrModels
 from runtime.ocr.preprocess import det_tensor, line_tensor
 from runtime.parity import decided_otherwise
-from runtime.predictor import Backend, ModelFiles, load_predictor, model_files
+from runtime.predictor import Backend, ModelFiles, load_predictor, model_files, without_bf16
 
 _DECIDES: dict[str, Decides] = {"det": "regions", "rec": "text", "cls": "rows"}
 # least and most that may differ from golden outputs, which are probabilities
-_TOLERANCES: dict[Precision, tuple[float, float]] = {"fp32": (1e-3, 1e-3), "bf16": (0.05, 0.9), "int8": (0.1, 0.9)}
+_TOLERANCES: dict[Precision, tuple[float, float]] = {
+    "fp32": (1e-3, 1e-3),
+    "bf16": (0.05, 0.9),
+    "int8": (0.1, 0.9),
+    "int8+bf16": (0.1, 0.9),
+}
 _REGIONS = (0.05, 0.15)  # and of det's regions: a lost line is a quarter of them
 _DECIMALS = 4  # of golden outputs: what is below a probability of 0.0001 would be most of the file
 
@@ -60,7 +65,7 @@ def write_ocr_artifact(out: Path, chosen: Mapping[str, Chosen], source: OcrModel
                 tolerance=tolerance,
                 decides=_DECIDES[stage],
                 flips=flips,
-                reduce_range=precision == "int8" and profile.serve.writes_7_bits,
+                reduce_range=precision.startswith("int8") and profile.serve.writes_7_bits,
             )
         )
     # one character a line, as read: from dict.txt, or from the model's own metadata
@@ -69,13 +74,13 @@ def write_ocr_artifact(out: Path, chosen: Mapping[str, Chosen], source: OcrModel
 
 
 def _golden(files: ModelFiles, stage: str, profile: Profile) -> Golden:
-    """A small drawn input and the output of the model as it will be served; of BF16, the output in FP32.
+    """A small drawn input and the output of the model as it will be served, but for BF16, which not all can.
 
     Drawn and not taken from the calibration pictures, which may be customers'; text and not noise, because det
     answers zero to noise, and so would a broken det.
     """
     options = measuring_options(profile)
-    exact = replace(files, precision="fp32") if files.precision == "bf16" else files
+    exact = replace(files, precision=without_bf16(files.precision))
     predictor = load_predictor(exact, profile.serve.measured_on, options)
     feeds: dict[str, NDArray[np.generic]] = {predictor.inputs[0].name: _feed(stage)}
     return Golden(
@@ -93,7 +98,7 @@ def _allowed(files: ModelFiles, precision: Precision, golden: Golden, decides: D
     backends: tuple[Backend, ...] = ()
     if precision == "bf16":
         backends = ("openvino",)
-    elif precision == "int8" and files.format == "onnx":
+    elif precision.startswith("int8") and files.format == "onnx":
         backends = ("openvino", "onnxruntime")
     answers = [load_predictor(files, backend).run(golden.inputs) for backend in backends]
     pairs = [(answer[name], want) for name, want in golden.outputs.items() for answer in answers]

@@ -34,6 +34,8 @@ _PRODUCTS = 49  # from so many on, errors of a depthwise convolution cancel out:
 # smaller tables are not worth the extra operators
 _TABLE_VALUES = 10_000
 _DEAD_CHANNEL = 1e-6
+# operators behind which OpenVINO has no place to round to bytes on the way out
+_CANNOT_ROUND = ("MaxPool", "Concat", "Resize")
 _SMALLEST = float(np.finfo(np.float32).tiny)  # a scale must not be zero, nor 1 / scale infinite
 
 
@@ -173,10 +175,15 @@ def write_pairs(
         chosen: From ``plan`` on the same model.
         ranges: One for each of ``chosen.activations``; a tensor without one stays FP32.
         reduce_range: As in ``quantize_weight``.
+
+    Where others read a picture's tensor in FP32 too, a Max that changes nothing stands before the pair: OpenVINO rounds
+    within it. By itself its rounding reads and writes FP32 in a layout of its own, and where the rest is BF16 the
+    copies from and to it took half of PP-OCRv6 det's time (docs/adr/0006).
     """
     graph = Graph(model)
     written = copy_without(model, {*chosen.weights, *chosen.tables})
     activations = {name: signed for name, signed in chosen.activations.items() if name in ranges}
+    apart = {name for name in activations if _rounds_apart(graph, name, chosen)}
     nodes: list[onnx.NodeProto] = []
     extra: list[onnx.TensorProto] = []
     renamed: dict[str, str] = {}
@@ -186,8 +193,13 @@ def write_pairs(
         zero_point = np.array(encoding.zero_point, np.int8 if encoding.signed else np.uint8)
         extra.append(numpy_helper.from_array(np.array(encoding.scale, np.float32), f"{name}.scale"))
         extra.append(numpy_helper.from_array(zero_point, f"{name}.zero"))
-        parameters = [f"{name}.scale", f"{name}.zero"]
-        nodes.append(helper.make_node("QuantizeLinear", [name, *parameters], [f"{name}.q"]))
+        parameters, source = [f"{name}.scale", f"{name}.zero"], name
+        if name in apart:
+            least = float(np.iinfo(zero_point.dtype).min - encoding.zero_point) * encoding.scale
+            extra.append(numpy_helper.from_array(np.array(least, np.float32), f"{name}.least"))
+            nodes.append(helper.make_node("Max", [name, f"{name}.least"], [f"{name}.own"]))
+            source = f"{name}.own"
+        nodes.append(helper.make_node("QuantizeLinear", [source, *parameters], [f"{name}.q"]))
         nodes.append(helper.make_node("DequantizeLinear", [f"{name}.q", *parameters], [f"{name}.dq"]))
         renamed[name] = f"{name}.dq"
 
@@ -228,6 +240,15 @@ def write_pairs(
     drop_unused_initializers(written)
     strip(written)
     return written
+
+
+def _rounds_apart(graph: Graph, name: str, chosen: Plan) -> bool:
+    """Whether the operator that makes a convolution's input cannot itself write it as integers."""
+    readers = graph.consumers[name]
+    if name not in graph.producers or not any(each.op_type.startswith("Conv") for each in readers):
+        return False
+    shared = name in graph.outputs or any(each.output[0] not in chosen.readers for each in readers)
+    return shared or graph.producers[name].op_type in _CANNOT_ROUND
 
 
 def _shrunk(node: onnx.NodeProto) -> list[onnx.NodeProto]:

@@ -216,7 +216,7 @@ def _open(verify: Callable[[], VerifiedBundle]) -> _Opened:
 
 def _full_range(parts: Sequence[Part]) -> list[str]:
     entries = [entry for part in parts for entry in part.artifact.models]
-    return [entry.name for entry in entries if entry.precision == "int8" and not entry.reduce_range]
+    return [entry.name for entry in entries if entry.int8 and not entry.reduce_range]
 
 
 def _room(facts: Facts, bundle: Path | None, place: Path, slots: Path | None, site: Path | None) -> Check:

@@ -92,7 +92,7 @@ def _run(
     failed = GoldenRun(entry.name, backend, False, None, None, entry.tolerance, None, entry.flips)
     if not backend_reads(backend, files):
         return replace(failed, problem=f"{backend} does not read {files.format} files.")
-    if on_cpu(backend) and entry.precision == "int8" and not (full_int8 or entry.reduce_range):
+    if on_cpu(backend) and entry.int8 and not (full_int8 or entry.reduce_range):
         return replace(failed, problem="its INT8 weights use all 8 bits, and this processor has no VNNI.")
     options = RunOptions(
         threads=serve.threads,

@@ -20,7 +20,7 @@ from runtime.predictor import Backend, ModelFiles, model_files
 
 ARTIFACT_NAME = "artifact.json"
 Head = Literal["sequence", "token"]
-Precision = Literal["fp32", "bf16", "int8"]
+Precision = Literal["fp32", "bf16", "int8", "int8+bf16"]
 Decides = Literal["rows", "regions", "text"]
 GOLDEN_INPUT, GOLDEN_OUTPUT = "in:", "out:"  # prefixes of the array names in golden.npz
 
@@ -35,7 +35,8 @@ class ModelEntry(_Schema):
     Attributes:
         name: As in receipts and ``/v2/models/NAME``, for example ``ocr-det``.
         directory: Where its files lie, relative to the artifact; "." for the artifact itself.
-        precision: ``bf16`` has FP32's files, and is computed in BF16 where the processor can (``runtime.predictor``).
+        precision: ``bf16`` has FP32's files, and is computed in BF16 where the processor can (``runtime.predictor``);
+            ``int8+bf16`` has INT8's, and there what is not INT8 is computed in BF16.
         backend: The backend that it was measured on and is meant for.
         golden: ``.npz`` beside artifact.json: inputs ``in:NAME``, expected outputs ``out:NAME``; None without one.
         tolerance: Largest absolute difference from a golden output that still counts as the same.
@@ -55,6 +56,11 @@ class ModelEntry(_Schema):
     decides: Decides = "rows"
     flips: float = Field(default=0.0, ge=0, lt=1)
     reduce_range: bool = False
+
+    @property
+    def int8(self) -> bool:
+        """Whether its weights are integers."""
+        return self.precision.startswith("int8")
 
 
 class TextSettings(_Schema):

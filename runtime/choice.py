@@ -106,7 +106,7 @@ def choose_backend(
 def _attempts(files: ModelFiles, order: Sequence[Backend], options: RunOptions) -> Iterator[_Attempt]:
     """Every backend of the order; one that may use FP16 first with it and then without."""
     for backend in order:
-        if options.fp16 and backend in _HALVES and files.precision != "int8":
+        if options.fp16 and backend in _HALVES and not files.precision.startswith("int8"):
             yield _Attempt(replace(files, precision="fp16"), backend, options)
         yield _Attempt(files, backend, replace(options, fp16=False))
 
@@ -119,7 +119,7 @@ def _unfit(attempt: _Attempt, entry: ModelEntry, *, full_int8: bool) -> str | No
     files, backend = attempt.files, attempt.backend
     if not backend_reads(backend, files):
         return f"{backend} does not read the format of {files.name} ({files.format})"
-    if on_cpu(backend) and entry.precision == "int8" and not (full_int8 or entry.reduce_range):
+    if on_cpu(backend) and entry.int8 and not (full_int8 or entry.reduce_range):
         return (
             f"{backend} would compute the INT8 weights of {files.name} wrong: they use all 8 bits, and this processor "
             "has no VNNI"

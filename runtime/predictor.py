@@ -199,8 +199,8 @@ def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | No
             remedy=f"Use one of {', '.join(able)}, or convert the model with 'edgekit compress'.",
         )
     library = library_of(backend)
-    if files.precision == "bf16" and library != "openvino":
-        files = replace(files, precision="fp32")  # the same files, and only OpenVINO is told to compute them so
+    if library != "openvino":  # the same files, and only OpenVINO is told to compute them so
+        files = replace(files, precision=without_bf16(files.precision))
     if library == "openvino":
         from runtime.backends.openvino import OpenVinoPredictor
 
@@ -212,6 +212,11 @@ def load_predictor(files: ModelFiles, backend: Backend, options: RunOptions | No
     from runtime.backends.paddle import PaddlePredictor
 
     return PaddlePredictor(files, options, backend)
+
+
+def without_bf16(precision: str) -> str:
+    """What a model is computed in where nothing computes in BF16."""
+    return {"bf16": "fp32", "int8+bf16": "int8"}.get(precision, precision)
 
 
 def check_feeds(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from devices.errors import BackendError, BackendMismatchError, BackendNotInstalledError
 from devices.profile import on_cpu
 from runtime.backends.kept import kept_dir
-from runtime.predictor import Backend, ModelFiles, RunOptions, TensorSpec, check_feeds
+from runtime.predictor import Backend, ModelFiles, RunOptions, TensorSpec, check_feeds, without_bf16
 
 # oneDNN keeps the last 1,024 operators of all models once more, beside what is kept below, and takes them for good
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
@@ -42,8 +42,8 @@ class OpenVinoPredictor:
         self.name, self.precision, self.sha256 = files.name, files.precision, files.sha256
         self.backend: Backend = backend
         core = openvino.Core()
-        if self.precision == "bf16" and not (on_cpu(backend) and _computes_bf16(core)):
-            self.precision = "fp32"  # the same files
+        if not (on_cpu(backend) and _computes_bf16(core)):
+            self.precision = without_bf16(self.precision)  # the same files
         device = "CPU" if on_cpu(backend) else "GPU"
         if device == "GPU" and not any(found.startswith("GPU") for found in core.available_devices):
             raise BackendMismatchError(
@@ -148,7 +148,7 @@ def device_config(backend: Backend, options: RunOptions, precision: str = "fp32"
     """OpenVINO's properties for compiling a model of ``precision``."""
     if on_cpu(backend):
         # without the hint a CPU with BF16 rounds FP32 models silently, and backends no longer agree
-        hint = "bf16" if precision == "bf16" else "f32"
+        hint = "bf16" if precision.endswith("bf16") else "f32"
         config: dict[str, object] = {
             # at least two: a stream of one thread swallows errors and then stays broken (see run)
             "INFERENCE_NUM_THREADS": max(2, options.threads * options.parallel),

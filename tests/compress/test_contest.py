@@ -14,7 +14,7 @@ from compress.contest import Contest, Outcome
 from compress.gate import Verdict
 from devices.errors import BackendError
 from devices.profile import load_profile
-from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor, model_files
+from runtime.predictor import ModelFiles, Predictor, RunOptions, load_predictor, model_files, without_bf16
 from tests.compress import networks
 
 Judge = Callable[[Predictor], tuple[float, Verdict]]
@@ -32,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcom
         """On any processor alike: BF16 is computed in FP32, and called BF16 where the test says so."""
         assert options.threads == 3  # as FP32 was
         predictor = load_predictor(replace(files, precision="fp32"), backend, options)
-        predictor.precision = native if files.precision == "bf16" else files.precision
+        predictor.precision = files.precision if native == "bf16" else without_bf16(files.precision)
         return predictor
 
     native = "bf16"
@@ -49,7 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcom
     ) -> Outcome:
         nonlocal native
         native = computes
-        times = {"fp32": 10.0, "int8": int8_ms, "bf16": bf16_ms}
+        times = {"fp32": 10.0, "int8": int8_ms, "int8+bf16": int8_ms, "bf16": bf16_ms}
         monkeypatch.setattr("compress.contest.interleaved_medians_ms", lambda *_, **__: times)
         base = load_profile("cpu-avx512-vnni")
         serve = {"bf16": bf16_ms is not None, "int8": int8, "backends": (backend,), "threads": 3}
@@ -138,14 +138,23 @@ def test_int8_that_the_backend_refuses_leaves_fp32_with_the_reason(run):
 
 
 def by_precision(**passed: bool) -> Judge:
-    """A judge that passes what it is told to."""
-    return lambda predictor: (0.9 if passed[predictor.precision] else 0.5, verdict(passed=passed[predictor.precision]))
+    """A judge that passes what it is told to; of INT8 with or without BF16 alike."""
+
+    def judge(predictor: Predictor) -> tuple[float, Verdict]:
+        good = passed[predictor.precision.partition("+")[0]]
+        return 0.9 if good else 0.5, verdict(passed=good)
+
+    return judge
 
 
 def test_bf16_is_chosen_where_it_passes_and_int8_does_not(run):
     outcome = run(by_precision(bf16=True, int8=False), bf16_ms=7.0)
     assert (outcome.precision, outcome.directory.name) == ("bf16", "fp32")
-    assert [(row.variant, row.chosen) for row in outcome.rows] == [("fp32", False), ("bf16", True), ("int8", False)]
+    assert [(row.variant, row.chosen) for row in outcome.rows] == [
+        ("fp32", False),
+        ("bf16", True),
+        ("int8+bf16", False),
+    ]
     assert [row.verdict for row in outcome.rows] == [
         "The reference.",
         "Good. 7.0 ms after 10.0 ms before.",
@@ -154,7 +163,7 @@ def test_bf16_is_chosen_where_it_passes_and_int8_does_not(run):
     assert outcome.rows[1].size_bytes == outcome.rows[0].size_bytes
 
 
-@pytest.mark.parametrize(("int8_ms", "bf16_ms", "faster"), [(3.0, 7.0, "int8"), (7.0, 3.0, "bf16")])
+@pytest.mark.parametrize(("int8_ms", "bf16_ms", "faster"), [(3.0, 7.0, "int8+bf16"), (7.0, 3.0, "bf16")])
 def test_of_two_that_pass_the_faster_is_chosen_and_the_other_says_so(run, int8_ms: float, bf16_ms: float, faster: str):
     outcome = run(by_precision(bf16=True, int8=True), int8_ms=int8_ms, bf16_ms=bf16_ms)
     assert outcome.precision == faster
@@ -165,15 +174,15 @@ def test_of_two_that_pass_the_faster_is_chosen_and_the_other_says_so(run, int8_m
 
 def test_where_noise_cannot_tell_them_apart_the_smaller_is_chosen(run):
     outcome = run(by_precision(bf16=True, int8=True), int8_ms=5.1, bf16_ms=5.0)
-    assert outcome.precision == "int8"
-    assert outcome.rows[1].verdict.endswith("INT8 is as fast, but for noise, and smaller.")
+    assert outcome.precision == "int8+bf16"
+    assert outcome.rows[1].verdict.endswith("INT8+BF16 is as fast, but for noise, and smaller.")
     assert outcome.rows[2].size_bytes < outcome.rows[1].size_bytes
 
 
 def test_fp32_is_kept_where_neither_form_passes(run):
     outcome = run(by_precision(bf16=True, int8=False), bf16_ms=9.9)
     assert outcome.precision == "fp32"
-    assert outcome.rows[0].verdict == "Kept, because neither BF16 nor INT8 passed."
+    assert outcome.rows[0].verdict == "Kept, because neither BF16 nor INT8+BF16 passed."
     assert "not clearly faster" in outcome.rows[1].verdict
 
 
@@ -199,5 +208,5 @@ def test_bf16_that_answers_with_what_is_no_number_is_refused_in_words(run):
     outcome = run(
         lambda predictor: (float("nan") if predictor.precision == "bf16" else 0.9, verdict(passed=True)), bf16_ms=5.0
     )
-    assert outcome.precision == "int8"
+    assert outcome.precision == "int8+bf16"
     assert "BF16 was refused" in outcome.rows[0].verdict

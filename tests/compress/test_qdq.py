@@ -187,6 +187,36 @@ def test_depthwise_and_pooled_convolutions_stay_fp32():
             assert is_int8 == (node.output[0] in chosen.readers)
 
 
+def test_a_picture_that_is_also_read_in_fp32_is_rounded_by_an_operator_of_its_own():
+    kernel = np.random.default_rng(0).normal(size=(8, 8, 1, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["shared"]),
+        helper.make_node("Conv", ["shared", "w2"], ["alone"]),
+        helper.make_node("Conv", ["alone", "w3"], ["branch"]),
+        helper.make_node("Add", ["branch", "shared"], ["sum"]),
+        helper.make_node("MaxPool", ["sum"], ["pooled"], kernel_shape=[2, 2]),
+        helper.make_node("Conv", ["pooled", "w4"], ["y"]),
+    ]
+    model = networks._model(
+        nodes,
+        {f"w{number}": kernel for number in range(1, 5)},
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, 5, 5])],
+    )
+    feeds = [{"x": np.random.default_rng(seed).normal(size=(1, 8, 6, 6)).astype(np.float32)} for seed in range(3)]
+    written = quantized(model, feeds)
+    own = [node for node in written.graph.node if node.op_type == "Max"]
+    assert {node.input[0] for node in own} == {"shared", "pooled"}
+    plain = onnx.ModelProto()
+    plain.CopyFrom(written)
+    for node in plain.graph.node:
+        if node.op_type == "QuantizeLinear":
+            node.input[0] = node.input[0].removesuffix(".own")
+    for backend in BACKENDS:
+        got, expected = (only_output(each, backend, feeds[0]) for each in (written, plain))
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 def test_an_operator_that_is_left_out_keeps_its_weight_and_its_input():
     model, feeds = networks.attention()
     prepared = prepare(model)

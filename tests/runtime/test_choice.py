@@ -126,6 +126,7 @@ def test_where_none_serves_the_error_says_what_each_one_lacked(machine: Machine)
     [
         ("int8", False, False, "openvino", False),
         ("int8", False, False, "onnxruntime", False),
+        ("int8+bf16", False, False, "openvino", False),
         ("int8", True, False, "openvino", True),
         ("int8", False, True, "openvino", True),
         ("fp32", False, False, "openvino", True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from runtime.artifact import ModelEntry
 from runtime.choice import Golden, choose_backend
-from runtime.predictor import ModelFiles, RunOptions, load_predictor
+from runtime.predictor import Backend, ModelFiles, RunOptions, load_predictor
 
 
 def test_an_output_keeps_its_name_when_openvino_drops_the_operator_that_makes_it():
@@ -101,3 +102,38 @@ def test_where_nothing_can_be_kept_it_is_compiled_anew_and_said(
     with caplog.at_level(logging.WARNING):
         assert served(*dense(1), tmp_path) == []
     assert "dense is compiled anew at every start" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("precision", "bf16", "computed", "hint"),
+    [
+        ("bf16", True, "bf16", "bf16"),
+        ("bf16", False, "fp32", "f32"),
+        ("int8+bf16", True, "int8+bf16", "bf16"),
+        ("int8+bf16", False, "int8", "f32"),
+        ("int8", True, "int8", "f32"),
+        ("fp32", True, "fp32", "f32"),
+    ],
+)
+def test_bf16_is_asked_for_only_where_the_model_and_the_processor_have_it(
+    precision: str, bf16: bool, computed: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runtime.backends import openvino
+
+    asked: list[object] = []
+
+    def noted(backend: Backend, options: RunOptions, precision: str) -> dict[str, object]:
+        config = device_config(backend, options, precision)
+        asked.append(config["INFERENCE_PRECISION_HINT"])
+        return config | {"INFERENCE_PRECISION_HINT": "f32"}  # as every processor can
+
+    device_config = openvino.device_config
+    monkeypatch.setattr(openvino, "device_config", noted)
+    monkeypatch.setattr(openvino, "_computes_bf16", lambda core: bf16)
+    predictor = load_predictor(replace(dense(0)[0], precision=precision), "openvino")
+    assert (predictor.precision, asked) == (computed, [hint])
+
+
+@pytest.mark.parametrize(("precision", "computed"), [("bf16", "fp32"), ("int8+bf16", "int8")])
+def test_other_libraries_take_the_files_and_compute_without_bf16(precision: str, computed: str) -> None:
+    assert load_predictor(replace(dense(0)[0], precision=precision), "onnxruntime").precision == computed
