@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -94,21 +94,12 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     text.warm_up()
     # papers of the sample stand for those of the branch; whoever serves rehearses with them
     ocr.warm_up(pages=() if sample_of(bundle) else USUAL_PAGES)
-    policy = load_policy(bundle_file(bundle, POLICY_NAME))
-    if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
-        raise PolicyError(
-            f"The text model gives the label {unknown[0]!r}, which {POLICY_NAME} of the bundle does not weigh.",
-            state="Nothing was loaded.",
-            remedy="Add the label under [text.labels] and build the bundle again.",
-        )
-
-    models = _Models(loader.predictors)
-    started = datetime.now(UTC)
+    policy = _policy(bundle, text)
     identity = Identity(
         device_id=platform.node() or "unknown",
         profile=profile.name,
         bundle=BundleReference(name=bundle.manifest.name, version=bundle.manifest.version, sha256=bundle.sha256),
-        models=models,
+        models=_Models(loader.predictors),
         offline=Offline(since=None, authority="full"),  # edge.decide says what it is
     )
     scorer = Scorer(
@@ -119,20 +110,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         identity=identity,
         scores=_scores(policy, parts, loader.predictors),
     )
-
-    described = identity.bundle.model_dump(mode="json") | {"signed_by": bundle.key_id}  # not the bundle with its bytes
-
     metrics.info("bundle", name=bundle.manifest.name, version=bundle.manifest.version)
-
-    def status() -> dict[str, Any]:
-        return {
-            "device_id": identity.device_id,
-            "profile": profile.name,
-            "bundle": described,
-            "models": [model.model_dump(mode="json") for model in models],
-            "passed_over": loader.passed_over(),
-            "started": started.isoformat(),
-        }
 
     def score(sent: SentApplication, budget: Budget) -> dict[str, Any]:
         return scorer.score(submission_from(sent), budget).receipt.model_dump(mode="json")
@@ -143,7 +121,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
         ocr=ocr,
         text=text,
         score=score,
-        status=status,
+        status=_status(identity, bundle.key_id, loader),
         limits=Limits(
             requests=profile.serve.requests,
             texts=profile.serve.text_batch,
@@ -240,6 +218,35 @@ class _Loader:
     def passed_over(self) -> dict[str, list[str]]:
         """Why backends before the one that serves do not, by model; an engine that is done leaves the list."""
         return {name: list(reasons) for name, reasons in self._passed_over.items() if reasons}
+
+
+def _status(identity: Identity, signed_by: str, loader: _Loader) -> Callable[[], dict[str, Any]]:
+    """What ``/v1/status`` says of the models and their bundle; others add to it."""
+    started = datetime.now(UTC)
+    described = identity.bundle.model_dump(mode="json") | {"signed_by": signed_by}  # not the bundle with its bytes
+
+    def status() -> dict[str, Any]:
+        return {
+            "device_id": identity.device_id,
+            "profile": identity.profile,
+            "bundle": described,
+            "models": [model.model_dump(mode="json") for model in identity.models],
+            "passed_over": loader.passed_over(),
+            "started": started.isoformat(),
+        }
+
+    return status
+
+
+def _policy(bundle: VerifiedBundle, text: TextClassifier) -> Policy:
+    policy = load_policy(bundle_file(bundle, POLICY_NAME))
+    if unknown := sorted(set(text.settings.labels) - set(policy.text.labels)):
+        raise PolicyError(
+            f"The text model gives the label {unknown[0]!r}, which {POLICY_NAME} of the bundle does not weigh.",
+            state="Nothing was loaded.",
+            remedy="Add the label under [text.labels] and build the bundle again.",
+        )
+    return policy
 
 
 def _only(parts: Sequence[Part], kind: str, bundle: VerifiedBundle) -> Part:
