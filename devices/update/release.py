@@ -164,7 +164,7 @@ class Channel(_Signed):
         return channel_path(self.region, self.device_class)
 
 
-Document = TypeVar("Document", bound=_Signed)
+Document = TypeVar("Document", Release, Channel)
 
 
 def release_sequence(path: str) -> int:
@@ -178,10 +178,7 @@ def read_release(data: bytes, path: str) -> Release:
     Raises:
         UpdateContentError: It is none, or says that it is another than the one at ``path``.
     """
-    release = _read(Release, data, path)
-    if release.path != path:
-        raise UpdateContentError(f"{path} holds the release {release.path}.")
-    return release
+    return _read(Release, data, path)
 
 
 def read_channel(data: bytes, path: str) -> Channel:
@@ -190,14 +187,14 @@ def read_channel(data: bytes, path: str) -> Channel:
     Raises:
         UpdateContentError: It is none, or says that it is another than the one at ``path``.
     """
-    channel = _read(Channel, data, path)
-    if channel.path != path:
-        raise UpdateContentError(f"{path} holds the channel {channel.path}.")
-    return channel
+    return _read(Channel, data, path)
 
 
 def _read(model: type[Document], data: bytes, path: str) -> Document:
     try:
-        return model.model_validate_json(data)
+        document = model.model_validate_json(data)
     except ValidationError as error:
         raise UpdateContentError(f"{path} is malformed at {place_and_reason(error)}.") from error
+    if document.path != path:
+        raise UpdateContentError(f"{path} holds the {model.__name__.lower()} {document.path}.")
+    return document

@@ -80,6 +80,12 @@ def test_a_new_installation_ends_the_watch() -> None:
     assert vacated.history[-1].event == "settled"
 
 
+def test_a_person_who_activates_the_release_before_ends_the_watch() -> None:
+    watched = moves.mark_good(tried())
+    back = moves.activate(watched, "a")
+    assert (back.active, back.serving.state, back.watch) == ("a", "trial", None)
+
+
 @pytest.mark.parametrize("state", ["empty", "building"])
 def test_a_slot_without_a_whole_release_is_not_activated(state: moves.State) -> None:
     switch = first()
