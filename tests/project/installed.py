@@ -149,7 +149,7 @@ def main(pythons: list[str]) -> None:
         here = Installed(Path(sys.executable), place / "here")
         here.run("bundle", "trust", key)
         wanted = here.asked("score", "--bundle", BUNDLE, APPLICATION)
-        for number, python in enumerate(map(Path, pythons)):
+        for number, python in enumerate(Path(each).absolute() for each in pythons):
             started = time.monotonic()
             put_wheel(wheel, python)
             got = check_kit(Installed(python, place / str(number)), BUNDLE, key)
