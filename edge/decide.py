@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from devices.clock import Clock
@@ -33,6 +33,7 @@ from edge.receipt import Bundle, Offline, Reason, Receipt
 from runtime.budget import UNLIMITED, Budget
 
 AUTHORITY_CODE = "offline_authority"
+_SAME_S = 300  # seconds: as devices.clock has it
 
 
 class Scores(Protocol):
@@ -82,6 +83,7 @@ class Desk:
         self._scorer, self._policy, self._bundle, self._language = scorer, policy, bundle, language
         self.clock, self._machine = clock, dict(machine or {})
         self.journal, self.ledger = journal, Ledger(journal)
+        self._new = True  # a clock that is wrong was wrong for the process before, too, which has said so
         self._mutex, self._folder = threading.Lock(), ensure_state_dir("offline")
         # what the journal holds has passed, even where clock.json was removed and the clock set back
         clock.saw(journal.entry(journal.head().seq).time)
@@ -93,8 +95,8 @@ class Desk:
             JournalError: It cannot be written.
         """
         with self.alone():
-            if self.ledger.bundle() != self._bundle.sha256:
-                self.journal.append("policy", {"bundle": self._bundle.model_dump(mode="json")})
+            self._say_bundle()
+            self._say_clock()
 
     def lease(self, amount: float = 0.0) -> Lease:
         """What the device may decide now, about an application of ``amount`` yuan.
@@ -119,6 +121,7 @@ class Desk:
             JournalError: The journal cannot be read or written; nothing was decided.
             EdgeKitError: As of ``Scorer.score``; nothing was decided.
         """
+        self._say_clock()
         request = None if key is None else self.journal.keys.pseudonym(f"request {key}")
         if done := self._decided(request, submission):
             return done
@@ -133,9 +136,29 @@ class Desk:
             held = self.lease(amount)
             self._refuse_if_stopped(held)
             receipt = under(scored, held, amount, self._policy, self._language)
+            self._say_bundle()
             body = self._body(receipt, submission) | ({"request": request} if request else {})
             entry = self.journal.append("decision", body, records=_records(receipt, submission))
         return Decided(receipt, entry)
+
+    def _say_bundle(self) -> None:
+        """Before every decision: another process of this device may decide with another bundle meanwhile."""
+        if self.ledger.bundle() != self._bundle.sha256:
+            self.journal.append("policy", {"bundle": self._bundle.model_dump(mode="json")})
+
+    def _say_clock(self) -> None:
+        """Write down that the wall clock was moved."""
+        self.clock.read()
+        moves = [(move.wall, move.wall - move.expected) for move in self.clock.moves()]
+        if self._new and moves:  # as seen from its file and from the journal: one clock that is wrong
+            told, total = self.journal.latest("clock", limit=1), sum((by for _, by in moves), timedelta(0))
+            known_s = told[0].body.get("moved_s", 0) if told else 0
+            moves = [(moves[-1][0], total)] if abs(total.total_seconds() - known_s) > _SAME_S else []
+        self._new = False
+        for wall, by in moves:
+            said = {"expected": wall - by, "clock": wall}
+            body = {name: time.isoformat(timespec="seconds") for name, time in said.items()}
+            self.journal.append("clock", body | {"moved_s": round(by.total_seconds())})
 
     def _decided(self, request: str | None, submission: Submission) -> Decided | None:
         if request is None or (decision_id := self.ledger.decided(request)) is None:

@@ -17,7 +17,7 @@ from devices.clock import CLOCK_NAME, Clock
 from devices.errors import JournalError
 from devices.probe import probe
 from devices.state import state_dir
-from edge.bundle.archive import keep_bundle
+from edge.bundle.archive import keep_bundle, prune_bundles
 from edge.decide import Desk
 from edge.journal.state import open_journal
 from edge.review import Reviews
@@ -36,10 +36,12 @@ def open_desk(device: Device, bundle: Path) -> Desk:
     Raises:
         JournalError: The journal or the device key cannot be used; the device must not decide.
     """
-    clock = Clock(state_dir() / CLOCK_NAME)
+    clock, kept = Clock(state_dir() / CLOCK_NAME), device.policy.journal
+    journal = open_journal(now=clock.now, bounds=kept.bounds())
+    desk = Desk(device.scorer, device.policy, device.bundle, journal, clock, machine=machine_of(device))
+    prune_bundles(device.bundle.sha256, desk.ledger.needs_bundle, kept.bundles_bytes)
     keep_bundle(device.bundle.sha256, bundle)
-    journal = open_journal(now=clock.now, bounds=device.policy.journal.bounds())
-    return Desk(device.scorer, device.policy, device.bundle, journal, clock, machine=machine_of(device))
+    return desk
 
 
 def machine_of(device: Device) -> dict[str, str]:

@@ -3,9 +3,9 @@
 The ledger holds nothing of its own: it is read from the journal when it is opened, and from there on takes in what was
 appended since, by whichever process. Closed cases are not kept; they are read again when somebody asks for one.
 
-A case waits for a person when its decision is ``review``, when the customer asked for a human decision, or when
-headquarters disagrees. A verdict closes it, for large amounts the verdict of two persons who agree; what opens it
-again asks for new ones.
+A case waits for a person when its decision is ``review``, when the customer asked for a human decision, when a
+reviewer opened it again, or when headquarters disagrees. A verdict closes it, for large amounts the verdict of two
+persons who agree; what opens it again asks for new ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge.offline.lease import Standing
 
 VerdictName = Literal["approve", "decline"]
 
-_OF_CASES = ("decision", "review", "request", "disagreement")
+_OF_CASES = ("decision", "review", "request", "reopening", "disagreement")
 _SENT = 10_000  # requests: whoever got no answer sends again within minutes, not after so many others
 _KINDS = ("genesis", "salvage", "contact", "revocation", "policy", *_OF_CASES)
 
@@ -53,8 +53,9 @@ class Case:
         reasons: Code and contribution of each.
         open: Whether it waits for a person.
         votes: Since it was last opened.
-        opened_by: Why it was opened again: ``human_decision`` or ``disagreement``, in their order.
+        opened_by: Why it was opened again: ``human_decision``, ``reopening`` or ``disagreement``, in their order.
         verdict: The last one that stood.
+        opener: The token of whoever opened it again after a verdict; another person has to decide then.
     """
 
     decision_id: str
@@ -70,6 +71,7 @@ class Case:
     votes: tuple[Vote, ...] = ()
     opened_by: tuple[str, ...] = ()
     verdict: VerdictName | None = None
+    opener: str | None = None
 
     @property
     def order(self) -> tuple[int, int]:
@@ -82,14 +84,17 @@ class Case:
         if entry.kind == "review":
             votes = (*self.votes, Vote(body["login"], body["verdict"]))
             if body["final"]:
-                return replace(self, open=False, votes=votes, verdict=body["verdict"])
+                return replace(self, open=False, votes=votes, verdict=body["verdict"], opener=None)
             return replace(self, votes=votes)
-        if entry.kind == "disagreement" or (entry.kind == "request" and body["request"] == "human_decision"):
-            why = "disagreement" if entry.kind == "disagreement" else "human_decision"
-            # a request takes no vote from a case that is open: one person could make another's no disappear
-            votes = self.votes if self.open and why == "human_decision" else ()
-            return replace(self, open=True, votes=votes, opened_by=(*self.opened_by, why))
-        return self
+        why = body["request"] if entry.kind == "request" else entry.kind
+        if why not in ("human_decision", "reopening", "disagreement"):
+            return self
+        opened = replace(self, open=True, opened_by=(*self.opened_by, why))
+        if why == "disagreement":
+            return replace(opened, votes=())
+        if self.open:  # it takes no vote: one person could make another's no disappear
+            return opened
+        return replace(opened, votes=(), opener=body["login"] if self.verdict else None)
 
 
 def case_of(entries: Iterable[Entry]) -> Case:
@@ -163,20 +168,37 @@ class Ledger:
             self._catch_up()
             return sorted(self._open.values(), key=lambda case: case.order)
 
-    def all_cases(self) -> list[Case]:
-        """Every case of the journal, the riskiest first; reads the whole journal.
+    def latest(self, *, before: int | None = None, limit: int) -> list[Case]:
+        """Cases whatever their state, the latest decision first.
+
+        Args:
+            before: Only decisions of a lower number in the journal.
+            limit: At most so many.
 
         Raises:
             JournalError: The journal cannot be read.
         """
-        cases: dict[str, Case] = {}
-        for entry in self._journal.entries(kinds=_OF_CASES):
-            name = str(entry.body["decision_id"])
-            if entry.kind == "decision":
-                cases[name] = case_of([entry])
-            elif name in cases:
-                cases[name] = cases[name].after(entry)
-        return sorted(cases.values(), key=lambda case: case.order)
+        decisions = self._journal.latest("decision", before=before, limit=limit)
+        return [self.case(str(entry.body["decision_id"])) for entry in decisions]
+
+    def count(self) -> int:
+        """How many cases there are, whatever their state.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        return self._journal.count("decision")
+
+    def needs_bundle(self, sha256: str) -> bool:
+        """Whether a decision on that bundle can still be read; also where no entry says when it served.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        served = [(entry.seq, entry.body["bundle"]["sha256"]) for entry in self._journal.entries(kinds=["policy"])]
+        ends = [seq for seq, _ in served[1:]] + [self._journal.head().seq + 1]
+        periods = [(start, end) for (start, named), end in zip(served, ends, strict=False) if named == sha256]
+        return not periods or any(self._journal.has_readable("decision", *period) for period in periods)
 
     def case(self, decision_id: str) -> Case:
         """One case, whatever its state.

@@ -6,7 +6,9 @@ The rules:
     stands when two persons gave the same one; where they differ, a third one decides.
  3. A person is the name of the token that they logged in with; what they call themselves is kept beside it.
  4. A closed case takes no verdict. A customer's request for a human decision opens it anew (PIPL article 24), and so
-    does a disagreement of headquarters.
+    do a disagreement of headquarters and, with a reason, a reviewer who did not give the verdict that stands.
+ 5. Whoever opens a verdict anew does not decide the case: to overturn a person takes two others, or that person.
+ 6. The queue is in memory. What is closed is read from the journal, the latest first, a bounded number at a time.
 
 Reasons, names and explanations are records of their entries, encrypted; the chain holds none of them.
 """
@@ -27,6 +29,7 @@ from edge.explanation import explain
 from edge.journal.entry import Entry
 from edge.ledger import Case, VerdictName, Vote, about, case_of
 from edge.offline.policy import ReviewPolicy
+from edge.offline.sync_notes import HEADQUARTERS
 from edge.policy import Language
 from runtime.schemas import MAX_CASES, MAX_REASON
 
@@ -34,6 +37,8 @@ Form = TypeVar("Form", bound=BaseModel)
 
 _LEVELS = ("low", "medium", "high")
 _STATES = ("open", "closed", "all")
+_ANOTHER = "Let another person with a token of their own decide."
+_AT_ONCE = 1000  # decisions that a listing of closed ones looks at before it answers, found or not
 
 
 class _Asked(BaseModel):
@@ -44,6 +49,13 @@ class Verdict(_Asked):
     """The body of ``POST /v1/decisions/ID/review``; ``reviewer`` is what the person calls themselves."""
 
     verdict: VerdictName
+    reason: Annotated[Text, Field(max_length=MAX_REASON)]
+    reviewer: Annotated[Text, Field(max_length=100)] | None = None
+
+
+class Reopening(_Asked):
+    """The body of ``POST /v1/decisions/ID/reopen``."""
+
     reason: Annotated[Text, Field(max_length=MAX_REASON)]
     reviewer: Annotated[Text, Field(max_length=100)] | None = None
 
@@ -63,11 +75,15 @@ class Reviews:
         self._journal, self._ledger = desk.journal, desk.ledger
 
     def queue(self, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """Cases, the riskiest first.
+        """Cases: what waits, the riskiest first, or what was decided, the latest first.
 
         Args:
-            arguments: ``state`` (``open``, ``closed``, ``all``), ``level``, ``limit``, and ``after``, the id of the
-                last case seen.
+            arguments: ``state`` (``open``, ``closed``, ``all``), ``level``, ``limit``, and ``after``, the ``next`` of
+                the page before.
+
+        Returns:
+            ``decisions``; ``next``, null at the end; ``total``, null where nobody counted. A page of what was decided
+            may hold fewer than ``limit`` or none though there are more.
 
         Raises:
             RequestError: One has a wrong value.
@@ -77,21 +93,34 @@ class Reviews:
         state = _one_of("state", arguments.get("state", "open"), _STATES)
         level = _one_of("level", arguments["level"], _LEVELS) if arguments.get("level") else None
         limit = _whole("limit", arguments.get("limit", "50"), MAX_CASES)
-        cases = self._ledger.open_cases() if state == "open" else self._ledger.all_cases()
-        if state == "closed":
-            cases = [case for case in cases if not case.open]
-        if level:
-            cases = [case for case in cases if case.level == level]
-        rest = cases
-        if last := arguments.get("after"):
-            seen = self._ledger.case(last).order
-            rest = [case for case in cases if case.order > seen]
-        shown = rest[:limit]
+        last = self._ledger.case(arguments["after"]) if arguments.get("after") else None
+        waiting = [case for case in self._ledger.open_cases() if level in (None, case.level)]
+        if state == "open":
+            rest = [case for case in waiting if last is None or case.order > last.order]
+            total, shown = len(waiting), rest[:limit]
+            going_on = shown[-1] if len(rest) > limit else None
+        else:
+            total = None if level else self._ledger.count() - (len(waiting) if state == "closed" else 0)
+            shown, going_on = self._decided(state, level, limit, last)
         return {
-            "total": len(cases),
+            "total": total,
             "decisions": [self._summary(case) for case in shown],
-            "next": shown[-1].decision_id if len(rest) > limit else None,
+            "next": going_on and going_on.decision_id,
         }
+
+    def _decided(self, state: str, level: str | None, limit: int, last: Case | None) -> tuple[list[Case], Case | None]:
+        """Decisions before ``last`` that fit, and the one after which to go on; None if there are no more."""
+        shown: list[Case] = []
+        for _ in range(_AT_ONCE // limit):
+            looked = self._ledger.latest(before=last.seq if last else None, limit=limit)
+            for last in looked:
+                if level in (None, last.level) and not (state == "closed" and last.open):
+                    shown.append(last)
+                    if len(shown) == limit:
+                        return shown, last
+            if len(looked) < limit:
+                return shown, None
+        return shown, last
 
     def show(self, decision_id: str) -> dict[str, Any]:
         """One case: its summary, receipt and application as far as they were not erased, and what was done with it.
@@ -105,7 +134,7 @@ class Reviews:
         receipt, application = (self._json(first, name) for name in ("receipt", "application"))
         if receipt is not None:  # as it is: another version of the kit may have written it
             receipt["offline"]["journal"] = first.code
-        said: dict[str, list[dict[str, Any]]] = {"review": [], "request": [], "disagreement": []}
+        said: dict[str, list[dict[str, Any]]] = {"review": [], "request": [], "reopening": [], "disagreement": []}
         for entry in later:
             said[entry.kind].append(self._told(entry))
         return {
@@ -115,6 +144,7 @@ class Reviews:
             "application": application,
             "reviews": said["review"],
             "requests": said["request"],
+            "reopenings": said["reopening"],
             "disagreements": said["disagreement"],
         }
 
@@ -141,7 +171,7 @@ class Reviews:
 
         Raises:
             RequestError: The body does not fit.
-            ReviewError: The case is closed, or the same person has given a verdict on it already.
+            ReviewError: The case is closed, or the same person has given a verdict on it or opened it again.
             DecisionNotFoundError: It is not in this journal.
             JournalError: The journal cannot be read or written.
         """
@@ -153,13 +183,49 @@ class Reviews:
             if login in {vote.login for vote in case.votes}:
                 raise ReviewError(
                     f"{login} has given a verdict on the case {decision_id} already; it needs that of another person.",
-                    remedy="Let another person with a token of their own decide.",
+                    remedy=_ANOTHER,
                 )
+            if login == case.opener:
+                raise ReviewError(f"{login} has opened the case {decision_id} again.", remedy=_ANOTHER)
             votes = (*case.votes, Vote(login, given.verdict))
             final = Counter(vote.verdict for vote in votes)[given.verdict] >= self._needed(case)
             body = {"decision_id": decision_id, "verdict": given.verdict, "login": login, "final": final}
             record = {"reason": given.reason, "reviewer": given.reviewer or login}
             self._journal.append("review", body, records={"review": _bytes(record)})
+            return self._summary(self._ledger.case(decision_id))
+
+    def reopen(self, decision_id: str, document: Any, login: str) -> dict[str, Any]:
+        """Open a closed case again, with a reason; another person decides it then.
+
+        Args:
+            decision_id: Of the case.
+            document: As ``Reopening``.
+            login: Name of the token of whoever opens it.
+
+        Raises:
+            RequestError: The body does not fit.
+            ReviewError: The case is open, or the verdict that stands is this person's or headquarters'.
+            DecisionNotFoundError: It is not in this journal.
+            JournalError: The journal cannot be read or written.
+        """
+        given = _parsed(Reopening, document)
+        with self._desk.alone():
+            case = self._ledger.case(decision_id)
+            if case.open:
+                raise ReviewError(f"The case {decision_id} waits for a person already.", remedy="Give a verdict on it.")
+            voted = {vote.login for vote in case.votes}
+            if HEADQUARTERS in voted:
+                raise ReviewError(
+                    f"Headquarters has decided the case {decision_id}.", remedy="Ask headquarters to decide anew."
+                )
+            if login in voted:
+                raise ReviewError(
+                    f"The verdict on the case {decision_id} is one of {login}.",
+                    remedy="Let another person with a token of their own open it again.",
+                )
+            record = {"reason": given.reason, "reviewer": given.reviewer or login}
+            body = {"decision_id": decision_id, "login": login}
+            self._journal.append("reopening", body, records={"reopening": _bytes(record)})
             return self._summary(self._ledger.case(decision_id))
 
     def ask(self, decision_id: str, document: Any, login: str) -> dict[str, Any]:
@@ -218,6 +284,8 @@ class Reviews:
         words = {"reason": kept.get("reason"), "reviewer": kept.get("reviewer")}
         if entry.kind == "review":
             return {**said, "verdict": body["verdict"], "login": body["login"], "final": body["final"], **words}
+        if entry.kind == "reopening":
+            return {**said, "login": body["login"], **words}
         return {**said, **{name: body[name] for name in ("score", "level", "decision", "model")}, **words}
 
     def _json(self, entry: Entry, name: str) -> Any:

@@ -21,7 +21,7 @@ class Decisions(Protocol):
     """What the routes need of ``edge.review.Reviews``; each raises errors of the kit."""
 
     def queue(self, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """Cases, the riskiest first."""
+        """Cases: what waits, the riskiest first, or what was decided, the latest first."""
         ...
 
     def show(self, decision_id: str) -> dict[str, Any]:
@@ -34,6 +34,10 @@ class Decisions(Protocol):
 
     def review(self, decision_id: str, document: Any, login: str) -> dict[str, Any]:
         """Take the verdict of the person with that token."""
+        ...
+
+    def reopen(self, decision_id: str, document: Any, login: str) -> dict[str, Any]:
+        """Open a closed case again, for the person with that token."""
         ...
 
     def ask(self, decision_id: str, document: Any, login: str) -> dict[str, Any]:
@@ -78,6 +82,11 @@ def create_blueprint(decisions: Decisions | None, login: Callable[[str | None], 
         name = who()
         return jsonify(held.review(decision_id, _body(), name))
 
+    @blueprint.post("/v1/decisions/<decision_id>/reopen")
+    def reopen(decision_id: str) -> Response:
+        name = who()
+        return jsonify(held.reopen(decision_id, _body(), name))
+
     @blueprint.post("/v1/decisions/<decision_id>/requests")
     def ask(decision_id: str) -> Response:
         name = who()
@@ -109,6 +118,9 @@ class _Nowhere:
         self.queue({})
 
     def review(self, decision_id: str, document: Any, login: str) -> NoReturn:
+        self.queue({})
+
+    def reopen(self, decision_id: str, document: Any, login: str) -> NoReturn:
         self.queue({})
 
     def ask(self, decision_id: str, document: Any, login: str) -> NoReturn:

@@ -96,6 +96,9 @@ def _scoring() -> dict[str, Any]:
     }
 
 
+_QUEUE = "What waits for a person, the riskiest first; or what was decided, the latest first"
+
+
 def _decisions() -> dict[str, Any]:
     case = _parameter("decision_id", "path", _STRING, "As in the receipt.")
     index = _parameter("index", "path", {"type": "string", "pattern": "^[0-9]{1,3}$"}, "Of the document, from 0.")
@@ -108,10 +111,11 @@ def _decisions() -> dict[str, Any]:
     files = {kind: {"schema": _BINARY} for kind in (*_PAPERS, "application/octet-stream")}
     path = "/v1/decisions/{decision_id}"
     paths = {
-        "/v1/decisions": {"get": _described("The review queue, the riskiest first", _json(ref("Cases")), _READ, found)},
+        "/v1/decisions": {"get": _described(_QUEUE, _json(ref("Cases")), _READ, found)},
         path: {"get": _described("One case", _json(ref("CaseShown")), _READ, [case])},
         f"{path}/files/{{index}}": {"get": _described("One of its papers", files, (*_READ, "410"), [case, index])},
         f"{path}/review": _taken("Give a verdict", "Verdict", "Case", case, "409"),
+        f"{path}/reopen": _taken("Open a closed case again", "Reopening", "Case", case, "409"),
         f"{path}/requests": _taken("Take what the customer asks for", "CustomerRequest", "CustomerAnswer", case, "410"),
     }
     for item in paths.values():

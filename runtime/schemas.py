@@ -220,7 +220,7 @@ def _decisions() -> dict[str, Schema]:
         "state": {"type": "string", "enum": ["open", "closed"]},
         "needs_two": {"type": "boolean", "description": "Whether two persons have to agree."},
         "votes": _list(closed(login=name, verdict=verdict)),
-        "opened_by": _list({"type": "string", "enum": ["human_decision", "disagreement"]}),
+        "opened_by": _list({"type": "string", "enum": ["human_decision", "reopening", "disagreement"]}),
         "verdict": _or_null(verdict),
     }
     review = closed(time=_TIME, code=_STRING, verdict=verdict, login=name, final={"type": "boolean"}, **words)
@@ -232,14 +232,18 @@ def _decisions() -> dict[str, Schema]:
         "application": _or_null({"type": "object"}),
         "reviews": _list(review),
         "requests": _list(asked),
+        "reopenings": _list(closed(time=_TIME, code=_STRING, login=name, **words)),
         "disagreements": _list(other),
     }
-    given = {"verdict": verdict, "reason": _text(MAX_REASON), "reviewer": _text(100)}
+    given = {"reason": _text(MAX_REASON), "reviewer": _text(100)}
+    total = _or_null({"type": "integer", "minimum": 0}) | {"description": "Null where nobody counted."}
+    going_on = _or_null(_STRING) | {"description": "Null at the end; until then a page may be short, or empty."}
     return {
         "Case": closed(**case),
-        "Cases": closed(total={"type": "integer", "minimum": 0}, decisions=_list(ref("Case")), next=_or_null(_STRING)),
+        "Cases": closed(total=total, decisions=_list(ref("Case")), next=going_on),
         "CaseShown": closed(**case, **shown),
-        "Verdict": _open("verdict", "reason", **given),
+        "Verdict": _open("verdict", "reason", verdict=verdict, **given),
+        "Reopening": _open("reason", **given),
         "CustomerRequest": _open("kind", kind=request, language=language),
         "CustomerAnswer": closed(**case, kind=request, text=_or_null(_STRING)),
     }

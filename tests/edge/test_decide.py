@@ -6,6 +6,7 @@ import json
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from edge.decide import Desk, before_authority
 from edge.pipeline import Scored
 from edge.receipt import Receipt
 from runtime.budget import Budget
-from tests.edge.desks import BEGIN, Scores, Wall, hesitating, open_desk, submission
+from tests.edge.desks import BEGIN, BUNDLE, Scores, Wall, hesitating, open_desk, submission
 
 
 @pytest.fixture
@@ -261,3 +262,56 @@ def test_a_decision_in_the_entry_can_be_read_back_as_json(desk: Desk) -> None:
     assert json.loads(entry.raw)["body"]["models"] == [
         {"name": "ocr-det", "sha256": "b" * 64, "backend": "openvino", "precision": "int8"}
     ]
+
+
+def test_a_clock_that_is_set_is_journaled_once_before_the_next_decision(desk: Desk, wall: Wall) -> None:
+    desk.decide(submission())
+    wall.wait(hours=2)
+    wall.time -= timedelta(days=3)
+    desk.decide(submission())
+    desk.decide(submission())
+    (entry,) = desk.journal.entries(kinds=["clock"])
+    assert entry.body == {
+        "expected": "2026-11-24T10:00:00+00:00",
+        "clock": "2026-11-21T10:00:00+00:00",
+        "moved_s": -259200,
+    }
+    assert [each.kind for each in desk.journal.entries(after=entry.seq)] == ["decision", "decision"]
+    wall.time += timedelta(days=3)
+    desk.decide(submission())
+    wall.time += timedelta(minutes=4)  # a network's correction
+    desk.decide(submission())
+    assert [each.body["moved_s"] for each in desk.journal.entries(kinds=["clock"])] == [-259200, 259200]
+
+
+def test_a_clock_that_stays_wrong_is_not_said_again_at_each_start(wall: Wall) -> None:
+    desk = open_desk(wall)
+    wall.wait(hours=2)
+    desk.journal.append("contact", {})  # the journal has seen this time, and clock.json is gone
+    wall.time -= timedelta(days=3)
+    for _ in range(2):
+        again = open_desk(wall)
+        again.serve()
+        again.journal.close()
+        wall.wait(minutes=1)
+    assert [each.body["moved_s"] for each in desk.journal.entries(kinds=["clock"])] == [-259200]
+    desk.journal.close()
+
+
+def test_every_decision_follows_the_entry_that_names_its_bundle(wall: Wall) -> None:
+    one, other = open_desk(wall), open_desk(wall)
+    other._bundle = BUNDLE.model_copy(update={"sha256": "c" * 64})
+    for desk in (one, other, other, one):
+        desk.decide(submission())
+    said = [
+        entry.body["bundle"]["sha256"][0] if entry.kind == "policy" else entry.kind
+        for entry in one.journal.entries(after=1)
+    ]
+    assert said == ["a", "decision", "c", "decision", "decision", "a", "decision"]
+    assert [one.ledger.needs_bundle(each * 64) for each in "acd"] == [True, True, True]
+    for entry in one.journal.entries(kinds=["decision"]):
+        if entry.seq in (5, 6):
+            one.journal.erase(str(entry.body["decision_id"]), why="request")
+    assert [one.ledger.needs_bundle(each * 64) for each in "acd"] == [True, False, True]  # of d nobody knows
+    for desk in (one, other):
+        desk.journal.close()

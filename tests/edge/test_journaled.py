@@ -84,7 +84,9 @@ def send(client: FlaskClient, number: str = "T-1", **headers: str) -> Any:
 def test_a_score_over_http_is_journaled_and_carries_its_code(client: FlaskClient, desk: Desk) -> None:
     receipt = send(client).json
     assert receipt["offline"]["journal"] == desk.journal.decision(receipt["decision_id"]).code
-    assert client.get("/v1/status").json["journal"] == {"backlog": 2, "head": desk.journal.head().code}
+    kinds = [entry.kind for entry in desk.journal.entries()]
+    assert kinds == ["genesis", "policy", "decision"]
+    assert client.get("/v1/status").json["journal"] == {"backlog": 3, "head": desk.journal.head().code}
 
 
 def test_a_caller_that_got_no_answer_asks_again_for_the_same_decision(client: FlaskClient) -> None:

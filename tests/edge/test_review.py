@@ -56,8 +56,6 @@ def test_the_queue_holds_what_waits_the_riskiest_first(desk: Desk, reviews: Revi
         decided(desk)
     assert listed(reviews) == [90, 90, 60, 30]
     assert listed(reviews, level="medium") == [30]
-    assert listed(reviews, state="all") == [90, 90, 60, 30, 5]
-    assert listed(reviews, state="closed") == [5]
     first, second = reviews.queue({})["decisions"][:2]
     assert first["time"] <= second["time"]
 
@@ -74,6 +72,39 @@ def test_pages_of_the_queue_fit_together_whatever_was_decided_meanwhile(
     assert [each["score"] for each in page["decisions"]] == [50, 40, 30]
     page = reviews.queue({"limit": "3", "after": page["next"]})
     assert ([each["score"] for each in page["decisions"]], page["next"]) == ([20], None)
+
+
+def test_what_was_decided_is_listed_the_latest_first_and_its_pages_fit_together(
+    desk: Desk, reviews: Reviews, scores: Scores
+) -> None:
+    for scores.next in (5, 90, 6, 30, 7, 60):
+        decided(desk)
+    reviews.review(reviews.queue({})["decisions"][0]["decision_id"], APPROVE, "an")  # the one of 90
+    assert listed(reviews, state="all") == [60, 7, 30, 6, 90, 5]
+    assert listed(reviews, state="closed") == [7, 6, 90, 5]
+    assert listed(reviews, state="closed", level="high") == [90]
+    page = reviews.queue({"state": "closed", "limit": "3"})
+    assert (page["total"], [each["score"] for each in page["decisions"]]) == (4, [7, 6, 90])
+    decided(desk)  # a later one is on no later page
+    page = reviews.queue({"state": "closed", "limit": "3", "after": page["next"]})
+    assert ([each["score"] for each in page["decisions"]], page["next"]) == ([5], None)
+    assert [reviews.queue({"state": state})["total"] for state in ("open", "closed", "all")] == [3, 4, 7]
+    assert reviews.queue({"state": "all", "level": "high"})["total"] is None
+
+
+def test_a_listing_looks_at_so_many_decisions_and_says_where_to_go_on(
+    desk: Desk, reviews: Reviews, scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.review._AT_ONCE", 4)
+    for scores.next in (90, 5, 5, 5, 5, 5):
+        decided(desk)
+    first = reviews.queue({"state": "all", "level": "high", "limit": "2"})
+    assert (first["decisions"], first["next"]) == (
+        [],
+        reviews.queue({"state": "all", "limit": "4"})["decisions"][3]["decision_id"],
+    )
+    second = reviews.queue({"state": "all", "level": "high", "limit": "2", "after": first["next"]})
+    assert [each["score"] for each in second["decisions"]] == [90]
 
 
 @pytest.mark.parametrize(
@@ -143,10 +174,59 @@ def test_a_request_for_a_human_decision_opens_a_case_anew(desk: Desk, reviews: R
     assert (asked["state"], asked["opened_by"], asked["text"]) == ("open", ["human_decision"], None)
     assert listed(reviews) == [5]
     reviews.review(case, DECLINE, "an")
-    reviews.ask(case, {"kind": "human_decision"}, "an")
+    reviews.ask(case, {"kind": "human_decision"}, "bo")
     assert reviews.show(case)["state"] == "open"
+    with pytest.raises(ReviewError, match="bo has opened"):  # or one could overturn another by a request of nobody's
+        reviews.review(case, APPROVE, "bo")
     assert reviews.review(case, APPROVE, "an")["verdict"] == "approve"  # the votes of before do not count
     assert [each["kind"] for each in reviews.show(case)["requests"]] == ["human_decision", "human_decision"]
+
+
+def test_a_verdict_is_opened_again_by_a_second_person_with_a_reason_and_decided_by_another(
+    desk: Desk, reviews: Reviews, case: str
+) -> None:
+    why = {"reason": "示例乙带来了新的收入证明"}
+    with pytest.raises(ReviewError, match="waits for a person already"):
+        reviews.reopen(case, why, "bo")
+    reviews.review(case, DECLINE, "an")
+    with pytest.raises(ReviewError, match="is one of an"):
+        reviews.reopen(case, why, "an")
+    with pytest.raises(RequestError, match="reason"):
+        reviews.reopen(case, {}, "bo")
+    opened = reviews.reopen(case, why, "bo")
+    assert (opened["state"], opened["opened_by"], opened["votes"]) == ("open", ["reopening"], [])
+    with pytest.raises(ReviewError, match="bo has opened"):
+        reviews.review(case, APPROVE, "bo")
+    assert reviews.review(case, APPROVE, "cy")["verdict"] == "approve"
+    (said,) = reviews.show(case)["reopenings"]
+    assert (said["login"], said["reason"], said["reviewer"]) == ("bo", why["reason"], "bo")
+    (entry,) = desk.journal.entries(kinds=["reopening"])
+    assert "示例乙" not in entry.raw.decode()
+    assert reviews.reopen(case, why, "an")["state"] == "open"  # of the verdict of cy
+    assert reviews.review(case, DECLINE, "bo")["state"] == "closed"  # bo opened the one before, not this one
+
+
+def test_a_case_that_is_opened_again_while_it_is_open_keeps_who_may_not_decide_it(reviews: Reviews, case: str) -> None:
+    reviews.review(case, DECLINE, "an")
+    reviews.reopen(case, {"reason": "x"}, "bo")
+    reviews.ask(case, {"kind": "human_decision"}, "cy")
+    with pytest.raises(ReviewError, match="bo has opened"):
+        reviews.review(case, APPROVE, "bo")
+    assert reviews.review(case, APPROVE, "cy")["state"] == "closed"
+
+
+def test_what_headquarters_decided_no_reviewer_opens_again(desk: Desk, reviews: Reviews, case: str) -> None:
+    desk.journal.append("review", {"decision_id": case, "verdict": "decline", "login": "headquarters", "final": True})
+    with pytest.raises(ReviewError, match="Headquarters has decided"):
+        reviews.reopen(case, {"reason": "x"}, "bo")
+    assert reviews.show(case)["state"] == "closed"
+
+
+def test_what_the_device_let_pass_a_reviewer_may_look_at_again(desk: Desk, reviews: Reviews, scores: Scores) -> None:
+    scores.next = 5
+    case = decided(desk)
+    assert reviews.reopen(case, {"reason": "x"}, "an")["state"] == "open"
+    assert reviews.review(case, DECLINE, "an")["verdict"] == "decline"  # no person's verdict is overturned
 
 
 def test_a_request_takes_no_vote_from_a_case_that_is_open(desk: Desk, reviews: Reviews) -> None:
@@ -245,6 +325,7 @@ def test_an_unknown_decision_is_said(reviews: Reviews) -> None:
         lambda: reviews.file("none", 0),
         lambda: reviews.review("none", APPROVE, "an"),
         lambda: reviews.ask("none", {"kind": "explanation"}, "an"),
+        lambda: reviews.reopen("none", {"reason": "x"}, "an"),
         lambda: reviews.queue({"after": "none"}),
     )
     for act in acts:
@@ -256,7 +337,7 @@ def test_a_verdict_on_a_decision_that_was_lost_keeps_nobody_from_deciding(desk: 
     desk.journal.append("review", {"decision_id": "lost", "verdict": "approve", "login": "an", "final": True})
     again = open_desk(Wall(), Scores(60))
     assert [each.decision_id for each in again.ledger.open_cases()] == [case]
-    assert [each.decision_id for each in again.ledger.all_cases()] == [case]
+    assert [each.decision_id for each in again.ledger.latest(limit=9)] == [case]
     again.journal.close()
 
 

@@ -179,20 +179,24 @@ def test_a_case_from_the_queue_to_its_verdict_fits_its_description(app: Flask, r
     decision, client = scored(app).json["decision_id"], app.test_client()
     path = "/v1/decisions/{decision_id}"
 
-    def got(place: str, **arguments: Any) -> Any:
-        method = "POST" if arguments else "GET"
+    def got(place: str, sent: Any = None, **query: str) -> Any:
+        method = "POST" if sent else "GET"
         there = place.format(decision_id=decision, index=0)
-        answer = client.open(there, method=method, headers=reviewer, **arguments)
+        answer = client.open(there, method=method, headers=reviewer, json=sent, query_string=query)
         assert answer.status_code == 200, answer.text
         schema[place][method].Case().validate_response(answer, excluded_checks=[ignored_auth])  # it is ours, not drawn
         return answer
 
-    assert decision in [each["decision_id"] for each in got("/v1/decisions").json["decisions"]]
+    assert decision in [each["decision_id"] for each in got("/v1/decisions", limit="200").json["decisions"]]
     assert got(f"{path}/files/{{index}}").data == picture("PNG", (640, 400))
-    assert "编号 T-1" in got(f"{path}/requests", json={"kind": "explanation"}).json["text"]
-    assert got(f"{path}/review", json={"verdict": "approve", "reason": "相符"}).json["state"] == "closed"
-    assert got(f"{path}/requests", json={"kind": "human_decision"}).json["state"] == "open"
+    assert "编号 T-1" in got(f"{path}/requests", {"kind": "explanation"}).json["text"]
+    assert got(f"{path}/review", {"verdict": "approve", "reason": "相符"}).json["state"] == "closed"
+    assert got("/v1/decisions", state="closed", level="high").json["total"] is None
+    reviewer["Authorization"] = f"Bearer {TokenFile().add('another', 'reviewer')}"
+    assert got(f"{path}/reopen", {"reason": "新材料"}).json["opened_by"] == ["reopening"]
+    assert got(f"{path}/requests", {"kind": "human_decision"}).json["state"] == "open"
     shown = got(path).json
+    assert shown["reopenings"][0]["login"] == "another"
     assert shown["reviews"][0]["login"] == "示例".encode().hex()
     assert shown["receipt"]["documents"][0]["problems"]
 
@@ -204,6 +208,7 @@ def test_the_queue_is_for_reviewers_alone_on_loopback_too(app: Flask, decided: s
         ("GET", f"/v1/decisions/{decided}"),
         ("GET", f"/v1/decisions/{decided}/files/0"),
         ("POST", f"/v1/decisions/{decided}/review"),
+        ("POST", f"/v1/decisions/{decided}/reopen"),
         ("POST", f"/v1/decisions/{decided}/requests"),
     ):
         for headers, status, code in (({}, 401, "ACCESS-004"), (caller, 403, "ACCESS-007")):

@@ -125,12 +125,11 @@ export class Case {
   }
 
   #history() {
-    const { reviews, requests, disagreements } = this.#document;
+    const { reviews, requests, reopenings, disagreements } = this.#document;
+    const words = (each) => `${who(each)}: ${each.reason ?? t("case.erased-text")}`;
     const entries = [
-      ...reviews.map((each) => ({
-        ...each,
-        text: `${named("verdict", each.verdict)} · ${who(each)}: ${each.reason ?? t("case.erased-text")}`,
-      })),
+      ...reviews.map((each) => ({ ...each, text: `${named("verdict", each.verdict)} · ${words(each)}` })),
+      ...reopenings.map((each) => ({ ...each, text: `${t("reopen.done")} · ${words(each)}` })),
       ...requests.map((each) => ({ ...each, text: `${t("request.asked")}${t(`request.${each.kind}`)}` })),
       ...disagreements.map((each) => ({ ...each, text: t("disagreement", each) })),
     ].sort((one, other) => Date.parse(one.time) - Date.parse(other.time));
@@ -160,7 +159,7 @@ export class Case {
       el("div", { id: "request-answer", "aria-live": "polite" }),
     );
     if (this.#document.state === "closed")
-      return section("verdict", el("p", { class: "fine" }, t("verdict.closed")), asked);
+      return section("verdict", el("p", { class: "fine" }, t("verdict.closed")), this.#reopening(), asked);
     const second = this.#document.votes.length > 0;
     const submit = (event) => {
       event.preventDefault();
@@ -203,6 +202,49 @@ export class Case {
       ),
       asked,
     );
+  }
+
+  /** What opens a closed case again; kept folded, since it is not what one comes for. */
+  #reopening() {
+    const submit = (event) => {
+      event.preventDefault();
+      this.#reopen();
+    };
+    return el(
+      "details",
+      { class: "asked" },
+      el("summary", {}, t("reopen.heading")),
+      el("p", { class: "small" }, t("reopen.say")),
+      el(
+        "form",
+        { id: "reopen-form", novalidate: true, onsubmit: submit },
+        el(
+          "p",
+          { class: "input" },
+          el("label", { for: "reopen-reason" }, t("reopen.reason")),
+          el("textarea", {
+            id: "reopen-reason",
+            rows: 3,
+            maxlength: 2000,
+            required: true,
+            "aria-describedby": "reopen-error",
+          }),
+        ),
+        el("div", { id: "reopen-error" }),
+        el("p", { class: "buttons" }, el("button", { type: "submit" }, t("reopen.send"))),
+      ),
+    );
+  }
+
+  async #reopen() {
+    const reason = byId("reopen-reason").value.trim();
+    const place = byId("reopen-error");
+    if (!reason) {
+      fill(place, el("p", { class: "problem", role: "alert" }, t("reopen.missing")));
+      byId("reopen-reason").focus();
+      return;
+    }
+    await this.#send("reopen", { reason, reviewer: reviewer || null }, place, () => t("reopen.taken"));
   }
 
   async #review() {

@@ -183,7 +183,7 @@ function topTable(transactions, told) {
   );
 }
 
-const MEMORY = { width: 600, height: 120, left: 8, right: 8, top: 8, bottom: 8 };
+const MEMORY = { width: 1200, height: 140, left: 8, right: 8, top: 8, bottom: 8 };
 
 /** Memory over the time that the page has been open; `samples` are `{time, bytes}`, `limit` bytes or null. */
 export function memoryChart(samples, limit) {
@@ -197,13 +197,14 @@ export function memoryChart(samples, limit) {
     "svg",
     {
       viewBox: `0 0 ${MEMORY.width} ${MEMORY.height}`,
+      preserveAspectRatio: "none", // as wide as the page, of the same height on every screen
       class: "plot memory",
       role: "img",
       "aria-label": t("memory.alt", { now: megabytes(now?.bytes ?? 0), limit: limit ? megabytes(limit) : "-" }),
     },
     limit && svg("line", { x1: 0, x2: MEMORY.width, y1: y(limit), y2: y(limit), class: "limit" }),
     svg("polyline", { points: points.join(" "), class: "line" }),
-    now && svg("circle", { cx: x(now.time), cy: y(now.bytes), r: 5, class: "here" }),
+    now && svg("line", { x1: x(now.time), x2: x(now.time), y1: y(now.bytes), y2: y(now.bytes), class: "here" }),
   );
 }
 

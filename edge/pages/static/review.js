@@ -47,7 +47,9 @@ function failed(error) {
 }
 
 function renderList() {
-  byId("count").textContent = t("queue.count", { count: total });
+  const waiting = byId("state").value === "open";
+  const count = waiting ? "queue.count" : "queue.decided";
+  byId("count").textContent = total === null ? t("queue.some") : t(count, { count: total });
   byId("more").hidden = !next;
   fill(
     byId("cases"),
@@ -81,7 +83,7 @@ function renderList() {
         ),
       ),
     ),
-    listed.length === 0 && el("li", { class: "fine" }, t("queue.empty")),
+    listed.length === 0 && el("li", { class: "fine" }, t(next ? "queue.further" : "queue.empty")),
   );
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 
 from devices.errors import BundleFileError, ReplayError
 from devices.state import state_dir
-from edge.bundle.archive import find_bundle, keep_bundle
+from edge.bundle.archive import find_bundle, keep_bundle, prune_bundles
 from edge.bundle.verify import VerifiedBundle, reopen_bundle, verify_bundle
 
 
@@ -82,6 +83,62 @@ def test_a_copy_that_fails_half_way_leaves_nothing(
     keep_bundle(verified.sha256, bundle)
     assert "No space left" in caplog.text
     assert list((state_dir() / "bundles").iterdir()) == []
+
+
+MB = 1024 * 1024
+
+
+def kept(letter: str, days: float, suffix: str = "") -> Path:
+    """A bundle of a megabyte that served last so many days ago."""
+    folder = state_dir() / "bundles" / (letter * 64 + suffix)
+    folder.mkdir(parents=True)
+    (folder / "model").write_bytes(bytes(MB))
+    when = time.time() - days * 86_400
+    os.utime(folder, (when, when))
+    return folder
+
+
+def test_bundles_that_no_decision_needs_go_and_the_log_says_which(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    serving, needed, stale, fresh = kept("a", 9), kept("b", 9), kept("c", 9), kept("d", 0.5)
+    (others := state_dir() / "bundles" / "notes").mkdir()
+    unfinished, busy = [kept("e", 9, ".new"), kept("f", 9, ".gone")], kept("9", 0.01, ".new")
+    prune_bundles("a" * 64, lambda sha256: sha256[0] == "b", 10 * MB)
+    assert [path.exists() for path in (serving, needed, fresh, others, busy)] == [True] * 5
+    assert [path.exists() for path in (stale, *unfinished)] == [False] * 3
+    assert f"The bundle {'c' * 12}... (1 MB) is removed: no decision needs it." in caplog.messages
+
+
+def test_beyond_the_bound_those_that_served_longest_ago_go_though_they_are_needed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bundles = [kept(letter, days) for letter, days in (("a", 1000), ("b", 2), ("c", 30), ("d", 9))]
+    prune_bundles("a" * 64, lambda _: True, 2 * MB)
+    assert [path.exists() for path in bundles] == [True, True, False, True]
+    assert caplog.messages == [
+        f"The bundle {'c' * 12}... (1 MB) is removed to keep to bundles_mb, though decisions of this device rest on "
+        "it: to score them again, give it with --bundle."
+    ]
+
+
+def test_a_bundle_that_serves_again_counts_as_the_latest(bundle: Path, verified: VerifiedBundle) -> None:
+    keep_bundle(verified.sha256, bundle)
+    place = find_bundle(verified.sha256)
+    assert time.time() - place.stat().st_mtime < 3600  # not the time of what was copied
+    os.utime(place, (0, 0))
+    keep_bundle(verified.sha256, bundle)
+    assert time.time() - place.stat().st_mtime < 3600
+
+
+def test_where_nothing_was_kept_nothing_goes_and_what_cannot_go_is_only_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prune_bundles("a" * 64, lambda _: False, 0)
+    assert caplog.messages == []
+    kept("b", 9)
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Not permitted")))
+    prune_bundles("a" * 64, lambda _: False, 0)
+    assert "cannot be removed" in caplog.text
 
 
 def test_a_bundle_that_is_nowhere_is_said_with_all_places(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_customer_gets_from_papers_to_a_result_with_boxes_on_them(page: Page, 
     assert (application.applicant.declared_monthly_income, application.loan.amount) == (12000, 50000)
     assert [document.kind for document in application.documents] == ["id_card", "income_proof"]
     assert device.sent[0].files["id_card-1.jpg"] == (APPLICATION / "id.jpg").read_bytes()
-    code = device.desk.journal.decision(device.desk.ledger.all_cases()[0].decision_id).code
+    code = device.desk.journal.decision(device.desk.ledger.latest(limit=1)[0].decision_id).code
     assert page.locator(".code").inner_text() == code
     # the box of the name lies where it was read, whatever the picture's size on the screen
     left, top, width, _ = place(page.locator(".picture").first)
@@ -227,14 +227,14 @@ def test_an_answer_that_was_lost_is_asked_for_again_and_the_decision_is_one(page
         route.fetch()
         route.abort("connectionreset")
 
-    before = len(device.desk.ledger.all_cases())
+    before = device.desk.ledger.count()
     page.goto(device.url)
     fill(page)
     page.route("**/v1/score", lost, times=1)
     page.get_by_role("button", name="开始核对").click()
     page.get_by_role("button", name="再试一次").click()
     page.get_by_role("heading", name="转人工复核").wait_for()
-    assert len(device.desk.ledger.all_cases()) == before + 1
+    assert device.desk.ledger.count() == before + 1
 
 
 def test_progress_is_shown_and_a_customer_who_gives_up_frees_the_device(

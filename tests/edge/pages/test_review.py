@@ -171,6 +171,25 @@ def test_a_customer_s_request_is_taken_and_explained_in_plain_words(
     assert [each["kind"] for each in device.reviews.show(decision_id)["requests"]] == ["explanation", "human_decision"]
 
 
+def test_a_closed_case_is_opened_again_by_another_person_with_a_reason(page: Page, device: Device, token: str) -> None:
+    decision_id = device.decide_example()
+    device.reviews.review(decision_id, {"verdict": "decline", "reason": "材料不一致"}, "reviewer-2")
+    log_in(page, device, token)
+    page.get_by_label("状态").select_option("closed")
+    page.get_by_text("共 1 件，最近的在前").wait_for()
+    page.locator("#cases button").first.click()
+    page.get_by_text("重新复核这件申请").click()
+    page.get_by_role("button", name="要求重新复核").click()
+    page.get_by_text("请填写原因").wait_for()
+    assert findings(page) == []
+    page.get_by_label("为什么要重新复核").fill("客户带来了新的收入证明")
+    page.get_by_role("button", name="要求重新复核").click()
+    page.get_by_text("要求重新复核 · reviewer-1: 客户带来了新的收入证明").wait_for()
+    approve(page, "材料齐全")
+    page.locator("#verdict-error [role=alert]").wait_for()  # another person decides it
+    assert device.reviews.show(decision_id)["state"] == "open"
+
+
 def test_of_an_erased_case_the_decision_remains(page: Page, device: Device, token: str) -> None:
     device.desk.journal.erase(device.decide_example(), why="customer's request")
     log_in(page, device, token)

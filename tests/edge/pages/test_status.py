@@ -28,6 +28,10 @@ def test_the_device_is_shown_at_a_glance_and_kept_up_to_date(page: Page, device:
     page.clock.run_for(6000)
     page.get_by_role("heading", name="停止受理").wait_for()
     assert len((page.locator("polyline").get_attribute("points") or "").split()) == 2
+    chart, tile = (page.locator(each).bounding_box() for each in (".plot.memory", "section:has(> .plot.memory)"))
+    assert chart is not None
+    assert tile is not None
+    assert chart["width"] > 0.95 * tile["width"]
     page.screenshot(path=shots / "status.png", full_page=True)
 
 
