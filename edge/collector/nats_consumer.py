@@ -2,6 +2,10 @@
 
 A message is acknowledged to the broker after it was committed here, so a collector or a broker that dies in between
 leads to the same message again, which changes nothing.
+
+A region's leaf node has a stream of its own in its own JetStream domain, and takes what its branches send whether or
+not headquarters' broker can be reached. The collector pulls from each of them through that broker: what is in a region
+leaves it when it was committed here, and nowhere lies another copy that could be lost in between.
 """
 
 from __future__ import annotations
@@ -36,9 +40,17 @@ _WINDOW_S = 600.0  # in which the broker knows a message's id again; a broken ex
 
 
 def consume(
-    url: str, store: Store, key: Ed25519PrivateKey, stop: threading.Event, *, context: ssl.SSLContext | None = None
+    url: str,
+    store: Store,
+    key: Ed25519PrivateKey,
+    stop: threading.Event,
+    *,
+    context: ssl.SSLContext | None = None,
+    regions: Sequence[str] = (),
 ) -> None:
-    """Take messages until ``stop``. A broker that is away is waited for. Runs an event loop: give it a thread.
+    """Take messages until ``stop``. Runs an event loop: give it a thread.
+
+    A broker or a region that is away is waited for.
 
     Args:
         url: Of the broker.
@@ -46,17 +58,25 @@ def consume(
         key: Signs answers.
         stop: Ends it after the messages at hand.
         context: For ``tls://``.
+        regions: JetStream domains of the leaf nodes behind the broker.
     """
     with asyncio.Runner(loop_factory=quiet_loop) as runner:
-        runner.run(_Consumer(url, store, key, stop, context).run())
+        runner.run(_Consumer(url, store, key, stop, context, regions).run())
 
 
 class _Consumer:
     def __init__(
-        self, url: str, store: Store, key: Ed25519PrivateKey, stop: threading.Event, context: ssl.SSLContext | None
+        self,
+        url: str,
+        store: Store,
+        key: Ed25519PrivateKey,
+        stop: threading.Event,
+        context: ssl.SSLContext | None,
+        regions: Sequence[str],
     ) -> None:
         self._url, self._store, self._key, self._stop, self._context = url, store, key, stop, context
-        self._said = ""
+        self._regions = regions
+        self._said: dict[str, str] = {}
 
     async def run(self) -> None:
         while not self._stop.is_set():
@@ -75,15 +95,38 @@ class _Consumer:
                 if not consuming.cancelled():  # nats-py cancels whoever waits for a message when it closes
                     consuming.result()
             except (nats.errors.Error, OSError, TimeoutError, CollectorError) as error:
-                self._say(f"{type(error).__name__}: {error}")
+                self._say(f"The broker at {self._url}", f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_PAUSE_S)
 
     async def _consume(self, client: Client) -> None:
-        stream = client.jetstream()
+        """The broker's own stream and those of the regions, until the first of these ends."""
+        streams = [self._pull(client, client.jetstream(), f"The broker at {self._url}")]
+        streams += [self._pull_region(client, region) for region in self._regions]
+        tasks = [asyncio.create_task(each) for each in streams]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+
+    async def _pull_region(self, client: Client, region: str) -> None:
+        """One region; while its line is down nobody else waits."""
+        while not self._stop.is_set() and not client.is_closed:
+            try:
+                await self._pull(client, client.jetstream(domain=region), f"The region {region}")
+            except (nats.errors.Error, TimeoutError) as error:
+                self._say(f"The region {region}", f"{type(error).__name__}: {error}")
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _pull(self, client: Client, stream: JetStreamContext, who: str) -> None:
         await _ensure_stream(stream)
         config = ConsumerConfig(ack_wait=_ACK_WAIT_S, max_ack_pending=4 * _AT_ONCE)
         pulled = await stream.pull_subscribe(f"{UP}.*", durable=_DURABLE, stream=STREAM, config=config)
-        self._say("")
+        self._say(who, "")
         while not self._stop.is_set() and not client.is_closed:
             try:
                 messages = await pulled.fetch(_AT_ONCE, timeout=_FETCH_S)
@@ -106,10 +149,10 @@ class _Consumer:
             await each.ack()
         await client.flush()
 
-    def _say(self, problem: str) -> None:
-        if problem and problem != self._said:  # once, not every second
-            log.warning("The broker at %s is away: %s", self._url, problem)
-        self._said = problem
+    def _say(self, who: str, problem: str) -> None:
+        if problem and problem != self._said.get(who):  # once, not every second
+            log.warning("%s is away: %s", who, problem)
+        self._said[who] = problem
 
 
 async def _ensure_stream(stream: JetStreamContext) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import select
 import signal
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from cryptography import x509
 
 from devices.errors import CollectorError
 from devices.listeners import open_listeners, open_private_listener
@@ -25,6 +28,7 @@ from runtime.front import Front
 from runtime.server import Server, ServerLimits
 from runtime.tls import load_certificate, serve_tls
 
+_REGION = re.compile(r"[\w-]{1,64}", re.ASCII)
 _THREADS = 8
 # branches on thin lines take long for half a megabyte
 _LIMITS = ServerLimits(body_bytes=MESSAGE_MAX_BYTES + 1024, receive_s=900.0, send_s=300.0)
@@ -52,6 +56,9 @@ def serve_collector(
     *,
     tls: Tls | None,
     broker: str | None,
+    regions: Sequence[str] = (),
+    only_registered: bool = False,
+    max_bytes: int | None = None,
     announce: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
@@ -62,6 +69,9 @@ def serve_collector(
         port: 0 takes a free one.
         tls: Needed wherever other machines reach ``host``.
         broker: URL of NATS; its certificates are those of ``tls``.
+        regions: JetStream domains of the leaf nodes behind it.
+        only_registered: Whether a device has to be added before it may come.
+        max_bytes: What the collector's file may take.
         announce: Called with the URL once it serves.
 
     Raises:
@@ -74,8 +84,16 @@ def serve_collector(
             f"Other machines reach {host}, and the collector has no certificates.",
             remedy="Give --tls-cert, --tls-key and --device-ca, or serve on 127.0.0.1.",
         )
+    for region in regions:
+        if not _REGION.fullmatch(region):
+            raise CollectorError(
+                f"{region!r} is no name of a region.",
+                remedy="Give the leaf node's JetStream domain: letters, digits, - and _.",
+            )
     context = _broker_context(broker, tls)
-    store, key = Store(folder), signing_key(folder)
+    authorities = _authorities(tls.devices) if tls else ()
+    store = Store(folder, authorities=authorities, only_registered=only_registered, max_bytes=max_bytes)
+    key = signing_key(folder)
     listeners = open_listeners(host, port)
     bound, bound_port = listeners[0].getsockname()[:2]
     fronts: list[Front] = []
@@ -100,7 +118,8 @@ def serve_collector(
         if broker is not None:
             from edge.collector.nats_consumer import consume
 
-            consumer = threading.Thread(target=partial(consume, context=context), args=(broker, store, key, stop))
+            take = partial(consume, broker, store, key, stop, context=context, regions=regions)
+            consumer = threading.Thread(target=take)
             consumer.start()
             stack.callback(consumer.join)
             stack.callback(stop.set)
@@ -113,6 +132,13 @@ def _check(fronts: list[Front], consumer: threading.Thread | None, server: Serve
     """A collector that nobody can reach any more ends, so that whoever watches it starts it anew."""
     if (fronts and select.select(fronts, [], [], 0)[0]) or (consumer and not consumer.is_alive()):
         server.stop()
+
+
+def _authorities(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CollectorError(f"{path} holds no certificates: {error}.") from error
 
 
 def _ask_devices(context: ssl.SSLContext, authorities: Path) -> None:

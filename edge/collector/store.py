@@ -30,6 +30,7 @@ from edge.collector.intake import Intake
 from edge.collector.schema import SCHEMA
 from edge.journal.database import BUSY_MS, connect, create_tables, transaction
 from edge.journal.entry import Entry, canonical, parse
+from edge.journal.retention import used_bytes
 from edge.offline.sync_message import Message, pack_answer
 
 DATABASE_NAME = "collector.sqlite"
@@ -119,6 +120,11 @@ class Store:
         """Why no more papers are taken; None while they are."""
         with self._lock, _translated(self._path):
             return full(self._connection, self.folder, self.max_bytes)
+
+    def used_bytes(self) -> int:
+        """What the file holds."""
+        with self._lock, _translated(self._path):
+            return used_bytes(self._connection)
 
     def add_device(self, device: str, subject: str | None) -> None:
         """Register a device (``Register.add``).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,11 @@ def init(folder: Path, url: str) -> Result:
 @click.option("--tls-key", "key", type=FILE, help="Its key (PEM, without a password).")
 @click.option("--device-ca", "devices", type=FILE, help="Who signed the devices' certificates (PEM).")
 @click.option("--nats", "broker", metavar="URL", help="Take what branches sent into this JetStream too.")
+@click.option(
+    "--region", "regions", multiple=True, help="And what is in this leaf node's, by its domain; may be repeated."
+)
+@click.option("--only-registered", is_flag=True, help="Refuse devices that 'devices add' has not registered.")
+@click.option("--max-gb", type=click.FloatRange(min=0), help="What DIR may take.  [default: its disk]")
 @click.option("--json", "as_json", is_flag=True, help="Say on stdout, as one JSON document, when ready and where.")
 def serve(
     folder: Path,
@@ -74,6 +79,9 @@ def serve(
     key: Path | None,
     devices: Path | None,
     broker: str | None,
+    regions: tuple[str, ...],
+    only_registered: bool,
+    max_gb: float | None,
     as_json: bool,
 ) -> None:
     """Take what devices send until SIGTERM or Ctrl-C."""
@@ -83,6 +91,8 @@ def serve(
     given = [certificate, key, devices]
     if any(given) and not all(given):
         raise click.UsageError("--tls-cert, --tls-key and --device-ca belong together.")
+    if regions and not broker:
+        raise click.UsageError("--region needs --nats, the broker to which the leaf nodes are connected.")
     log_as_json()
 
     def announce(url: str) -> None:
@@ -92,7 +102,77 @@ def serve(
             click.echo(f"Ready: {url}  (stop with Ctrl-C)", err=True)
 
     tls = Tls(certificate, key, devices) if certificate and key and devices else None
-    serve_collector(folder, host, port, tls=tls, broker=broker, announce=announce)
+    serve_collector(
+        folder,
+        host,
+        port,
+        tls=tls,
+        broker=broker,
+        regions=regions,
+        only_registered=only_registered,
+        max_bytes=None if max_gb is None else round(max_gb * 1024**3),
+        announce=announce,
+    )
+
+
+@collector.group()
+def devices() -> None:
+    """Say which devices may send."""
+
+
+@devices.command("list")
+@_folder
+@json_option
+def list_devices(folder: Path) -> Result:
+    """Show every device that was added or has called, and the certificate that speaks for it."""
+    from edge.collector.report import make_devices
+    from edge.collector.store import Store
+
+    with closing(Store(folder)) as store:
+        found = make_devices(store)
+    table = Table(box=None)
+    for name in ("Device", "State", "Since", "Name", "Certificate", "Last seen"):
+        table.add_column(name)
+    for each in found:
+        seen = (each["last_seen"] or "never")[:19]
+        certificate = each["subject"] or ""
+        table.add_row(
+            *map(
+                escape,
+                (each["device"], each["state"], (each["since"] or "")[:10], each["name"] or "", certificate, seen),
+            )
+        )
+    return Result({"devices": found}, table if found else "No device was added or has called.")
+
+
+@devices.command()
+@_folder
+@click.argument("device")
+@click.option(
+    "--subject", help="Of the certificate that it has to show, such as 'CN=branch-7'.  [default: the one it shows]"
+)
+@json_option
+def add(folder: Path, device: str, subject: str | None) -> Result:
+    """Let DEVICE send, also one that was retired, or that has another certificate now."""
+    from edge.collector.store import Store
+
+    with closing(Store(folder)) as store:
+        store.add_device(device, subject)
+    return Result({"device": device, "state": "registered"}, f"Device {device} may send from now on.")
+
+
+@devices.command()
+@_folder
+@click.argument("device")
+@click.option("--reason", required=True, help="Why; the device is told.")
+@json_option
+def retire(folder: Path, device: str, reason: str) -> Result:
+    """Let DEVICE send no more; what it sent stays, and its certificate may speak for another device."""
+    from edge.collector.store import Store
+
+    with closing(Store(folder)) as store:
+        store.retire_device(device, reason)
+    return Result({"device": device, "state": "retired"}, f"Device {device} is refused from now on.")
 
 
 @collector.command()
@@ -106,21 +186,34 @@ def report(folder: Path) -> Result:
     with closing(Store(folder)) as store:
         document = make_report(store)
     devices = Table(box=None, title="Devices, the longest silent first", title_justify="left")
-    for name in ("Device", "Name", "Last seen", "Entries", "Missing"):
+    for name in ("Device", "Name", "State", "Last seen", "Entries", "Missing", "Unfinished", "Clock"):
         devices.add_column(name)
     for each in document["devices"]:
         devices.add_row(
-            each["device"], each["name"], each["last_seen"][:19], str(each["entries"]), str(each["missing"])
+            each["device"],
+            escape(each["name"] or ""),
+            each["state"],
+            (each["last_seen"] or "never")[:19],
+            str(each["entries"]),
+            str(each["missing"]),
+            str(each["unfinished"]),
+            _clock(each["clock_ahead_s"]),
         )
     alarms = Table(box=None, title="Alarms", title_justify="left")
     for name in ("Device", "What", "Entry", "Why"):
         alarms.add_column(name)
     for each in document["alarms"]:
-        alarms.add_row(each["device"], each["kind"], str(each["seq"]), each["detail"])
+        alarms.add_row(each["device"], each["kind"], str(each["seq"]), escape(each["detail"]))
+    room, erasures = document["room"], document["erasures"]
+    used_gb, free_gb = room["used_bytes"] / 1024**3, room["free_bytes"] / 1024**3
     ending = (
         f"{document['compared']} decisions were scored again: {document['agree']} agree, "
-        f"{len(document['disagreements'])} do not."
+        f"{len(document['disagreements'])} do not.\n"
+        f"{len(erasures)} decisions were erased at branches, and {sum(each['records'] for each in erasures)} copies of "
+        f"their records here.\nThe collector holds {used_gb:.2f} GB; its disk has {free_gb:.2f} GB left."
     )
+    if room["problem"]:
+        ending += f" {room['problem']['problem']}"
     return Result(document, Group(devices, *([alarms] if document["alarms"] else ["No alarms."]), ending))
 
 
@@ -185,6 +278,13 @@ def authority(folder: Path, device: str, authority: str, reason: str) -> Result:
     with closing(Store(folder)) as store:
         number = store.note(device, "revocation", {"authority": authority, "reason": reason})
     return Result({"device": device, "note": number}, f"Device {device} learns of it at its next call.")
+
+
+def _clock(ahead_s: int | None) -> str:
+    """How far a device's clock is from headquarters', for people."""
+    if ahead_s is None:
+        return ""
+    return f"{timedelta(seconds=abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}"
 
 
 def _model_of(bundle: Path) -> tuple[str, Scores]:

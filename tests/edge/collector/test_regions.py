@@ -1,0 +1,197 @@
+"""A leaf node per region, with the configuration files of examples/nats and real nats-servers behind TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nats
+import pytest
+
+from devices.errors import SyncError
+from edge.collector.nats_consumer import consume
+from edge.offline.sync import Session
+from edge.offline.sync_credentials import Credentials
+from edge.offline.sync_nats import STREAM, NatsUplink
+from tests.edge.authority import Authority
+from tests.edge.branches import Branch, Headquarters
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "nats"
+SERVER = shutil.which("nats-server")
+pytestmark = pytest.mark.skipif(SERVER is None, reason="nats-server is not installed (requirements/system.txt)")
+
+
+class Region:
+    """Headquarters' broker and one leaf node, each from its example with paths and ports of this test."""
+
+    def __init__(self, folder: Path, bank: Authority) -> None:
+        ports = {"4222": free_port(), "7422": free_port(), "leaf": free_port()}
+        self.hub, self.leaf = (f"tls://127.0.0.1:{ports[name]}" for name in ("4222", "leaf"))
+        self.folder, self.running = folder, dict[str, subprocess.Popen[bytes]]()
+        for name, port in (("hub", "4222"), ("region", "leaf")):
+            text = (EXAMPLES / f"{name}.conf").read_text(encoding="utf-8")
+            certificate, key = map(str, bank.issue(name))
+            own = "hub" if name == "hub" else "north"
+            for written, here in (
+                ("0.0.0.0:4222", f"127.0.0.1:{ports[port]}"),
+                ("0.0.0.0:7422", f"127.0.0.1:{ports['7422']}"),
+                ("nats.bank.example:7422", f"127.0.0.1:{ports['7422']}"),
+                ("/var/lib/nats", str(folder / name)),
+                (f"/etc/nats/{own}.pem", certificate),
+                (f"/etc/nats/{own}-key.pem", key),
+                ("/etc/nats/bank-ca.pem", str(bank.path)),
+            ):
+                assert (written in text) or (name == "hub") != written.startswith("0.0.0.0:7"), (name, written)
+                text = text.replace(written, here)
+            assert "/etc/" not in text
+            (folder / f"{name}.conf").write_text(text, encoding="utf-8")
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        command = [str(SERVER), "-c", str(self.folder / f"{name}.conf")]
+        self.running[name] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        url = self.hub if name == "hub" else self.leaf
+        wait_for(lambda: listens(int(url.rpartition(":")[2])))
+
+    def kill(self, name: str) -> None:
+        self.running[name].send_signal(signal.SIGKILL)
+        self.running[name].wait()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("bank") / "ca")
+
+
+@pytest.fixture
+def region(tmp_path: Path, bank: Authority) -> Iterator[Region]:
+    made = Region(tmp_path, bank)
+    yield made
+    for name in made.running:
+        made.kill(name)
+
+
+@contextmanager
+def consuming(region: Region, headquarters: Headquarters, bank: Authority) -> Iterator[None]:
+    stop = threading.Event()
+    context = Credentials(bank.path, *bank.issue("collector")).context()
+    arguments = {"context": context, "regions": ["north", "south"]}  # the south has no line at all
+    taker = (region.hub, headquarters.store, headquarters.signing, stop)
+    thread = threading.Thread(target=consume, args=taker, kwargs=arguments)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+def in_the_region(region: Region, context: ssl.SSLContext) -> int:
+    """How many messages lie in the leaf node."""
+
+    async def count() -> int:
+        client = await nats.connect(region.leaf, tls=context, allow_reconnect=False)
+        try:
+            return int((await client.jetstream().stream_info(STREAM)).state.messages)
+        finally:
+            await client.close()
+
+    return asyncio.run(count())
+
+
+def test_a_region_takes_what_its_branches_send_while_headquarters_is_cut_off(
+    region: Region, branch: Branch, headquarters: Headquarters, bank: Authority
+) -> None:
+    device = Credentials(bank.path, *bank.issue("branch-7"))
+
+    def session(answered_s: float) -> Session:
+        uplink = NatsUplink(
+            region.leaf, branch.device, branch.line.pack, lambda: device, branch.clock, answered_s=answered_s
+        )
+        where = {"clock": branch.clock, "state": branch.folder}
+        return Session(branch.journal, branch.keys, uplink, headquarters.policy(), **where)  # type: ignore[arg-type]
+
+    def sent() -> bool:
+        try:
+            session(2).run()
+        except SyncError:
+            return False
+        return branch.journal.backlog() == 0
+
+    branch.decide(0)
+    with consuming(region, headquarters, bank):
+        wait_for(sent)  # the collector has made the region's stream
+        region.kill("hub")
+        for number in range(1, 31):
+            branch.decide(number, decision="review" if number == 20 else "pass")
+        with pytest.raises(SyncError, match="did not answer"):
+            session(0.5).run()
+        assert branch.journal.backlog() == 30  # the leaf node's word is not headquarters'
+        assert in_the_region(region, device.context()) >= 30
+        before = headquarters.entries(branch.device)
+
+        region.start("hub")  # and the branch does not call again
+        wait_for(lambda: len(headquarters.entries(branch.device)) >= len(before) + 30)
+        arrived = headquarters.entries(branch.device)
+        assert sorted(arrived) == list(range(1, len(arrived) + 1))
+        assert arrived[len(before)] == branch.journal.decision("D-20").seq  # flagged first
+        assert headquarters.store.rows("SELECT * FROM alarms") == []
+
+        headquarters.store.note(branch.device, "revocation", {"authority": "review_only"})
+        wait_for(sent)
+    assert "revocation" in [entry.kind for entry in branch.journal.entries()]
+    assert sorted(headquarters.entries(branch.device)) == [entry.seq for entry in branch.journal.entries()]
+
+
+def test_what_one_server_took_the_other_does_not_take_too(
+    region: Region, headquarters: Headquarters, bank: Authority
+) -> None:
+    context = Credentials(bank.path, *bank.issue("branch-7")).context()
+
+    async def both() -> list[int]:
+        hub, leaf = [await nats.connect(url, tls=context) for url in (region.hub, region.leaf)]
+        counts = []
+        for client in (hub, leaf):
+            await client.jetstream().publish("edgekit.up.a", b"", stream=STREAM)
+        await asyncio.sleep(0.3)
+        for client in (hub, leaf):
+            counts.append((await client.jetstream().stream_info(STREAM)).state.last_seq)
+            await client.close()
+        return counts
+
+    with consuming(region, headquarters, bank):
+        wait_for(lambda: streams_are_there(region, context))
+    assert asyncio.run(both()) == [1, 1]
+
+
+def streams_are_there(region: Region, context: ssl.SSLContext) -> bool:
+    try:
+        in_the_region(region, context)
+    except nats.js.errors.NotFoundError:
+        return False
+    return True
