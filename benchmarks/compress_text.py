@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import ROOT, Figure, Goal, Report, Row
+from benchmarks.harness import ROOT, Figure, Goal, Progress, Report, Row
 from benchmarks.recipes import PROFILE, edgekit
 from benchmarks.teacher import teacher
 from benchmarks.textsplit import SHARED, TASKS, Task, write_task
@@ -30,7 +29,6 @@ from runtime.text import TextClassifier, load_text_classifier
 
 SHOWN = {"finnsp": "FinNSP", "finese": "FinESE, ten labels"}
 SEED = 0
-Progress = Callable[[str, float], None]
 
 
 def student(task: Task, teacher_dir: Path) -> tuple[Path, dict[str, object]]:

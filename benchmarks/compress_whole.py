@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.compress_speed import THREADS, TOKENS
-from benchmarks.harness import Figure, Goal, Report, Row, ratio, take_turns
+from benchmarks.harness import Figure, Goal, Progress, Report, Row, ratio, take_turns
 from benchmarks.networks import VOCAB_ROWS, divided_checkpoint, network, vocabulary
 from benchmarks.recipes import edgekit, own_profile
 from benchmarks.textsplit import SHARED, write_pool
@@ -28,7 +28,6 @@ from runtime.tokenizer import ErnieTokenizer
 TRAIN_TEXTS, DEV_TEXTS = 128, 128
 STATEMENTS = 20_000  # the corpus where no public one lies beside the checkout
 _LONGEST = 256
-Progress = Callable[[str, float], None]
 
 
 def corpus(scratch: Path) -> tuple[list[str], str]:

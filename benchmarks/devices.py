@@ -27,7 +27,7 @@ from benchmarks.devices_bank import (
     sample_form,
 )
 from benchmarks.devices_kill import kill_everywhere, phases
-from benchmarks.harness import Figure, Goal, Report, Row
+from benchmarks.harness import Figure, Goal, Progress, Report, Row
 from benchmarks.runtime_models import signed_demo
 from devices.provision.slots import Layout
 from tests.devices.provision.small_bank import Bank
@@ -36,7 +36,6 @@ from tests.devices.provision.small_release import calling
 ROUNDS, KILLS, FLIPS, SAMPLED = 3, 200, 1000, 8
 _CLIENTS = 4
 _INSTALL_S, _DELTA_PERCENT = 120, 1
-Progress = Callable[[str, float], None]
 
 
 def measure(report: Report, progress: Progress) -> None:

@@ -12,14 +12,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess, run
 from typing import Any
 
 from benchmarks.fleet_hosts import KIT, Fleet, missing, python
-from benchmarks.harness import ROOT, Figure, Goal, Report, Row
+from benchmarks.harness import ROOT, Figure, Goal, Progress, Report, Row
 
 BOXES = tuple(f"north-{number:02}" for number in range(1, 21))
 WEAK = ("north-04", "north-07")  # both in the second wave
@@ -28,7 +28,6 @@ WEAK_BYTES = 300_000_000  # address space of every process that is started on a 
 BUNDLE = ROOT / "demo-out" / "bundle"
 BIN = Path(sys.executable).parent
 
-Progress = Callable[[str, float], None]
 
 # a box's own supervisor; its process number is kept for whoever wants to take its memory away
 _SERVE = f"cd {KIT}; while true; do {{python}} -I launcher.pyz . & echo $! >/run/launcher; wait $!; sleep 1; done"

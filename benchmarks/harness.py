@@ -1,7 +1,8 @@
 """What all benchmarks share: timing in turns, rows with a goal, and what becomes of them.
 
-Times of one machine differ by half between two runs, so nothing here compares times of different runs: whatever is
-compared takes turns within one, and a ratio is the median of the rounds' own ratios, with its quartiles as spread.
+Times of one machine differ by half between two runs, so whatever is compared takes turns within one, and a ratio is
+the median of the rounds' own ratios, with its quartiles as spread. What earlier runs found stands beside each row
+(``history.py``), to be looked at and not to be judged by.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import history
 from devices.probe import probe
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +30,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 _PACKAGES = ("paddlepaddle", "paddleslim", "paddle2onnx", "openvino", "onnxruntime", "onnx", "numpy")
 Times = NDArray[np.float64]  # milliseconds, one a round
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -113,56 +116,108 @@ class Report:
         name: Of the benchmark.
         console: Where rows are shown.
         results: The directory for ``NAME.json``.
+        again: The parts that are measured now; None for all. Rows of other parts stay in the JSON as they were.
+        before: What earlier runs found, by question.
     """
 
-    def __init__(self, name: str, console: Console, results: Path = RESULTS) -> None:
-        self.name, self.rows = name, list[Row]()
+    def __init__(
+        self,
+        name: str,
+        console: Console,
+        results: Path = RESULTS,
+        *,
+        again: Sequence[str] | None = None,
+        before: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        self.name, self.path = name, results / f"{name}.json"
         self.details: dict[str, Any] = {}
-        self._console, self._results, self._started = console, results, time.monotonic()
+        self._parts: dict[str, list[Row]] = {}
+        self._part = ""
+        self._kept: list[dict[str, Any]] = []
+        self._before = before or {}
+        self._console, self._started, self._date = console, time.monotonic(), datetime.now(UTC)
+        if again is not None and self.path.is_file():
+            earlier = json.loads(self.path.read_text(encoding="utf-8"))
+            self._kept = [row for row in earlier["rows"] if row.get("part", "") not in again]
+            self.details = earlier["details"]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Those that were measured now."""
+        return [row for rows in self._parts.values() for row in rows]
+
+    def begin(self, part: str) -> None:
+        """The rows that follow belong to ``part``."""
+        self._part = part
+
+    def part(self, part: str) -> list[Row]:
+        """The rows of one part that were measured now."""
+        return self._parts.get(part, [])
 
     def add(self, row: Row) -> None:
         """Show and keep a row."""
-        self.rows.append(row)
-        what, answer, goal, verdict = row.cells()
-        said = ", ".join(filter(None, (answer, goal and f"goal {goal}", verdict)))
+        self._parts.setdefault(self._part, []).append(row)
+        what, answer, goal, verdict, line = (*row.cells(), str(self.line(row)))
+        said = ", ".join(filter(None, (answer, goal and f"goal {goal}", verdict, line)))
         self._console.print(f"[bold]{what}[/]: {said}", soft_wrap=True)
         if row.note:
             self._console.print(f"  [dim]{row.note}[/]", soft_wrap=True)
         self.write()
 
+    def line(self, row: Row) -> history.Line:
+        """The row's figure after those of earlier runs; an empty line where it has none."""
+        if row.figure is None:
+            return history.Line((), 0, 0, 0)
+        more_is_better = row.goal.at_least if row.goal else None
+        return history.Line(self._before.get(row.what, ()), *astuple(row.figure), more_is_better)
+
     def write(self) -> Path:
         """Write what there is so far as JSON."""
-        self._results.mkdir(parents=True, exist_ok=True)
-        path = self._results / f"{self.name}.json"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        date = self._date.isoformat(timespec="seconds")
+        rows = [
+            asdict(row) | {"verdict": row.verdict, "change": self.line(row).change, "part": part}
+            for part, rows in self._parts.items()
+            for row in rows
+        ]
         document = {
             "benchmark": self.name,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "date": date,
             "seconds": round(time.monotonic() - self._started),
             "machine": machine(),
             "versions": versions(),
-            "rows": [asdict(row) | {"verdict": row.verdict} for row in self.rows],
+            "rows": [*self._kept, *(row | {"date": date} for row in rows)],
             "details": self.details,
         }
-        path.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        return path
+        self.path.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        return self.path
+
+    def keep(self) -> Path:
+        """Add this run's figures to the history."""
+        found = {row.what: astuple(row.figure) for row in self.rows if row.figure is not None}
+        return history.keep(self.name, self._date, machine_class(), versions(), found)
 
     def table(self) -> Table:
         """All rows for a terminal."""
         table = Table(title=f"{self.name}: {machine()}", title_justify="left")
-        for column in ("What", "Measured", "Goal", ""):
+        for column in ("What", "Measured", "Goal", "", "Runs so far"):
             table.add_column(column)
         for row in self.rows:
-            table.add_row(*row.cells())
+            table.add_row(*row.cells(), str(self.line(row)))
         return table
 
-    def markdown(self) -> str:
-        """All rows with their notes, machine and versions, for the document."""
-        lines = ["| what | measured | goal | |", "|---|---|---|---|"]
-        lines += [f"| {' | '.join(row.cells())} |" for row in self.rows]
-        lines += ["", *(f"- {row.what}: {row.note}" for row in self.rows if row.note)]
+    def markdown(self, part: str = "") -> str:
+        """The rows of ``part`` with their notes, machine and versions, for the document."""
+        rows = self.part(part)
+        lines = ["| what | measured | goal | | runs so far |", "|---|---|---|---|---|"]
+        lines += [f"| {' | '.join((*row.cells(), str(self.line(row))))} |" for row in rows]
+        lines += ["", *(f"- {row.what}: {row.note}" for row in rows if row.note)]
         used = ", ".join(f"{name} {version}" for name, version in versions().items())
-        lines += ["", f"Measured {datetime.now(UTC).date()} on {machine()}; {used}."]
+        lines += ["", f"Measured {self._date.date()} on {machine()}; {used}."]
         return "\n".join(lines)
+
+
+Measure = Callable[[Report, Path, Progress], None]  # adds the rows of a part; may write below the path
 
 
 def take_turns(
@@ -171,7 +226,7 @@ def take_turns(
     rounds: int = 15,
     each: int = 3,
     pause_s: float = 0.25,
-    progress: Callable[[str, float], None] = lambda stage, share: None,
+    progress: Progress = lambda stage, share: None,
 ) -> dict[str, Times]:
     """Milliseconds of every run, one figure a round.
 
@@ -222,9 +277,14 @@ def update_document(name: str, content: str, path: Path = DOCUMENT) -> None:
 
 def machine() -> str:
     """This machine in one line."""
+    return f"{machine_class()}, {probe().memory_mb:,} MB"
+
+
+def machine_class() -> str:
+    """What decides how fast a machine computes: processor, cores, instructions."""
     facts = probe()
-    extensions = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8") if name in facts.isa]
-    return f"{facts.cpu_model}, {facts.cores} cores, {facts.memory_mb:,} MB, {' '.join(extensions)}"
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")
+    return f"{facts.cpu_model}, {facts.cores} cores, {' '.join(name for name in wanted if name in facts.isa)}"
 
 
 def versions() -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 Each environment has a lock file under ``requirements/`` that pins it by hash:
 
-    bench            NNCF. It writes a model; that is timed here, beside ours, by the same library in the same process.
+    bench            NNCF and ONNX Runtime's quantizer. They write a model; that is timed here, beside ours, by the
+                     same library in the same process.
+    bench-inc        Intel Neural Compressor, which does the same with older libraries
     bench-rapidocr   RapidOCR 3 on OpenVINO and its HTTP server
     bench-rapidocr1  rapidocr-openvino 1.4 with the OpenVINO that it pins
     bench-litserve   LitServe, and what the kit's text model needs to run inside it
+    bench-paddle     Paddle Inference behind Flask
     bench-scikit     scikit-learn: gradient boosting for the behaviour model, logistic regression for a graph network
 """
 
@@ -15,22 +18,44 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.feeds_file import write_feeds
 from benchmarks.harness import ROOT
 from compress.calibration import Feeds
 from devices.errors import DownloadError, EdgeKitError
 from devices.state import ensure_state_dir
 
-Environment = Literal["bench", "bench-rapidocr", "bench-rapidocr1", "bench-litserve", "bench-scikit"]
-_NNCF = Path(__file__).with_name("nncf_ptq.py")
+Environment = Literal[
+    "bench", "bench-inc", "bench-rapidocr", "bench-rapidocr1", "bench-litserve", "bench-paddle", "bench-scikit"
+]
+_HERE = Path(__file__).parent
 
 
-def peers_python(environment: Environment = "bench") -> Path:
+@dataclass(frozen=True)
+class Quantizer:
+    """A peer that writes a model in INT8: ``python SCRIPT MODEL.onnx FEEDS.npz OUT transformer|other``."""
+
+    shown: str
+    environment: Environment
+    script: str
+    file: str
+
+
+QUANTIZERS = (
+    Quantizer("NNCF", "bench", "nncf_ptq.py", "model.xml"),
+    Quantizer("ONNX Runtime", "bench", "ort_ptq.py", "model.onnx"),
+    Quantizer("Intel Neural Compressor", "bench-inc", "inc_ptq.py", "model.onnx"),
+)
+
+
+def peers_python(environment: Environment) -> Path:
     """The interpreter of one of the peers' environments, installed on first use (about a minute).
 
     Raises:
@@ -48,9 +73,8 @@ def peers_python(environment: Environment = "bench") -> Path:
         for command in commands:
             result = subprocess.run(command, capture_output=True, text=True, check=False)
             if result.returncode != 0:
-                last = (result.stderr.strip().splitlines() or ["no message"])[-1]
                 raise DownloadError(
-                    f"The peers of the benchmark could not be installed: {last}",
+                    f"The peers of the benchmark could not be installed: {_last_line(result.stderr)}",
                     state="What does not need them is measured all the same.",
                     remedy="Check that this machine reaches its package index, then run the command again.",
                 )
@@ -58,29 +82,65 @@ def peers_python(environment: Environment = "bench") -> Path:
     return python
 
 
-def nncf_quantize(onnx_file: Path, feeds: Sequence[Feeds], out: Path, *, transformer: bool) -> Path:
-    """NNCF's default post-training quantization of ``onnx_file`` as ``model.xml`` in ``out``.
+def run_peer(environment: Environment, script: str, *arguments: str | Path) -> None:
+    """Run ``script`` of this folder in a peers' environment.
+
+    Raises:
+        DownloadError: The environment could not be installed.
+        EdgeKitError: The script failed.
+    """
+    # -P: else this folder would be searched first, where runtime.py hides the package of that name
+    command = [str(peers_python(environment)), "-P", str(_HERE / script), *map(str, arguments)]
+    # NNCF would report its use to its makers if openvino-telemetry were installed, which the lock leaves out
+    given = os.environ | {"PYTHONPATH": str(ROOT), "NNCF_CI": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, env=given, check=False)
+    if result.returncode != 0:
+        raise EdgeKitError(
+            f"{script} failed: {_last_line(result.stderr)}",
+            state="Its rows are left out.",
+            remedy=f"Run it by itself: {' '.join(command)}",
+        )
+
+
+def peer_answers(
+    environment: Environment, script: str, table: Mapping[str, NDArray[Any]], scratch: Path
+) -> dict[str, NDArray[np.float64]]:
+    """What ``script`` says of a table: it reads the arrays from one file and writes its answers, by name, to another.
+
+    Raises:
+        DownloadError: The environment could not be installed.
+        EdgeKitError: The script failed.
+    """
+    np.savez(scratch / "table.npz", **table)
+    run_peer(environment, script, scratch / "table.npz", scratch / "answers.npz")
+    with np.load(scratch / "answers.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def quantize_by(quantizer: Quantizer, onnx_file: Path, feeds: Sequence[Feeds], out: Path, *, transformer: bool) -> Path:
+    """A peer's default post-training quantization of ``onnx_file``, as a model in ``out``.
 
     Args:
+        quantizer: One of ``QUANTIZERS``.
         onnx_file: In FP32.
         feeds: Its calibration data: what ours sees too.
         out: Made if missing.
-        transformer: Whether NNCF is told that the model is one.
+        transformer: Whether the peer is told that the model is one, if it can be told.
 
     Raises:
-        DownloadError: NNCF could not be installed.
+        DownloadError: The peer could not be installed.
         EdgeKitError: It failed on the model.
     """
-    python = peers_python()
     out.mkdir(parents=True, exist_ok=True)
-    arrays = {f"{number}/{name}": array for number, feed in enumerate(feeds) for name, array in feed.items()}
-    np.savez(out / "feeds.npz", **arrays)
+    given = out / "feeds.npz"
+    write_feeds(given, feeds)
     kind = "transformer" if transformer else "other"
-    command = [str(python), str(_NNCF), str(onnx_file), str(out / "feeds.npz"), str(out / "model.xml"), kind]
-    # NNCF would report its use to its makers if openvino-telemetry were installed, which the lock leaves out
-    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"NNCF_CI": "1"}, check=False)
-    (out / "feeds.npz").unlink()
-    if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EdgeKitError(f"NNCF failed on {onnx_file}: {last}", remedy="Run the command again and read its log.")
+    try:
+        run_peer(quantizer.environment, quantizer.script, onnx_file, given, out / quantizer.file, kind)
+    finally:
+        given.unlink()
     return out
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]

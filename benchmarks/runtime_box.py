@@ -1,62 +1,35 @@
-"""The server as a box in a branch sees it: a whole application, start, memory at rest, memory over months."""
+"""The server as a box in a branch sees it: a whole application, and memory over months."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.harness import ROOT, Figure, Goal, Report, Row
+from benchmarks.harness import ROOT, Figure, Goal, Progress, Report, Row
 from benchmarks.runtime_models import CHARACTERS, signed_demo
 from benchmarks.runtime_processes import FORM, Step, client, form, kit_server
 from benchmarks.runtime_serving import quantile_ms
 from runtime.images import load_image
 
 APPLICATIONS, AT_ONCE = 20, 4
-STARTS = 3  # for each kind of first request
-USUAL = 6  # requests after the first one
 REQUESTS, SETTLED, STEP = 10_000, 500, 250
 _TRANSACTIONS = 200
 _PICTURES, _TEXTS = 400, 400
 _OF_TEN = 3  # requests of ten that are pictures; the others are texts
 _LONGEST_TEXT = 400  # characters
 _SIDES = 24, 640  # pixels
-_REST_S = 2.0
 _EXAMPLES = ROOT / "examples"
-Progress = Callable[[str, float], None]
 
 
-def measure_box(report: Report, scratch: Path, progress: Progress) -> None:
-    """All rows on the demonstration's bundle."""
-    bundle, application = signed_demo(scratch / "demo"), application_form(scratch)
-    application_rows(report, progress, bundle, application)
-    _start_rows(report, scratch, progress, bundle, application)
-    _endurance_row(report, scratch, progress, bundle)
-
-
-def application_form(scratch: Path) -> Step:
-    """The sample application with 200 transactions, as a request for a score."""
-    folder = _EXAMPLES / "application"
-    document: dict[str, Any] = json.loads((folder / "application.json").read_text(encoding="utf-8"))
-    known = document["transactions"]
-    missing = _TRANSACTIONS - len(known)
-    # the first ones once more, a year earlier
-    earlier = [each | {"time": f"{int(each['time'][:4]) - 1}{each['time'][4:]}"} for each in known[:missing]]
-    document["transactions"] = [*earlier, *known]
-    parts = [("application", "application.json", json.dumps(document, ensure_ascii=False).encode())]
-    parts += [(each["file"], each["file"], (folder / each["file"]).read_bytes()) for each in document["documents"]]
-    file = scratch / "application.form"
-    file.write_bytes(form(parts))
-    return "/v1/score", FORM, file
-
-
-def application_rows(report: Report, progress: Progress, bundle: Path, application: Step) -> None:
+def measure_application(report: Report, scratch: Path, progress: Progress) -> None:
     """Rows on a whole application over HTTP: alone, and several at once."""
+    bundle, application = signed_demo(scratch / "demo"), application_form(scratch)
     progress("a whole application", 0.0)
     with client() as load, kit_server(bundle) as kit:
         load.load(kit.url, [application] * AT_ONCE)
@@ -77,55 +50,25 @@ def application_rows(report: Report, progress: Progress, bundle: Path, applicati
     report.add(Row(what, Figure.exact(p99 / (AT_ONCE * p50)), "times", Goal(2.0, at_least=False), note))
 
 
-def _start_rows(report: Report, scratch: Path, progress: Progress, bundle: Path, application: Step) -> None:
-    text = scratch / "first.json"
-    text.write_text(json.dumps({"texts": [CHARACTERS]}, ensure_ascii=False), encoding="utf-8")
-    card, cropped = _EXAMPLES / "application" / "id.jpg", scratch / "cropped.jpg"
-    cv2.imwrite(str(cropped), load_image(card.read_bytes())[100:])
-    steps: dict[str, Step] = {
-        "/v1/text-risk": ("/v1/text-risk", "application/json", text),
-        "/v1/ocr, as large as one of the bundle's sample": ("/v1/ocr", "image/jpeg", card),
-        "/v1/ocr, of a size never met": ("/v1/ocr", "image/jpeg", cropped),
-        "/v1/score": application,
-    }
-    ready, resident, shared_once = [], [], []
-    first: dict[str, list[float]] = {name: [] for name in steps}
-    in_a_row: dict[str, list[float]] = {name: [] for name in steps}
-    with client() as load:
-        for number in range(STARTS):
-            for index, (name, step) in enumerate(steps.items()):
-                progress("start", (number + index / len(steps)) / STARTS)
-                with kit_server(bundle) as kit:
-                    ready.append(kit.ready_s)
-                    time.sleep(_REST_S)
-                    resident.append(kit.memory_mb())
-                    shared_once.append(kit.memory_mb("pss"))
-                    begin = load.load(kit.url, [step]).ms[0]
-                    after_rest = []
-                    for _ in range(USUAL):
-                        time.sleep(_REST_S)
-                        after_rest += load.load(kit.url, [step]).ms
-                    first[name].append(begin / float(np.median(after_rest)))
-                    in_a_row[name].append(begin / float(np.median(load.load(kit.url, [step] * (1 + USUAL)).ms[1:])))
-    report.details["ready s"], report.details["idle MB"] = ready, resident
-    report.details["first request by those in a row"] = in_a_row
-    note = f"{len(ready)} starts; until /v2/health/ready says 200, every model loaded, proven and warm."
-    what = "Start of the process to ready, warm cache"
-    report.add(Row(what, Figure.of(ready), "s", Goal(2.0, at_least=False), note))
-    for name, ratios in first.items():
-        note = (
-            f"{STARTS} starts; the usual is the median of the {USUAL} requests that follow, each after {_REST_S:.0f} s "
-            f"of rest like the first one, for a processor that rested is slow at first; by {USUAL} in a row without a "
-            f"rest it is {np.median(in_a_row[name]):.2f}."
-        )
-        what = f"First request after a start by the usual, {name}"
-        report.add(Row(what, Figure.of(ratios), "times", Goal(1.2, at_least=False), note))
-    note = f"Summed over all processes, {_REST_S:.0f} s after they were ready; shared memory counted once "
-    note += f"{np.median(shared_once):.0f} MB."
-    report.add(Row("RSS of the whole runtime, idle", Figure.of(resident), "MB", Goal(350, at_least=False), note))
+def application_form(scratch: Path) -> Step:
+    """The sample application with 200 transactions, as a request for a score."""
+    folder = _EXAMPLES / "application"
+    document: dict[str, Any] = json.loads((folder / "application.json").read_text(encoding="utf-8"))
+    known = document["transactions"]
+    missing = _TRANSACTIONS - len(known)
+    # the first ones once more, a year earlier
+    earlier = [each | {"time": f"{int(each['time'][:4]) - 1}{each['time'][4:]}"} for each in known[:missing]]
+    document["transactions"] = [*earlier, *known]
+    parts = [("application", "application.json", json.dumps(document, ensure_ascii=False).encode())]
+    parts += [(each["file"], each["file"], (folder / each["file"]).read_bytes()) for each in document["documents"]]
+    file = scratch / "application.form"
+    file.write_bytes(form(parts))
+    return "/v1/score", FORM, file
 
 
-def _endurance_row(report: Report, scratch: Path, progress: Progress, bundle: Path) -> None:
+def measure_endurance(report: Report, scratch: Path, progress: Progress) -> None:
+    """What the server holds after 10,000 requests."""
+    bundle = signed_demo(scratch / "demo")
     plan = random_plan(scratch / "random", REQUESTS)
     resident: dict[int, float] = {}
     failed, begin = 0, time.monotonic()

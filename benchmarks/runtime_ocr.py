@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Figure, Goal, Report, Row, Times, ratio
+from benchmarks.harness import Figure, Goal, Progress, Report, Row, Times, ratio
 from benchmarks.peers import Environment, peers_python
 from benchmarks.runtime_matching import comparable, error_tally
 from benchmarks.runtime_models import ocr_artifact
@@ -30,7 +30,6 @@ from devices.errors import DownloadError
 ROUNDS = 4
 _AT_ONCE = 8  # pictures a turn
 _PAUSE_S = 0.25
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

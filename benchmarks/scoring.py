@@ -12,38 +12,19 @@ Rows appear as they are finished. A goal that is not met is said and is no error
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-
-from benchmarks.harness import Report
-from benchmarks.runtime_box import application_form, application_rows
-from benchmarks.runtime_models import signed_demo
+from benchmarks.harness import Measure
+from benchmarks.runtime_box import measure_application
 from benchmarks.scoring_behaviour import measure_behaviour
 from benchmarks.scoring_card import measure_card
 from benchmarks.scoring_documents import measure_documents
 from benchmarks.scoring_graph import measure_graph
 from benchmarks.scoring_text import measure_text
 
-
-def measure_whole(report: Report, progress: Callable[[str, float], None]) -> None:
-    """Rows on the time of a whole application."""
-    with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as name:
-        scratch = Path(name)
-        application_rows(report, progress, signed_demo(scratch / "demo"), application_form(scratch))
-
-
-PARTS: dict[str, Callable[[Report, Callable[[str, float], None]], None]] = {
+MEASURES: dict[str, Measure] = {
     "documents": measure_documents,
     "text": measure_text,
     "behaviour": measure_behaviour,
     "graph": measure_graph,
     "card": measure_card,
-    "whole": measure_whole,
+    "whole": measure_application,
 }
-
-
-def measure(report: Report, progress: Callable[[str, float], None]) -> None:
-    """All parts, one after the other."""
-    for part in PARTS.values():
-        part(report, progress)

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,14 +20,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Figure, Goal, Report, Row
-from benchmarks.peers import peers_python
+from benchmarks.harness import Figure, Goal, Progress, Report, Row
+from benchmarks.peers import peer_answers
 from benchmarks.textsplit import SHARED
 from compress.behaviour import average_precision, pad, roc_auc, train
 from compress.behaviour_network import save_network
 from compress.export import to_onnx
 from compress.histories import FloatArray, History
-from devices.errors import DownloadError, EdgeKitError
+from devices.errors import EdgeKitError
 from runtime.artifact import BehaviourSettings
 from runtime.behaviour import INPUT_FEATURES, INPUT_MASK, OUTPUT_PROBABILITY, features, standardize
 from runtime.predictor import Predictor, load_predictor, model_files
@@ -43,8 +40,6 @@ LONGEST = 128
 BATCH = 256
 RESAMPLES = 200
 WHAT = "Behaviour: average precision, LSTM with attention over HistGradientBoosting"
-_PEER = Path(__file__).with_name("scikit_behaviour.py")
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -141,34 +136,18 @@ def served_scores(
     return scores
 
 
-def boosted_scores(accounts: list[Account], scratch: Path) -> dict[str, NDArray[np.float64]]:
-    """What boosting says of the same transactions, by the name of its settings.
-
-    Raises:
-        DownloadError: scikit-learn could not be installed.
-        EdgeKitError: It failed.
-    """
-    python = peers_python("bench-scikit")
-    known = [account.day < TRAIN_DAYS for account in accounts]
-    asked = [account.day >= TEST_FROM for account in accounts]
-    np.savez(
-        scratch / "table.npz",
-        train_rows=np.concatenate([account.aggregates[which] for account, which in zip(accounts, known, strict=True)]),
-        train_labels=np.concatenate([account.labels[which] for account, which in zip(accounts, known, strict=True)]),
-        test_rows=np.concatenate([account.aggregates[which] for account, which in zip(accounts, asked, strict=True)]),
-    )
-    command = [str(python), str(_PEER), str(scratch / "table.npz"), str(scratch / "boosted.npz")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EdgeKitError(
-            f"scikit-learn failed: {last}", state="Its rows are left out.", remedy="Run the benchmark again."
-        )
-    with np.load(scratch / "boosted.npz") as file:
-        return {name: file[name] for name in file.files}
+def boosting_table(accounts: list[Account]) -> dict[str, NDArray[np.generic]]:
+    """What boosting learns from, and the same transactions that the network is asked about."""
+    known = [(account, account.day < TRAIN_DAYS) for account in accounts]
+    asked = [(account, account.day >= TEST_FROM) for account in accounts]
+    return {
+        "train_rows": np.concatenate([account.aggregates[which] for account, which in known]),
+        "train_labels": np.concatenate([account.labels[which] for account, which in known]),
+        "test_rows": np.concatenate([account.aggregates[which] for account, which in asked]),
+    }
 
 
-def measure_behaviour(report: Report, progress: Progress) -> None:
+def measure_behaviour(report: Report, scratch: Path, progress: Progress) -> None:
     """Rows on average precision and on the time that training takes."""
     if not DATA.is_file():
         report.add(Row(WHAT, None, note="The public transactions are not beside the checkout."))
@@ -184,18 +163,17 @@ def measure_behaviour(report: Report, progress: Progress) -> None:
         histories, seed=0, epochs=EPOCHS, progress=lambda share: progress("train", share), max_transactions=LONGEST
     )
     seconds = time.perf_counter() - begin
-    with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as name:
-        scratch = Path(name)
-        save_network(network, scratch)
-        (scratch / "served").mkdir()
-        to_onnx(scratch, scratch / "served" / "model.onnx")
-        predictor = load_predictor(model_files(scratch / "served", "behaviour"), "openvino")
-        ours = served_scores(predictor, settings, accounts, progress)
-        try:
-            boosted = boosted_scores(accounts, scratch)
-        except DownloadError as error:
-            report.add(Row(WHAT, None, note=error.problem))
-            return
+    save_network(network, scratch)
+    (scratch / "served").mkdir()
+    to_onnx(scratch, scratch / "served" / "model.onnx")
+    predictor = load_predictor(model_files(scratch / "served", "behaviour"), "openvino")
+    ours = served_scores(predictor, settings, accounts, progress)
+    try:
+        table = boosting_table(accounts)
+        boosted = peer_answers("bench-scikit", "scikit_behaviour.py", table, scratch)
+    except EdgeKitError as error:
+        report.add(Row(WHAT, None, note=error.problem))
+        return
     labels = np.concatenate([account.labels[account.day >= TEST_FROM] for account in accounts])
     customer = np.repeat(np.arange(len(accounts)), [int((account.day >= TEST_FROM).sum()) for account in accounts])
     said = f"Ours {average_precision(labels, ours):.4f} (AUC {roc_auc(labels, ours):.3f})"

@@ -14,7 +14,7 @@ or points have changed. It holds for cases that are as mixed as these; a bank fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import ROOT, Figure, Goal, Report, Row
+from benchmarks.harness import ROOT, Figure, Goal, Progress, Report, Row
 from benchmarks.runtime_models import demo_bundle
 from edge.calibrate import expected_calibration_error, fitted
 from edge.calibration import MOST, UNCALIBRATED, Calibration
@@ -47,7 +47,6 @@ _FOUND, _SUSPECTED = 0.99, 0.02
 _FORGERIES = ("balance_mismatch", "id_checksum", "name_mismatch", "income_mismatch", "salary_mismatch")
 _MISREADINGS = ("missing_field", "low_confidence")
 _KINDS = ("id_card", "income_proof", "bank_statement")
-Progress = Callable[[str, float], None]
 T = TypeVar("T")
 
 
@@ -113,7 +112,7 @@ def _drawn(found: Sequence[tuple[T, bool]], risky: float, rng: np.random.Generat
     return fitting[int(rng.integers(len(fitting)))]
 
 
-def measure_card(report: Report, progress: Progress) -> None:
+def measure_card(report: Report, scratch: Path, progress: Progress) -> None:
     """Rows on the calibration of the score."""
     bundle, policy = demo_bundle(), load_policy(POLICY)
     known = applications(material(bundle, STATEMENTS / "written_dev.tsv", 31, progress), policy, 1)

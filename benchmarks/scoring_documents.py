@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.compress_speed import THREADS
-from benchmarks.harness import ROOT, Goal, Report, Row
+from benchmarks.harness import ROOT, Goal, Progress, Report, Row
 from benchmarks.runtime_models import demo_bundle
 from benchmarks.scoring_numbers import measure_numbers
 from benchmarks.scoring_papers import GROUPS, TODAY, Paper, Person, Picture, papers, pictures, scan_of
@@ -33,7 +34,6 @@ from runtime.ocr.models import read_ocr_models
 from runtime.ocr.pipeline import OcrPipeline, load_ocr
 from runtime.predictor import RunOptions
 
-Progress = Callable[[str, float], None]
 SEED = 60
 _APPLICATIONS = {"demo": 6, "tuning": 12, "held out": 24}  # of three papers each
 _FORGED = 50
@@ -60,7 +60,7 @@ _ACCUSATIONS = frozenset().union(*_TELLS.values()) - {"balance_unsure", "name_un
 _NOWHERE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 
 
-def measure_documents(report: Report, progress: Progress) -> None:
+def measure_documents(report: Report, scratch: Path, progress: Progress) -> None:
     """Reading of all groups, clean and damaged; then forged papers."""
     try:
         next(papers("demo", 1, SEED)).sheets[0].picture(0.2)

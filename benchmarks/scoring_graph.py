@@ -11,21 +11,18 @@ on its way, and answers as it serves.
 from __future__ import annotations
 
 import csv
-import subprocess
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Figure, Goal, Report, Row
-from benchmarks.peers import peers_python
+from benchmarks.harness import Figure, Goal, Progress, Report, Row
+from benchmarks.peers import peer_answers
 from benchmarks.textsplit import SHARED
 from compress.behaviour import roc_auc
 from compress.model import compress_model
 from compress.paddle_env import paddle
-from devices.errors import DownloadError, EdgeKitError
+from devices.errors import EdgeKitError
 from devices.match import best
 from devices.probe import probe
 from examples.graph.network import GraphSage
@@ -36,10 +33,8 @@ DATA = SHARED / "graph_bitcoin_otc" / "soc-sign-bitcoinotc.csv"
 WHAT = "Graph: AUC of distrust, GraphSAGE over logistic regression"
 KNOWN, LEARNED = 0.6, 0.8
 HIDDEN, STEPS, SEEDS, RESAMPLES = 32, 120, (0, 1, 2), 200
-_PEER = Path(__file__).with_name("scikit_logistic.py")
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
-Progress = Callable[[str, float], None]
 
 
 def read_ratings() -> tuple[Ids, Ids]:
@@ -135,40 +130,20 @@ def served(network: Ratings, cases: list[dict[str, NDArray]], scratch: Path) -> 
     return answer[:, 1].astype(np.float64), entry.precision
 
 
-def regressed(table: dict[str, NDArray], scratch: Path) -> dict[str, NDArray[np.float64]]:
-    """What logistic regression says, by the columns that it was given.
-
-    Raises:
-        DownloadError: scikit-learn could not be installed.
-        EdgeKitError: It failed.
-    """
-    np.savez(scratch / "table.npz", **table)
-    command = [str(peers_python("bench-scikit")), str(_PEER), str(scratch / "table.npz"), str(scratch / "said.npz")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EdgeKitError(
-            f"scikit-learn failed: {last}", state="Its rows are left out.", remedy="Run the benchmark again."
-        )
-    with np.load(scratch / "said.npz") as file:
-        return {name: file[name] for name in file.files}
-
-
-def measure_graph(report: Report, progress: Progress) -> None:
+def measure_graph(report: Report, scratch: Path, progress: Progress) -> None:
     """Rows on AUC."""
     if not DATA.is_file():
         report.add(Row(WHAT, None, note="The public network is not beside the checkout."))
         return
     edges, ratings = read_ratings()
     order = np.random.default_rng(0).permutation(len(ratings))
-    try:
-        _measure_split(report, progress, "random order", edges[:, order], ratings[order], Goal(1.0))
-        _measure_split(report, progress, "order of time", edges, ratings, None)
-    except DownloadError as error:
-        report.add(Row(WHAT, None, note=error.problem))
+    _measure_split(report, scratch, progress, "random order", edges[:, order], ratings[order], Goal(1.0))
+    _measure_split(report, scratch, progress, "order of time", edges, ratings, None)
 
 
-def _measure_split(report: Report, progress: Progress, split: str, edges: Ids, ratings: Ids, goal: Goal | None) -> None:
+def _measure_split(
+    report: Report, scratch: Path, progress: Progress, split: str, edges: Ids, ratings: Ids, goal: Goal | None
+) -> None:
     people, bad = int(edges.max()) + 1, (ratings < 0).astype(np.int64)
     first, last = int(KNOWN * len(bad)), int(LEARNED * len(bad))
     raw = described(edges[:, :first], ratings[:first], people)
@@ -180,10 +155,13 @@ def _measure_split(report: Report, progress: Progress, split: str, edges: Ids, r
     ends = [np.concatenate([one["nodes"][one["asked"][side]] for side in (0, 1)], 1) for one in (learn, asked)]
     table = {"train_rows": ends[0], "train_labels": bad[first:last], "test_rows": ends[1]}
     truth = bad[last:]
-    with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as name:
-        networks = [train(learn, bad[first:last], seed, progress) for seed in SEEDS]
-        ours, precision = served(networks[0], [*cases, asked], Path(name))
-        theirs = regressed(table, Path(name))
+    try:
+        theirs = peer_answers("bench-scikit", "scikit_logistic.py", table, scratch)
+    except EdgeKitError as error:
+        report.add(Row(f"{WHAT}, {split}", None, note=error.problem))
+        return
+    networks = [train(learn, bad[first:last], seed, progress) for seed in SEEDS]
+    ours, precision = served(networks[0], [*cases, asked], scratch)
     inputs = [paddle.to_tensor(value) for value in asked.values()]
     others = [roc_auc(truth, each(*inputs).numpy()[:, 1].astype(np.float64)) for each in networks[1:]]
     for columns, said in theirs.items():

@@ -12,15 +12,14 @@ drawn anywhere in the text.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import ROOT, Figure, Goal, Report, Row
+from benchmarks.harness import ROOT, Figure, Goal, Progress, Report, Row
 from benchmarks.runtime_models import demo_bundle
 from compress.ernie.export import export_checkpoint
 from compress.evaluate import calibration_error, label_tally
@@ -35,7 +34,6 @@ TEACHER = ROOT / "examples" / "teacher" / "model"
 RESAMPLES = 500
 LONG = 500  # characters of a long text
 LONG_TEXTS = 150
-Progress = Callable[[str, float], None]
 Truth = NDArray[np.bool_]
 
 
@@ -54,7 +52,7 @@ def statements(path: Path, labels: Sequence[str]) -> Statements:
     return Statements([text for _, text in rows], np.array(truth))
 
 
-def measure_text(report: Report, progress: Progress) -> None:
+def measure_text(report: Report, scratch: Path, progress: Progress) -> None:
     """Rows on the text model."""
     bundle = demo_bundle()
     policy = load_policy(bundle / "policy.toml").text
@@ -62,7 +60,7 @@ def measure_text(report: Report, progress: Progress) -> None:
     model.warm_up()
     asked = statements(STATEMENTS / "written_test.tsv", model.settings.labels)
     progress("label statements", 0.0)
-    _labels(report, model, asked)
+    _labels(report, scratch, model, asked)
     purposes, times = [], []
     for number, text in enumerate(asked.texts):
         start = time.perf_counter()
@@ -85,11 +83,10 @@ def measure_text(report: Report, progress: Progress) -> None:
     )
 
 
-def _labels(report: Report, model: TextClassifier, asked: Statements) -> None:
+def _labels(report: Report, scratch: Path, model: TextClassifier, asked: Statements) -> None:
     logits = _logits(model, asked.texts)
-    with TemporaryDirectory(prefix="edgekit-bench-") as scratch:
-        export_checkpoint(TEACHER, Path(scratch) / "teacher", "onnx")
-        teacher = _logits(load_text_classifier(Path(scratch) / "teacher", "openvino"), asked.texts)
+    export_checkpoint(TEACHER, scratch / "teacher", "onnx")
+    teacher = _logits(load_text_classifier(scratch / "teacher", "openvino"), asked.texts)
     tallies = {name: label_tally(each > 0, asked.truth) for name, each in (("shipped", logits), ("teacher", teacher))}
     columns = zip(model.settings.labels, tallies["shipped"].columns.tolist(), strict=True)
     shown = ", ".join(f"{label} {value:.3f}" for label, value in columns)

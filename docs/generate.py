@@ -64,10 +64,13 @@ def readme(text: str, benchmarks: str) -> str:
     Raises:
         KeyError: A row is not there.
     """
-    rows = {line.split(" | ")[0].removeprefix("| "): line for line in benchmarks.splitlines() if line.startswith("| ")}
+    cells = [line.split("|")[1:5] for line in benchmarks.splitlines() if line.startswith("| ")]
+    rows = {each[0].strip(): f"|{'|'.join(each)}|" for each in cells}  # without the runs so far
     table = ["| what | measured | goal | |", "|---|---|---|---|", *(rows[name] for name in FIGURES)]
     before, _, rest = text.partition("<!-- numbers -->\n")
-    return before + "\n".join(["<!-- numbers -->", *table, "<!-- /numbers -->"]) + rest.partition("<!-- /numbers -->")[2]
+    return (
+        before + "\n".join(["<!-- numbers -->", *table, "<!-- /numbers -->"]) + rest.partition("<!-- /numbers -->")[2]
+    )
 
 
 def command_line() -> str:

@@ -85,6 +85,7 @@ def test_rows_are_written_as_they_come(report: Report, tmp_path: Path) -> None:
     assert document["rows"][0]["figure"] == {"value": 3.62, "low": 3.4, "high": 3.81}
     assert document["rows"][3]["figure"] is None
     assert "cores" in document["machine"]
+    assert {row["date"] for row in document["rows"]} == {document["date"]}
     assert document["versions"]["openvino"]
 
 

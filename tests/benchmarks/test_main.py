@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from benchmarks.__main__ import NAMES, chosen, main
-from benchmarks.harness import DOCUMENT
+from benchmarks import __main__ as bench
+from benchmarks import harness, history
+from benchmarks.__main__ import NAMES, PARTS, chosen, main
+from benchmarks.harness import DOCUMENT, Figure, Report, Row
 from devices.errors import UsageError
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def test_without_a_name_all_run_and_a_name_twice_runs_once() -> None:
-    assert chosen([]) == NAMES
-    assert chosen(["compress", "compress"]) == ("compress",)
+    assert chosen([]) == PARTS
+    assert chosen(["compress", "compress"]) == {"compress": PARTS["compress"]}
+
+
+def test_parts_run_in_their_own_order_and_with_the_whole_they_run_once() -> None:
+    assert chosen(["runtime/serving", "fleet", "runtime/ocr"]) == {"runtime": ("ocr", "serving"), "fleet": ()}
+    assert chosen(["runtime/ocr", "runtime"]) == {"runtime": PARTS["runtime"]}
+
+
+def test_an_unknown_part_says_which_there_are() -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 'runtime/serving'\?"):
+        chosen(["runtime/servin"])
 
 
 def test_an_unknown_name_says_which_there_are() -> None:
@@ -37,6 +53,8 @@ def test_an_unknown_name_ends_as_wrong_usage_and_measures_nothing(capsys: pytest
 def test_every_benchmark_has_its_section_in_the_document() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     for name in NAMES:
+        if PARTS.get(name):
+            continue  # its parts have one each
         assert f"<!-- {name} -->" in text
         assert f"<!-- /{name} -->" in text
 
@@ -45,3 +63,60 @@ def test_listing_names_loads_no_engine() -> None:
     code = "import sys, benchmarks.__main__; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not {"paddle", "openvino", "onnxruntime"} & set(result.stdout.split())
+
+
+@pytest.mark.parametrize("name", [name for name, parts in PARTS.items() if parts])
+def test_the_parts_that_are_named_are_those_that_can_be_measured(name: str) -> None:
+    assert tuple(importlib.import_module(f"benchmarks.{name}").MEASURES) == PARTS[name]
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A benchmark ``try`` of two parts, each of one row; its results, history and page lie in a folder."""
+
+    def module(name: str) -> object:
+        class Pretended:
+            MEASURES = {
+                part: lambda report, scratch, progress, part=part: report.add(
+                    Row(part, Figure.exact(float(len(list(tmp_path.glob("history/try/*"))))))
+                )
+                for part in ("one", "two")
+            }
+
+        assert name == "benchmarks.try"
+        return Pretended
+
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- try/{part} -->\nold\n<!-- /try/{part} -->\n" for part in ("one", "two")))
+    monkeypatch.setitem(PARTS, "try", ("one", "two"))
+    monkeypatch.setattr(bench.importlib, "import_module", module)
+    monkeypatch.setattr(bench, "Report", lambda *given, **named: Report(*given, results=tmp_path, **named))
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    monkeypatch.setattr(bench, "DOCUMENT", page)
+    monkeypatch.setattr(bench, "update_document", lambda name, text: harness.update_document(name, text, page))
+    monkeypatch.setattr(bench.history, "earlier", lambda *given: history_of(tmp_path))
+    monkeypatch.setattr(harness.history, "keep", lambda *given: kept(*given, folder=tmp_path / "history"))
+    return tmp_path
+
+
+kept, found = history.keep, history.earlier
+
+
+def history_of(folder: Path) -> dict[str, list[float]]:
+    return found("try", harness.machine_class(), folder / "history")
+
+
+def test_a_part_alone_leaves_the_other_rows_and_their_section_as_they_were(pretended: Path) -> None:
+    console = Console(file=io.StringIO())
+    bench.run("try", ("one", "two"), console)
+    bench.run("try", ("two",), console)
+    document = json.loads((pretended / "try.json").read_text(encoding="utf-8"))
+    assert [(row["part"], row["what"], row["figure"]["value"]) for row in document["rows"]] == [
+        ("one", "one", 0.0),
+        ("two", "two", 1.0),
+    ]
+    assert document["rows"][1]["change"] == "was 0"
+    first, second = (pretended / "page.md").read_text(encoding="utf-8").split("<!-- /try/one -->")
+    assert "| one | 0 |  |  |  |" in first
+    assert "| two | 1 |  |  | ▁█ was 0 |" in second
+    assert history_of(pretended) == {"one": [0.0], "two": [0.0, 1.0]}

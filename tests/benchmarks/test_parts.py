@@ -19,7 +19,6 @@ from benchmarks import compress_ocr, compress_text, compress_whole, networks
 from benchmarks.compress_plot import draw
 from benchmarks.compress_whole import covering
 from benchmarks.harness import Report
-from benchmarks.limit import encoder_operations
 from benchmarks.recipes import edgekit, memory_bytes, own_profile
 from benchmarks.teacher import SETTINGS, network
 from benchmarks.textsplit import TASKS
@@ -30,12 +29,6 @@ from compress.paddle_env import paddle
 from devices.errors import EdgeKitError
 from devices.profile import load_profile
 from runtime.tokenizer import SPECIAL_TOKENS, ErnieTokenizer
-
-
-def test_a_12_layer_ernie_takes_the_arithmetic_that_is_published_for_it() -> None:
-    assert encoder_operations(12, 768, 3072, 128) / 1e9 == pytest.approx(
-        22.3, abs=0.1
-    )  # 2 * 85 M weights * 128, and attention
 
 
 def test_the_covering_part_keeps_what_the_whole_corpus_would_keep() -> None:
