@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from devices.errors import ApplicationError, BundleSignatureError, HealthError, SlotError
 from devices.provision import switch as moves
+from devices.provision.notify import DRIFTED, SETTLED, Notifier
 from devices.provision.slots import Layout, change
 from edge.bundle.keys import signing_key
 from edge.bundle.manifest import FileEntry, Manifest, sha256_hex
@@ -133,3 +134,62 @@ def test_the_status_says_whether_the_release_is_in_trial_or_watched(root: Path) 
     assert ServedSlot(root, "b").status()["watched"]
     Layout(root).switch.write_text("{")
     assert ServedSlot(root, "b").status()["error"]["code"] == "PROVISION-002"
+
+
+@dataclass(frozen=True)
+class Offered:
+    """The services that a slot adds to; every application scores ``points``."""
+
+    score: Any
+    status: Any
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """``edge.service.Device`` as far as a slot looks at it."""
+
+    services: Offered
+    scorer: Scorer
+    profile: Any
+
+
+def loaded(points: int = 70, memory_limit_mb: int = 1 << 20) -> Any:
+    serve = SimpleNamespace(memory_limit_mb=memory_limit_mb, gpu_memory_limit_mb=None)
+    offered = Offered(lambda sent, budget: {"score": points}, lambda: {"profile": "small"})
+    return Loaded(offered, Scorer(), SimpleNamespace(name="small", serve=serve))
+
+
+POLICY = (Path(__file__).parents[2] / "examples" / "policy.toml").read_bytes()
+BUNDLE = VerifiedBundle(SimpleNamespace(), "0" * 64, "key", {"policy.toml": POLICY})  # type: ignore[arg-type]
+
+
+def test_a_release_in_trial_shows_its_health_before_it_serves_and_one_that_is_good_need_not(root: Path) -> None:
+    greedy = loaded(memory_limit_mb=1)
+    ServedSlot(root, "a").watched(greedy, BUNDLE)
+    install(root, 2)
+    change(root, lambda switch: moves.activate(switch, "b"))
+    with pytest.raises(HealthError):
+        ServedSlot(root, "b").watched(greedy, BUNDLE)
+
+
+@pytest.mark.parametrize(("points", "word"), [(70, DRIFTED), (20, SETTLED)])
+@pytest.mark.parametrize("began_again", [False, True])
+def test_the_scores_of_a_new_release_are_compared_and_the_launcher_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, points: int, word: str, began_again: bool
+) -> None:
+    """Also by a server that took over from the one which the trial began with."""
+    told: list[str] = []
+    monkeypatch.setattr(Notifier, "send", lambda self, **words: told.extend(words))
+    (Layout(root).state / "scores.json").write_text(json.dumps({"releases": {"small-1": [20] * 20}}))
+    install(root, 2)
+    change(root, lambda switch: moves.activate(switch, "b"))
+    slot = ServedSlot(root, "b")
+    device = slot.watched(loaded(points), BUNDLE)
+    assert device.services.status() == {"profile": "small", "slot": slot.status()}
+    for number in range(20):
+        if began_again and number == 7:
+            change(root, moves.mark_good)
+            device = slot.watched(loaded(points), BUNDLE)
+        assert told == []
+        assert device.services.score(None, None) == {"score": points}
+    assert told == [word]
