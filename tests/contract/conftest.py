@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from devices.errors import BackendMismatchError, BackendNotInstalledError
+from devices.gpu import gpus
+from devices.profile import on_cpu
 from runtime.predictor import (
     BACKENDS,
     Backend,
@@ -24,6 +26,8 @@ from runtime.predictor import (
 
 # the dev set installs these, so a machine on which one cannot run is broken; the others are skipped where missing
 MUST_RUN: tuple[Backend, ...] = ("openvino", "onnxruntime", "paddle")
+# where there is no GPU, those that name one are asked once: test_no_device.py
+ASKED = tuple(backend for backend in BACKENDS if on_cpu(backend) or gpus())
 WORDS, CHANNELS, CLASSES = 50, 8, 4
 
 Array = NDArray[np.generic]
@@ -98,7 +102,7 @@ def _save_paddle(network: Network, directory: Path) -> None:
 Load = Callable[..., Predictor]
 
 
-@pytest.fixture(params=BACKENDS, scope="session")
+@pytest.fixture(params=ASKED, scope="session")
 def load(request: pytest.FixtureRequest, formats: dict[str, ModelFiles]) -> Load:
     """Loads the network into one backend, with the options given; skips where the backend cannot be had."""
     backend: Backend = request.param
