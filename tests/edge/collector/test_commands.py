@@ -12,6 +12,7 @@ import pytest
 from edge.cli import main
 from edge.collector.store import Store
 from edge.journal.state import open_journal
+from edge.offline.sync_message import device_id
 from edge.offline.sync_policy import SyncPolicy
 from edge.offline.sync_settings import remember_policy
 from tests.edge.branches import collector
@@ -59,6 +60,29 @@ def test_from_an_empty_directory_to_a_branch_that_learns_a_verdict(
     journal.close()
 
 
+def test_a_device_is_refused_added_and_retired_by_a_person_at_headquarters(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = open_journal()
+    device = device_id(journal.keys.public_bytes)
+    with collector(folder, "--only-registered", "--max-gb", "1") as url:
+        remember_policy(policy(capsys, folder, url))
+        status, refused = call(capsys, "sync", "--once")
+        assert (status, refused["error"]["code"]) == (18, "SYNC-006")  # type: ignore[index]
+        (listed,) = call(capsys, "collector", "devices", "list", folder)[1]["devices"]  # type: ignore[misc]
+        assert (listed["device"], listed["state"]) == (device, "unknown")
+        assert call(capsys, "collector", "devices", "add", folder, device)[0] == 0
+        assert call(capsys, "sync", "--once")[1]["backlog"] == 0
+        assert call(capsys, "collector", "devices", "retire", folder, device, "--reason", "sold")[0] == 0
+        status, refused = call(capsys, "sync", "--once")
+        assert "COLLECTOR-003" in refused["error"]["problem"]  # type: ignore[index]
+    main(["collector", "devices", "list", str(folder)])
+    assert "retired" in capsys.readouterr().out
+    main(["collector", "report", str(folder)])
+    assert "0 decisions were erased" in capsys.readouterr().out
+    journal.close()
+
+
 def test_once_says_that_the_line_is_down_and_everything_waits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     remember_policy(policy(capsys, folder, "http://127.0.0.1:1"))
     status, document = call(capsys, "sync", "--once")
@@ -93,6 +117,10 @@ def test_the_printed_lines_are_a_policy(folder: Path, capsys: pytest.CaptureFixt
         (["collector", "report", "{}/.."], 19),
         (["collector", "decide", "{}", "D-9", "approve", "--reason", "r", "--reviewer", "n"], 19),
         (["collector", "authority", "{}", "nobody", "full", "--reason", "r"], 19),
+        (["collector", "devices", "add", "{}", "nobody"], 19),
+        (["collector", "devices", "retire", "{}", "ab" * 16, "--reason", "r"], 19),
+        (["collector", "serve", "{}", "--nats", "nats://127.0.0.1", "--region", "a.b", "--port", "0"], 19),
+        (["collector", "serve", "{}", "--region", "north"], 2),
         (["collector", "authority", "{}", "known", "full", "--reason", "\udcff"], 19),
         (["collector", "reconcile", "{}"], 2),
     ],

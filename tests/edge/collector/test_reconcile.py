@@ -109,7 +109,8 @@ def test_the_report_names_who_is_silent_what_lacks_and_every_alarm(branch: Branc
         branch.decide(number)
     branch.session().run()
     headquarters.store._do("DELETE FROM entries WHERE seq = 3")
-    headquarters.store._alarm(branch.device, "fork", 9, "ab" * 32, "why", b"")
+    alarm = (branch.device, "fork", 9, "ab" * 32, "why", b"", "2026-11-24T08:00:00.000+00:00")
+    headquarters.store._do("INSERT INTO alarms VALUES (?, ?, ?, ?, ?, ?, ?)", *alarm)
     report = make_report(headquarters.store)
     assert [(each["name"], each["head"], each["entries"], each["missing"]) for each in report["devices"]] == [
         ("branch-7", 6, 5, 1)

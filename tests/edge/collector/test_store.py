@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from edge.collector.report import make_report
 from edge.journal.entry import canonical
 from edge.journal.keys import DeviceKeys
 from edge.offline.sync_message import Call, Piece, pack_message, unpack_answer, unpack_message
@@ -35,9 +39,11 @@ def entry_piece(
     return Piece(seq, digest, "", 0, 1, (by or keys).sign(digest) + raw)
 
 
-def send(branch: Branch, *pieces: Piece, head: tuple[int, str] = (9, "ab" * 32)) -> tuple[set[str], dict[str, str]]:
+def send(
+    branch: Branch, *pieces: Piece, head: tuple[int, str] = (9, "ab" * 32), at: datetime | None = None
+) -> tuple[set[str], dict[str, str]]:
     key = X25519PrivateKey.generate()
-    call = Call.make(branch.time(), head, 0, pieces, key.public_key())
+    call = Call.make(at or branch.time(), head, 0, pieces, key.public_key())
     data = branch.headquarters.answer(pack_message(branch.keys, "branch-7", pieces, call))
     answer = unpack_answer(data, branch.headquarters.signing.public_key(), branch.device, call, key)
     return set(answer.held), dict(answer.refused)
@@ -159,3 +165,108 @@ def test_notes_are_marked_as_fetched_when_the_device_has_journaled_them(
     assert headquarters.store.rows(fetched) == [(1,)]
     (document,) = headquarters.store.rows("SELECT document FROM notes")[0]
     assert json.loads(document) == {"authority": "full", "kind": "revocation", "n": 1}
+
+
+def erased_here(branch: Branch, headquarters: Headquarters) -> list[tuple[Any, ...]]:
+    return headquarters.store.rows("SELECT decision, records FROM erasures WHERE device = ?", branch.device)
+
+
+def test_an_erasure_at_the_branch_destroys_the_copies_here_and_both_sides_say_so(
+    branch: Branch, headquarters: Headquarters
+) -> None:
+    for number in (1, 2):
+        branch.decide(number, papers={"receipt": f"张三{number}".encode(), "application": bytes(300_000)})
+    branch.session().run()
+    said = {"decision_id": "D-1", "verdict": "decline", "reviewer": "n"}
+    headquarters.store.note(branch.device, "verdict", {**said, "reason": "the customer 张三 called"})
+    sealed = headquarters.store.rows("SELECT data FROM parts WHERE seq = 2")
+    assert len(sealed) == 4
+    branch.journal.erase("D-1", why="asked")
+    branch.session().run()
+    assert erased_here(branch, headquarters) == [("D-1", 2)]
+    assert {seq for (seq,) in headquarters.store.rows("SELECT seq FROM parts")} == {3}
+    assert "张三" not in str(headquarters.store.rows("SELECT document FROM notes"))
+    files = b"".join(path.read_bytes() for path in headquarters.folder.glob("collector.sqlite*"))
+    assert not any(data[:40] in files for (data,) in sealed)  # nor in what SQLite keeps beside
+    erasure = next(entry.seq for entry in branch.journal.entries() if entry.kind == "erasure")
+    contacts = [entry.body for entry in branch.journal.entries() if entry.kind == "contact"]
+    assert [body.get("erased") for body in contacts] == [None, [erasure]]
+    (told,) = make_report(headquarters.store)["erasures"]
+    assert (told["decision_id"], told["records"], told["device"]) == ("D-1", 2, branch.device)
+
+
+def test_papers_that_come_after_their_erasure_do_not_come_back(branch: Branch, headquarters: Headquarters) -> None:
+    """A broker may hold a part for longer than the entry that erased it."""
+    about = {"decision_id": "D-1"}
+    entry = entry_piece(branch.keys, 1, "0" * 64, kind="decision", body=about, receipt=10)
+    erasure = entry_piece(branch.keys, 2, entry.hash, kind="erasure", body=about)
+    later = entry_piece(branch.keys, 3, erasure.hash, kind="review", body=about, review=10)
+    key = headquarters.sealing.public_key()
+    late, own = (
+        next(seal_record(key, branch.device, seq, piece.hash, name, bytes(10)))
+        for seq, piece, name in ((1, entry, "receipt"), (3, later, "review"))
+    )
+    send(branch, erasure, entry, late)  # in this order
+    assert headquarters.store.rows("SELECT 1 FROM parts") == []
+    assert send(branch, later, own)[0] == {later.id, own.id}  # of after the erasure
+
+
+def test_a_device_erases_nothing_of_another(branch: Branch, headquarters: Headquarters, tmp_path: Path) -> None:
+    branch.decide(1)
+    branch.session().run()
+    other = DeviceKeys(tmp_path, bytes(32))
+    erasure = entry_piece(other, 1, "0" * 64, kind="erasure", body={"decision_id": "D-1"})
+    headquarters.store.receive([unpack_message(pack_message(other, "b", [erasure], None))], headquarters.signing)
+    assert len(headquarters.store.sealed(branch.device, 2)) == 2
+
+
+def test_a_clock_in_2099_hides_no_tail_that_was_cut(branch: Branch, headquarters: Headquarters) -> None:
+    """The device's own word about the time would make every later call an old one."""
+    here = branch.time()
+    send(branch, head=(8, "ab" * 32), at=here + timedelta(days=27_000))
+    assert make_report(headquarters.store)["devices"][0]["clock_ahead_s"] == 27_000 * 86_400
+    branch.time.pass_by(minutes=1)
+    send(branch, head=(9, "cd" * 32), at=branch.time())
+    assert headquarters.store.rows("SELECT head_seq FROM devices") == [(9,)]
+    branch.time.pass_by(minutes=1)
+    send(branch, head=(5, "ef" * 32), at=here - timedelta(days=20_000))  # and one in 1970
+    assert headquarters.store.rows("SELECT kind, seq FROM alarms") == [("shorter", 5)]
+    assert make_report(headquarters.store)["devices"][0]["clock_ahead_s"] < -1e9
+
+
+def test_what_a_broker_took_earlier_is_the_older_call_though_it_comes_later(
+    branch: Branch, headquarters: Headquarters
+) -> None:
+    key = X25519PrivateKey.generate().public_key()
+    wrong = branch.time() - timedelta(days=3)  # the device's clock, which is of no help here
+
+    def arrives(head: int, taken: timedelta) -> None:
+        call = Call.make(wrong, (head, "ab" * 32), 0, [], key)
+        message = unpack_message(pack_message(branch.keys, "b", [], call))
+        headquarters.store.receive([replace(message, taken=branch.time() + taken)], headquarters.signing)
+
+    arrives(9, timedelta(hours=-1))
+    arrives(8, timedelta(hours=-2))
+    assert headquarters.store.rows("SELECT * FROM alarms") == []
+    arrives(8, timedelta(hours=5))  # a broker's clock that is ahead counts as now
+    assert headquarters.store.rows("SELECT kind, seq FROM alarms") == [("shorter", 8)]
+
+
+def test_what_headquarters_says_is_read_by_nobody_on_the_way(branch: Branch, headquarters: Headquarters) -> None:
+    branch.decide(1)
+    branch.session().run()
+    said = {"decision_id": "D-1", "verdict": "decline", "reviewer": "n", "reason": "a name that nobody else may read"}
+    headquarters.store.note(branch.device, "verdict", said)
+    carried: list[bytes] = []
+
+    def carry(data: bytes, answer: Any) -> bytes:
+        carried.append(answer(data))
+        return carried[-1]
+
+    branch.line.fault = carry
+    assert branch.session().run().notes == 1
+    for data in carried:
+        plain = zstandard.ZstdDecompressor().stream_reader(data).read(1 << 20)
+        assert b"nonce" in plain
+        assert b"nobody else" not in plain
+        assert b"decline" not in plain
