@@ -19,7 +19,7 @@ from typing import Any
 
 from devices.errors import BundleError, PolicyError, RequestError
 from devices.probe import full_int8, probe
-from devices.profile import Backend, Profile, Serve, parse_profile
+from devices.profile import Backend, Profile, Serve, on_cpu, parse_profile
 from devices.state import cache_dir
 from edge.added_score import AddedScore, check_section
 from edge.application import Submission, from_parts
@@ -266,12 +266,14 @@ def _ocr(part: Part, predictors: Mapping[str, Predictor], serve: Serve) -> OcrPi
     if settings is None or dictionary is None:
         raise BundleError(f"{part.folder} of the bundle lacks its OCR settings or rec/dict.txt.")
     settings = within_profile(settings, serve)
+    det = predictors["ocr-det"]
     return assemble(
-        predictors["ocr-det"],
+        det,
         predictors["ocr-rec"],
         predictors.get("ocr-cls"),
         parse_characters(dictionary),
         settings,
+        pages=serve.parallel if on_cpu(det.backend) else serve.requests,  # beside a GPU the CPU has time for another
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.errors import ModelError
+from runtime.admission import Admission
 from runtime.artifact import OcrSettings
 from runtime.budget import UNLIMITED, Budget
 from runtime.ocr.detect import boxes_from_map
@@ -33,6 +34,7 @@ _SURE = 0.9  # a confidence of rec's; of lines on their head hardly any is read 
 USUAL_PAGES = ((2105, 1488), (1275, 2022), (4000, 3000), (3000, 4000))
 _SLIVER = 3  # pixels of the page; nobody can read lower lines
 _MAX_SIDE = 16_000  # pixels; OpenCV warps up to 32,767
+_ANY_NUMBER = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class OcrPipeline:
         cls: Tells those that stand on their head; without it they are read as they are.
         characters: One for each class of rec but the blank.
         settings: Sizes and thresholds.
+        turns: Pages are read in turns: what belongs to one runs on all cores. Two at once take those from each other
+            where a model waits for both, and make it change its shape with every run: 6 % more time for everybody.
     """
 
     det: Predictor
@@ -52,6 +56,7 @@ class OcrPipeline:
     cls: Predictor | None
     characters: tuple[str, ...]
     settings: OcrSettings
+    turns: Admission
 
     def read(self, image: NDArray[np.uint8], budget: Budget = UNLIMITED) -> tuple[Line, ...]:
         """Read a page.
@@ -68,6 +73,10 @@ class OcrPipeline:
             DeadlineError: The budget's time was up.
             ClientGoneError: The budget's client went away.
         """
+        with self.turns.place(budget):
+            return self._read(image, budget)
+
+    def _read(self, image: NDArray[np.uint8], budget: Budget) -> tuple[Line, ...]:
         page = _bounded(image)
         with budget.stage("det"):
             boxes = [reading_box(box) for box in self.detect(page)]
@@ -202,13 +211,19 @@ def load_ocr(models: OcrModels, backend: Backend, options: RunOptions | None = N
     det = load_predictor(models.det, backend, replace(options, few_shapes=False))
     rec = load_predictor(models.rec, backend, options)
     cls = load_predictor(models.cls, backend, options) if models.cls else None
-    return assemble(det, rec, cls, models.characters, models.settings)
+    return assemble(det, rec, cls, models.characters, models.settings, pages=options.parallel)
 
 
 def assemble(
-    det: Predictor, rec: Predictor, cls: Predictor | None, characters: tuple[str, ...], settings: OcrSettings
+    det: Predictor,
+    rec: Predictor,
+    cls: Predictor | None,
+    characters: tuple[str, ...],
+    settings: OcrSettings,
+    *,
+    pages: int = 1,
 ) -> OcrPipeline:
-    """A pipeline of loaded models; ``characters`` as the dictionary lists them.
+    """A pipeline of loaded models; ``characters`` as the dictionary lists them, ``pages`` may be read at once.
 
     Raises:
         ModelError: The dictionary does not fit rec, or a model has more than one input.
@@ -220,7 +235,7 @@ def assemble(
     # some backends know the number of classes only after a run
     blank = np.zeros((1, 3, settings.rec_height, 320), np.float32)
     completed = complete_characters(characters, _run(rec, blank).shape[-1])
-    return OcrPipeline(det, rec, cls, completed, settings)
+    return OcrPipeline(det, rec, cls, completed, settings, Admission(pages, _ANY_NUMBER))
 
 
 def _run(predictor: Predictor, tensor: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.export import to_onnx
-from devices.errors import ModelError
+from devices.errors import DeadlineError, ModelError
 from runtime.artifact import OcrSettings
+from runtime.budget import Budget
 from runtime.images import load_image, load_pages
 from runtime.ocr.models import read_ocr_models
 from runtime.ocr.pipeline import OcrPipeline, assemble, load_ocr
@@ -62,6 +64,31 @@ def scripted(turned: float = 0.0, **changes: float) -> OcrPipeline:
     cls = Scripted("ocr-cls", lambda tensor: np.tile([1 - turned, turned], (tensor.shape[0], 1)))
     chosen = OcrSettings(**changes)
     return assemble(Scripted("ocr-det", dark_is_text), Scripted("ocr-rec", reads(1)), cls, ("a", "b", "c"), chosen)
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+def test_pages_of_different_callers_are_read_in_turns(pages: int) -> None:
+    inside, most = [], []
+
+    def det(tensor: np.ndarray) -> np.ndarray:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return dark_is_text(tensor)
+
+    models = Scripted("ocr-det", det), Scripted("ocr-rec", reads(1)), None
+    pipeline = assemble(*models, ("a", "b", "c"), OcrSettings(), pages=pages)
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(pipeline.read, [page_with_bars()] * 6))) == 1
+    assert max(most) == pages
+
+
+def test_who_waits_for_his_turn_gives_up_at_his_deadline() -> None:
+    pipeline = scripted()
+    with pipeline.turns.place(), pytest.raises(DeadlineError):
+        pipeline.read(page_with_bars(), Budget.lasting(0.05))
+    assert pipeline.read(page_with_bars())
 
 
 def page_with_bars(height: int = 400, width: int = 500) -> np.ndarray:
