@@ -1,4 +1,4 @@
-"""What root makes in somebody's directory belongs to that one."""
+"""What root makes in somebody's directory belongs to that one, and a file has the mode that it was given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from devices.durable import locked, make_directory, open_made, write_durably
 
 NOBODY = 65534
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands anything over")
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands anything over")
 
 
 @pytest.fixture
@@ -30,6 +30,19 @@ def as_the_service(work: Callable[[], None]) -> None:
         os.seteuid(0)
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o600])
+def test_a_file_has_its_mode_whatever_the_umask(tmp_path: Path, mode: int) -> None:
+    """The record of the slots is written by root and read by the service."""
+    for umask in (0o077, 0o000):
+        before = os.umask(umask)
+        try:
+            write_durably(tmp_path / "switch.json", b"{}", mode=mode)
+        finally:
+            os.umask(before)
+        assert (tmp_path / "switch.json").stat().st_mode & 0o777 == mode
+
+
+@only_root
 def test_the_service_can_open_lock_and_replace_all_that_root_made(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +64,7 @@ def test_the_service_can_open_lock_and_replace_all_that_root_made(
     assert (folder / "sync.lock").stat().st_mode & 0o777 == 0o600
 
 
+@only_root
 def test_what_is_there_keeps_its_owner_and_a_link_leads_nowhere(folder: Path) -> None:
     (folder / "roots").touch()
     (folder / "a").mkdir()

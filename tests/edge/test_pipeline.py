@@ -143,6 +143,19 @@ def test_a_clean_application_passes_with_every_field_read() -> None:
     assert receipt.behaviour.model_dump() == {"probability": 0.1, "top_transactions": [{"index": 0, "weight": 0.7}]}
 
 
+def test_of_several_proven_incomes_the_lowest_counts() -> None:
+    less = [line.replace("12,000.00", "8,000.00").replace("壹万贰仟", "捌仟") for line in LETTER]
+    sent = submission(
+        files={"second.png": picture(3)},
+        documents=[{"kind": "income_proof", "file": file} for file in ("income.png", "second.png")],
+        loan={"amount": 60000, "term_months": 12, "purpose": "装修"},
+    )
+    receipt = scorer(reader=Reader(blue_2=LETTER, blue_3=less)).score(sent).receipt
+    (capacity,) = (reason for reason in receipt.reasons if reason.code == "repayment_capacity")
+    assert [each.file for each in capacity.evidence] == ["second.png"]
+    assert "62%" in capacity.text
+
+
 class StampedReader(Reader):
     """Sees of the letter the date only where nothing is red."""
 
