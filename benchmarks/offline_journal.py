@@ -18,6 +18,8 @@ from benchmarks import offline_sync
 from benchmarks.harness import Figure, Goal, Report, Row
 from benchmarks.offline_kill import judge, kill_writers
 from benchmarks.offline_power import acknowledged, build_recorder, disk_after, record
+from benchmarks.offline_served import CALLERS, Callers, device_bundle, kill_servers, settle
+from benchmarks.runtime_models import demo_bundle
 from edge.journal.database import connect
 from edge.journal.keys import open_keys
 from edge.journal.store import Journal
@@ -26,6 +28,7 @@ from tests.edge.journal.conftest import Device
 from tests.edge.journal.tampering import TAMPERINGS, content, write_small
 
 APPENDS, TAMPERED, DAMAGED, KILLS, CUTS, ENTRIES = 300, 10_000, 10_000, 500, 2_000, 20_000
+SERVED_S = 480.0  # for as many of the kills as fit, of a whole serving device
 _RECEIPT, _APPLICATION, _PAPERS = 8_000, 6_000, 3 * 300_000
 Progress = Callable[[str, float], None]
 
@@ -148,33 +151,61 @@ def tamper_rows(report: Report, progress: Progress, scratch: Path) -> None:
 
 
 def kill_row(report: Report, progress: Progress, scratch: Path) -> None:
-    """Kill -9 of two writers and of what sends, at random moments."""
-    faults, told, arrived, meanwhile, journals = 0, 0, 0, 0, 10
+    """Kill -9 of a serving device as often as its time allows, then of two writers and of what sends."""
     headquarters = offline_sync.make_headquarters(scratch / "kill-headquarters")
     with offline_sync.collector(headquarters) as url:
-        for number in range(journals):
-            state = scratch / f"kill-{number}"
-            found, here = kill_writers(
-                state,
-                kills=KILLS // journals,
-                seed=number,
-                beside=lambda state=state: _send_for_ever(state, headquarters, url),  # type: ignore[misc]
-                longest_s=0.4,
-                judge_every=1,
-                progress=lambda share, n=number: progress("kills", (n + share) / journals),  # type: ignore[misc]
-            )
-            meanwhile += offline_sync.held(headquarters) - arrived
-            offline_sync.send_all(state, headquarters, url)
-            arrived = offline_sync.held(headquarters)
-            faults += bool(found) + offline_sync.compare(state, headquarters, set())[0]
-            told += here
-            shutil.rmtree(state)
+        served, decided, again, wrong = _kill_served(headquarters, url, progress, scratch)
+        faults, told, meanwhile = _kill_writers(headquarters, url, KILLS - served, progress, scratch)
     note = (
-        f"Two processes append and erase, a third sends to a collector. {told:,} decisions acknowledged, {meanwhile:,} "
-        "entries sent between kills. The journal is checked after each; at the end headquarters has every entry once."
+        f"{served} times a serving device with the demonstration's models, all its processes, while {CALLERS} callers "
+        f"post applications: {decided:,} decisions answered, {again} requests sent again after a kill. "
+        f"{KILLS - served} times two processes that append and erase and a third that sends: {told:,} decisions "
+        f"acknowledged, {meanwhile:,} entries sent between kills. The journal is checked after each; at the end "
+        "headquarters has every entry once."
     )
-    what = f"kill -9 at {KILLS} random moments: lost, doubled or unverifiable"
-    report.add(Row(what, Figure.exact(faults), "", Goal(0, at_least=False), note))
+    what = f"kill -9 at {KILLS} random moments while scoring and syncing: lost, doubled or unverifiable"
+    report.add(Row(what, Figure.exact(faults + wrong), "", Goal(0, at_least=False), note))
+
+
+def _kill_served(headquarters: Path, url: str, progress: Progress, scratch: Path) -> tuple[int, int, int, int]:
+    """How many kills, answered decisions, requests sent again, and faults."""
+    state, callers = scratch / "served", Callers()
+    bundle = device_bundle(demo_bundle(), headquarters, url, state, scratch / "served-bundle")
+    found, kills = kill_servers(
+        bundle,
+        state,
+        callers,
+        kills=KILLS,
+        until=time.monotonic() + SERVED_S,
+        progress=lambda share: progress("kills of a serving device", share),
+    )
+    wrong = bool(found) + settle(bundle, state, headquarters, callers)
+    shutil.rmtree(state)
+    return kills, len(callers.told), callers.again, wrong
+
+
+def _kill_writers(headquarters: Path, url: str, kills: int, progress: Progress, scratch: Path) -> tuple[int, int, int]:
+    """How many faults, acknowledged decisions, and entries that were sent between kills."""
+    faults, told, meanwhile, journals = 0, 0, 0, 10
+    arrived = offline_sync.held(headquarters)
+    for number in range(journals):
+        state = scratch / f"kill-{number}"
+        found, here = kill_writers(
+            state,
+            kills=kills // journals + (number < kills % journals),
+            seed=number,
+            beside=lambda state=state: _send_for_ever(state, headquarters, url),  # type: ignore[misc]
+            longest_s=0.4,
+            judge_every=1,
+            progress=lambda share, n=number: progress("kills", (n + share) / journals),  # type: ignore[misc]
+        )
+        meanwhile += offline_sync.held(headquarters) - arrived
+        offline_sync.send_all(state, headquarters, url)
+        arrived = offline_sync.held(headquarters)
+        faults += bool(found) + offline_sync.compare(state, headquarters, set())[0]
+        told += here
+        shutil.rmtree(state)
+    return faults, told, meanwhile
 
 
 def _send_for_ever(state: Path, headquarters: Path, url: str) -> None:

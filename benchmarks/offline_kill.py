@@ -27,7 +27,7 @@ class Found:
 
     Attributes:
         lost: Acknowledged decisions that are not in the journal.
-        doubled: Decisions that are in it more than once.
+        doubled: Decisions that are in it more than once, and requests that led to more than one.
         findings: What verification names.
     """
 
@@ -45,12 +45,15 @@ def judge(state: Path, told: Sequence[str]) -> Found:
     journal = Journal.open(state / "journal", keys, now=lambda: datetime.now(UTC))
     try:
         journal.append("clock", {"after": "restart"})
-        times = Counter(entry.body["decision_id"] for entry in journal.entries(kinds=["decision"]))
+        decisions = [entry.body for entry in journal.entries(kinds=["decision"])]
+        times = Counter(each["decision_id"] for each in decisions)
+        requests = Counter(each["request"] for each in decisions if "request" in each)
         found = verify_journal(state / "journal", keys).findings
     finally:
         journal.close()
     lost = [each for each in told if not times[each]]
-    return Found(lost, [each for each, count in times.items() if count > 1], [str(each) for each in found])
+    doubled = [each for each, count in (times + requests).items() if count > 1]
+    return Found(lost, doubled, [str(each) for each in found])
 
 
 def kill_writers(

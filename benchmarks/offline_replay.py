@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +19,9 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from benchmarks.harness import Figure, Goal, Report, Row
+from benchmarks.offline_served import own_state
 from benchmarks.runtime_models import demo_bundle
-from devices.state import VARIABLE, state_dir
+from devices.state import state_dir
 from edge.bundle.archive import find_bundle
 from edge.bundle.manifest import MANIFEST_NAME, sha256_hex
 from edge.bundle.verify import reopen_bundle
@@ -44,7 +44,7 @@ Progress = Callable[[str, float], None]
 
 def replay_rows(report: Report, progress: Progress, scratch: Path) -> None:
     """Decide, search, decide again."""
-    with _own_state(scratch / "replay"), _log() as log:
+    with own_state(scratch / "replay"), _log() as log:
         source = demo_bundle()
         sha256 = sha256_hex((source / MANIFEST_NAME).read_bytes())
         device = open_device(reopen_bundle(source, sha256))
@@ -150,18 +150,6 @@ def _found(values: set[str], places: dict[str, bytes]) -> set[str]:
     """Which places hold a value, as it is or as JSON escapes it."""
     spellings = [form for value in values for form in (value.encode(), json.dumps(value)[1:-1].encode())]
     return {place for place, data in places.items() if any(spelling in data for spelling in spellings)}
-
-
-@contextmanager
-def _own_state(folder: Path) -> Iterator[None]:
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[VARIABLE]
-        if before is not None:
-            os.environ[VARIABLE] = before
 
 
 @contextmanager

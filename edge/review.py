@@ -95,9 +95,10 @@ class Reviews:
         limit = _whole("limit", arguments.get("limit", "50"), MAX_CASES)
         last = self._ledger.case(arguments["after"]) if arguments.get("after") else None
         waiting = [case for case in self._ledger.open_cases() if level in (None, case.level)]
+        total: int | None = len(waiting)
         if state == "open":
             rest = [case for case in waiting if last is None or case.order > last.order]
-            total, shown = len(waiting), rest[:limit]
+            shown = rest[:limit]
             going_on = shown[-1] if len(rest) > limit else None
         else:
             total = None if level else self._ledger.count() - (len(waiting) if state == "closed" else 0)
