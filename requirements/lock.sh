@@ -13,8 +13,10 @@ lock compress.lock serve.in compress.in --constraint serve.lock
 lock dev.lock serve.in compress.in repo.in dev.in --constraint compress.lock
 lock bench.lock bench.in --constraint compress.lock
 # peers keep their own versions, but the kit's model runs in LitServe with the kit's
+lock bench-inc.lock bench-inc.in
 lock bench-rapidocr.lock bench-rapidocr.in
 lock bench-rapidocr1.lock bench-rapidocr1.in
 lock bench-litserve.lock bench-litserve.in --constraint compress.lock
+lock bench-paddle.lock bench-paddle.in --constraint compress.lock
 lock bench-scikit.lock bench-scikit.in
 lock docs.lock docs.in
