@@ -22,7 +22,7 @@ NOT_RUN = {
     "fleet.md": 4,
     "journal.md": 1,
     "provisioning.md": 3,
-    "sync.md": 3,
+    "sync.md": 5,
     "update.md": 3,
     "your-ernie.md": 2,
     "your-ocr.md": 1,
