@@ -132,7 +132,7 @@ def _peer_row(shape: str, peer: str, missing: str, wrong: Mapping[str, float], t
         f"{np.median(times[theirs]):.1f} ms and {np.median(times[SHIPPED]):.1f} ms. {peer}'s logits are off by "
         f"{wrong[theirs]:.3f}, ours by {wrong[SHIPPED]:.3f}."
     )
-    goal = Goal(1.0, within_noise=True)
+    goal: Goal | None = Goal(1.0, within_noise=True)
     if wrong[theirs] > MOST_ERROR:
         goal, note = None, f"{note} That is no answer any more, so its time is no goal."
     return Row(what, ratio(times[theirs], times[SHIPPED]), "times faster", goal, note)

@@ -169,7 +169,8 @@ class Report:
         if row.figure is None:
             return history.Line((), 0, 0, 0)
         more_is_better = row.goal.at_least if row.goal else None
-        return history.Line(self._before.get(row.what, ()), *astuple(row.figure), more_is_better)
+        value, low, high = astuple(row.figure)
+        return history.Line(self._before.get(row.what, ()), value, low, high, more_is_better)
 
     def write(self) -> Path:
         """Write what there is so far as JSON."""

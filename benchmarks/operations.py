@@ -43,7 +43,7 @@ class Work:
 
     def least_ms(self, int8_rate: Rate, other_rate: Rate, bandwidth: Rate) -> tuple[Rate, Rate]:
         """What computing takes at least at these operations a second, and moving at these bytes a second."""
-        return 1000 * (self.int8 / int8_rate + self.other / other_rate), 1000 * self.bytes / bandwidth
+        return 1e3 * (self.int8 / int8_rate + self.other / other_rate), 1e3 * self.bytes / bandwidth
 
 
 def work(graph: bytes, feeds: Mapping[str, NDArray[Any]]) -> Work:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -34,7 +35,7 @@ def products(threads: int) -> dict[str, Callable[[], object]]:
     for precision, graph in (("fp32", plain), ("bf16", plain), ("int8", _quantized(random))):
         predictor = load_predictor(ModelFiles(precision, "onnx", graph, precision=precision), "openvino", options)
         if predictor.precision == precision:  # without BF16 OpenVINO computes in FP32
-            calls[precision] = lambda predictor=predictor: predictor.run({"x": x})
+            calls[precision] = partial(predictor.run, {"x": x})
     return calls
 
 

@@ -84,7 +84,7 @@ def first_rows(report: Report, scratch: Path, progress: Progress, bundle: Path) 
                     resident.append(kit.memory_mb())
                     shared_once.append(kit.memory_mb("pss"))
                     begin = load.load(kit.url, [step]).ms[0]
-                    after_rest = []
+                    after_rest: list[float] = []
                     for _ in range(USUAL):
                         time.sleep(_REST_S)
                         after_rest += load.load(kit.url, [step]).ms

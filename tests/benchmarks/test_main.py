@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from rich.console import Console
 from benchmarks import __main__ as bench
 from benchmarks import harness, history
 from benchmarks.__main__ import NAMES, PARTS, chosen, main
-from benchmarks.harness import DOCUMENT, Figure, Report, Row
+from benchmarks.harness import DOCUMENT, Figure, Measure, Report, Row
 from devices.errors import UsageError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -70,40 +71,32 @@ def test_the_parts_that_are_named_are_those_that_can_be_measured(name: str) -> N
     assert tuple(importlib.import_module(f"benchmarks.{name}").MEASURES) == PARTS[name]
 
 
+class Pretended:
+    """A benchmark of two parts, each of one row: how many runs the history knows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.MEASURES = {part: self.measure(part) for part in ("one", "two")}
+
+    def measure(self, part: str) -> Measure:
+        runs = len(list(self.folder.glob("history/try/*")))
+        return lambda report, scratch, progress: report.add(Row(part, Figure.exact(float(runs))))
+
+
 @pytest.fixture
 def pretended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A benchmark ``try`` of two parts, each of one row; its results, history and page lie in a folder."""
-
-    def module(name: str) -> object:
-        class Pretended:
-            MEASURES = {
-                part: lambda report, scratch, progress, part=part: report.add(
-                    Row(part, Figure.exact(float(len(list(tmp_path.glob("history/try/*"))))))
-                )
-                for part in ("one", "two")
-            }
-
-        assert name == "benchmarks.try"
-        return Pretended
-
+    """A benchmark ``try`` can be run, and writes results, history and page below a folder."""
     page = tmp_path / "page.md"
     page.write_text("".join(f"<!-- try/{part} -->\nold\n<!-- /try/{part} -->\n" for part in ("one", "two")))
     monkeypatch.setitem(PARTS, "try", ("one", "two"))
-    monkeypatch.setattr(bench.importlib, "import_module", module)
-    monkeypatch.setattr(bench, "Report", lambda *given, **named: Report(*given, results=tmp_path, **named))
+    monkeypatch.setattr(importlib, "import_module", lambda name: {"benchmarks.try": Pretended(tmp_path)}[name])
+    monkeypatch.setattr(bench, "Report", partial(Report, results=tmp_path))
     monkeypatch.setattr(bench, "ROOT", tmp_path)
     monkeypatch.setattr(bench, "DOCUMENT", page)
-    monkeypatch.setattr(bench, "update_document", lambda name, text: harness.update_document(name, text, page))
-    monkeypatch.setattr(bench.history, "earlier", lambda *given: history_of(tmp_path))
-    monkeypatch.setattr(harness.history, "keep", lambda *given: kept(*given, folder=tmp_path / "history"))
+    monkeypatch.setattr(bench, "update_document", partial(harness.update_document, path=page))
+    monkeypatch.setattr(history, "earlier", partial(history.earlier, folder=tmp_path / "history"))
+    monkeypatch.setattr(history, "keep", partial(history.keep, folder=tmp_path / "history"))
     return tmp_path
-
-
-kept, found = history.keep, history.earlier
-
-
-def history_of(folder: Path) -> dict[str, list[float]]:
-    return found("try", harness.machine_class(), folder / "history")
 
 
 def test_a_part_alone_leaves_the_other_rows_and_their_section_as_they_were(pretended: Path) -> None:
@@ -119,4 +112,4 @@ def test_a_part_alone_leaves_the_other_rows_and_their_section_as_they_were(prete
     first, second = (pretended / "page.md").read_text(encoding="utf-8").split("<!-- /try/one -->")
     assert "| one | 0 |  |  |  |" in first
     assert "| two | 1 |  |  | ▁█ was 0 |" in second
-    assert history_of(pretended) == {"one": [0.0], "two": [0.0, 1.0]}
+    assert history.earlier("try", harness.machine_class()) == {"one": [0.0], "two": [0.0, 1.0]}
