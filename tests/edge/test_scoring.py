@@ -92,6 +92,13 @@ def test_a_higher_text_risk_never_lowers_the_score(findings: Findings, label: st
     assert before.decision == "pass" or after.decision == "review"
 
 
+@pytest.mark.parametrize("order", [("exaggeration", "inducement"), ("inducement", "exaggeration")])
+def test_one_probable_label_goes_to_a_person_whatever_stands_beside_it(order: tuple[str, str]) -> None:
+    seen = {"exaggeration": 0.5, "inducement": 0.21}
+    result = score(replace(CLEAN, text_labels={label: seen[label] for label in order}))
+    assert (result.risk_level, result.decision) == ("low", "review")
+
+
 @given(FINDINGS, SHARES)
 def test_a_higher_behaviour_risk_never_lowers_the_score(findings: Findings, by: float) -> None:
     known = replace(findings, behaviour=findings.behaviour or 0.0)
