@@ -48,6 +48,23 @@ def whole(out: Path, text: str) -> bool:
     return texts == [text, text] and names(out.parent) == [out.name]
 
 
+def test_all_of_it_is_on_the_disk_before_it_takes_the_place_of_an_earlier_one(
+    earlier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[str, str] = {}  # path to what was at the artifact's place then
+
+    def noted(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced[path.name] = (earlier / ARTIFACT_NAME).read_text()
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with fresh_directory(earlier) as draft:
+        write(draft, "new")
+    assert synced == dict.fromkeys([".out.draft", ARTIFACT_NAME, "model", "weights"], "earlier") | {
+        earlier.parent.name: "new"
+    }
+
+
 @pytest.mark.parametrize("made_before", [True, False])
 def test_a_new_directory_appears_with_its_parents(tmp_path: Path, made_before: bool):
     out = tmp_path / "some" / "where"
