@@ -30,9 +30,9 @@ except ImportError as error:
 
 log = logging.getLogger(__name__)
 
-# Compiled operators kept for shapes met before, of each model. All 13 shapes of rec need 600; 200 are four sizes of
-# page for det, and with more a worker goes on growing for thousands of requests.
-_CACHED_OPERATORS = {"few shapes": 600, "any shape": 200}
+# Compiled operators kept for shapes met before, of each model. All 13 shapes of rec need 600; 400 are eight sizes of
+# page for det, and a ninth in turn with them takes twice its time.
+_CACHED_OPERATORS = {"few shapes": 600, "any shape": 400}
 
 
 class OpenVinoPredictor:

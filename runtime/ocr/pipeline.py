@@ -18,6 +18,7 @@ from runtime.ocr.line import Line, box_of, in_reading_order
 from runtime.ocr.models import OcrModels, complete_characters
 from runtime.ocr.preprocess import (
     cut_line,
+    det_room,
     det_size,
     det_tensor,
     line_tensor,
@@ -108,7 +109,7 @@ class OcrPipeline:
         height, width = image.shape[:2]
         limits = self.settings
         size = det_size(height, width, limit_side=limits.det_limit_side, min_side=limits.det_min_side)
-        probabilities = _run(self.det, det_tensor(image, size))[0, 0]
+        probabilities = _run(self.det, det_tensor(image, size, det_room(size)))[0, 0, : size[0], : size[1]]
         scale = np.array((width / size[1], height / size[0]), np.float32)
         boxes = np.multiply(boxes_from_map(probabilities, limits), scale)
         inside = boxes.clip(0, np.array((width, height), np.float32))
@@ -171,7 +172,7 @@ class OcrPipeline:
         limits = self.settings
         for height, width in pages:
             size = det_size(height, width, limit_side=limits.det_limit_side, min_side=limits.det_min_side)
-            _run(self.det, np.zeros((1, 3, *size), np.float32))
+            _run(self.det, np.zeros((1, 3, *det_room(size)), np.float32))
         for room, width in batch_shapes():
             _run(self.rec, np.zeros((room, 3, limits.rec_height, width), np.float32))
         if self.cls is not None:

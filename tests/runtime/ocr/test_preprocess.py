@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from runtime.ocr.preprocess import (
     MAX_WIDTH,
     cut_line,
+    det_room,
     det_size,
     det_tensor,
     line_tensor,
@@ -44,6 +45,31 @@ def test_det_sees_multiples_of_32_of_bounded_area(height, width):
 )
 def test_det_sizes(page, seen):
     assert det_size(*page, limit_side=960, min_side=736) == seen
+
+
+@given(sides, sides)
+def test_det_runs_at_few_sizes_that_hold_the_page_and_little_more(height, width):
+    size = det_size(height, width, limit_side=960, min_side=736)
+    room = det_room(size)
+    assert all(most >= side and most % 32 == 0 for most, side in zip(room, size, strict=True))
+    assert room[0] * room[1] <= 1.8 * size[0] * size[1]
+    assert det_room(room) == room
+
+
+def test_scans_cards_and_photos_of_all_crops_share_few_sizes():
+    pages = [(height, width) for height in range(1900, 2300, 20) for width in range(1350, 1650, 20)]  # of an A4 scan
+    rooms = {det_room(det_size(*page, limit_side=960, min_side=736)) for page in pages}
+    assert len(rooms) <= 12
+    assert len({det_size(*page, limit_side=960, min_side=736) for page in pages}) > 2 * len(rooms)
+
+
+def test_a_page_in_a_larger_room_lies_in_its_upper_left_and_the_rest_is_zero():
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    roomy = det_tensor(image, (64, 96), (96, 160))
+    np.testing.assert_array_equal(roomy[:, :, :64, :96], det_tensor(image, (64, 96)))
+    assert roomy.shape == (1, 3, 96, 160)
+    assert not roomy[:, :, 64:].any()
+    assert not roomy[:, :, :, 96:].any()
 
 
 def test_det_is_normalised_as_it_was_trained():
