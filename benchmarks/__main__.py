@@ -27,7 +27,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "devices": (),
     "fleet": (),
     "limit": (),
-    "offline": (),
+    "offline": ("journal", "kills", "replay", "line"),
     "runtime": ("ocr", "serving", "paddle", "application", "endurance"),
     "scoring": ("documents", "text", "behaviour", "graph", "card", "whole"),
     "start-up": (),

@@ -5,27 +5,25 @@ The goals are issue 7's table.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.harness import Report
+from benchmarks.harness import Measure, Progress, Report
 from benchmarks.offline_journal import append_rows, kill_row, power_row, tamper_rows, verify_row
 from benchmarks.offline_replay import replay_rows
 from benchmarks.offline_sync import branches_row, week_rows
 
-Progress = Callable[[str, float], None]
+
+def _part(*rows: Measure) -> Measure:
+    def measure(report: Report, scratch: Path, progress: Progress) -> None:
+        for each in rows:
+            each(report, scratch, progress)
+
+    return measure
 
 
-def measure(report: Report, progress: Progress) -> None:
-    """All rows."""
-    with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as folder:
-        scratch = Path(folder)
-        append_rows(report, progress, scratch)
-        verify_row(report, progress, scratch)
-        tamper_rows(report, progress, scratch)
-        kill_row(report, progress, scratch)
-        power_row(report, progress, scratch)
-        replay_rows(report, progress, scratch)
-        week_rows(report, progress, scratch)
-        branches_row(report, progress, scratch)
+MEASURES: dict[str, Measure] = {
+    "journal": _part(append_rows, verify_row, tamper_rows, power_row),
+    "kills": kill_row,
+    "replay": replay_rows,
+    "line": _part(week_rows, branches_row),
+}

@@ -33,7 +33,7 @@ _RECEIPT, _APPLICATION, _PAPERS = 8_000, 6_000, 3 * 300_000
 Progress = Callable[[str, float], None]
 
 
-def append_rows(report: Report, progress: Progress, scratch: Path) -> None:
+def append_rows(report: Report, scratch: Path, progress: Progress) -> None:
     """An append against the same bytes in SQLite alone, in turns on the same disk."""
     for what, papers in (("without papers", 0), ("with 900 kB of papers", _PAPERS)):
         folder = scratch / f"append-{papers}"
@@ -84,7 +84,7 @@ def _append_times(folder: Path, papers: int, progress: Callable[[float], None]) 
     return times[0], times[1]
 
 
-def verify_row(report: Report, progress: Progress, scratch: Path) -> None:
+def verify_row(report: Report, scratch: Path, progress: Progress) -> None:
     """How long a whole verification takes."""
     folder = scratch / "verify"
     folder.mkdir()
@@ -102,7 +102,7 @@ def verify_row(report: Report, progress: Progress, scratch: Path) -> None:
     shutil.rmtree(folder)
 
 
-def tamper_rows(report: Report, progress: Progress, scratch: Path) -> None:
+def tamper_rows(report: Report, scratch: Path, progress: Progress) -> None:
     """Random tampering, and random damage of the file's bytes."""
     (scratch / "tamper").mkdir()
     written = write_small(Device(scratch / "tamper"))
@@ -150,7 +150,7 @@ def tamper_rows(report: Report, progress: Progress, scratch: Path) -> None:
     )
 
 
-def kill_row(report: Report, progress: Progress, scratch: Path) -> None:
+def kill_row(report: Report, scratch: Path, progress: Progress) -> None:
     """Kill -9 of a serving device as often as its time allows, then of two writers and of what sends."""
     headquarters = offline_sync.make_headquarters(scratch / "kill-headquarters")
     with offline_sync.collector(headquarters) as url:
@@ -215,7 +215,7 @@ def _send_for_ever(state: Path, headquarters: Path, url: str) -> None:
         time.sleep(0.01)
 
 
-def power_row(report: Report, progress: Progress, scratch: Path) -> None:
+def power_row(report: Report, scratch: Path, progress: Progress) -> None:
     """Power cuts at random writes, with torn and dropped writes since the last fsync."""
     what = f"Power cuts at {CUTS:,} random writes: lost, doubled or unverifiable"
     if shutil.which("cc") is None:

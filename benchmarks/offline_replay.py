@@ -42,7 +42,7 @@ _SHORTEST = 8  # bytes of a value that is searched for; shorter ones stand in ci
 Progress = Callable[[str, float], None]
 
 
-def replay_rows(report: Report, progress: Progress, scratch: Path) -> None:
+def replay_rows(report: Report, scratch: Path, progress: Progress) -> None:
     """Decide, search, decide again."""
     with own_state(scratch / "replay"), _log() as log:
         source = demo_bundle()

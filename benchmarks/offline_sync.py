@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import select
 import shutil
@@ -10,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,7 +44,7 @@ _CHUNK_BYTES = 16 * 1024
 Progress = Callable[[str, float], None]
 
 
-def week_rows(report: Report, progress: Progress, scratch: Path) -> None:
+def week_rows(report: Report, scratch: Path, progress: Progress) -> None:
     """Seven days of decisions, then a line that loses and is cut."""
     peaks = {}
     for decisions in (FEW, DECISIONS):
@@ -83,7 +85,7 @@ def week_rows(report: Report, progress: Progress, scratch: Path) -> None:
     report.add(Row("Sending a week's backlog: more memory", more, "MB", Goal(MEMORY_GOAL_MB, at_least=False), note))
 
 
-def branches_row(report: Report, progress: Progress, scratch: Path) -> None:
+def branches_row(report: Report, scratch: Path, progress: Progress) -> None:
     """A thousand branches whose line comes back at once, into a broker that is killed twice."""
     what = f"{BRANCHES:,} branches into JetStream, broker killed twice: lost or doubled"
     none = Goal(0, at_least=False)
@@ -156,16 +158,21 @@ def make_headquarters(folder: Path) -> Path:
 
 @contextmanager
 def collector(folder: Path, *options: str) -> Iterator[str]:
-    """A collector over ``folder`` in a process of its own; yields its URL."""
+    """A collector over ``folder`` in a process of its own; yields its URL, and wants a clean end."""
     command = [sys.executable, "-m", "edge.cli", "collector", "serve", str(folder), "--port", "0", "--json", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    try:
-        assert select.select([process.stdout], [], [], 60)[0], "the collector never was ready"
-        yield process.stdout.readline().split('"')[3]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            assert select.select([process.stdout], [], [], 60)[0], "the collector never was ready"
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            if process.wait(60):
+                errors.seek(0)
+                raise RuntimeError(f"the collector ended with {process.returncode}: {errors.read().decode()[-2000:]}")
 
 
 @contextmanager

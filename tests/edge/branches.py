@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import select
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -127,18 +121,3 @@ class Branch:
     def decide(self, number: int, *, decision: str = "pass", papers: dict[str, bytes] | None = None) -> Entry:
         body = {"decision_id": f"D-{number}", "score": number % 100, "level": "low", "decision": decision, "amount": 1}
         return self.journal.append("decision", body, records=papers or {"receipt": b"invented", "application": b"{}"})
-
-
-@contextmanager
-def collector(folder: Path, *options: str) -> Iterator[str]:
-    """``edgekit collector serve``; yields its URL."""
-    command = [sys.executable, "-m", "edge.cli", "collector", "serve", str(folder), "--port", "0", "--json", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        assert select.select([process.stdout], [], [], 60)[0], "it never was ready"
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == 0, errors

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.offline_sync import collector
 from devices.errors import StoppedError
 from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_key
 from edge.collector.store import Store
@@ -18,7 +19,6 @@ from edge.offline.sync_message import device_id
 from edge.offline.sync_policy import SyncPolicy
 from edge.policy import Policy
 from edge.synced import synced
-from tests.edge.branches import collector
 from tests.edge.desks import POLICY, Scores, Wall, open_desk, submission
 
 

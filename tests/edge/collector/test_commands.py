@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.offline_sync import collector
 from edge.cli import main
 from edge.collector.store import Store
 from edge.journal.state import open_journal
 from edge.offline.sync_message import device_id
 from edge.offline.sync_policy import SyncPolicy
 from edge.offline.sync_settings import remember_policy
-from tests.edge.branches import collector
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, object]]:

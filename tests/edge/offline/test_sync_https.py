@@ -8,21 +8,30 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.offline_sync import collector
 from devices.clock import Clock
-from devices.errors import SyncCertificateError, SyncError, SyncRefusedError, SyncSettingsError
+from devices.errors import (
+    SyncCertificateError,
+    SyncError,
+    SyncRefusedError,
+    SyncSettingsError,
+    SyncUnregisteredError,
+)
 from edge.collector.app import create_collector
 from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_key
 from edge.offline.sync import Session
 from edge.offline.sync_credentials import Credentials
 from edge.offline.sync_https import PATH, HttpsUplink
 from edge.offline.sync_message import MESSAGE_MAX_BYTES, Call
+from edge.offline.sync_voucher import vouch
 from tests.edge.authority import NOW, Authority
-from tests.edge.branches import Branch, Headquarters, collector
+from tests.edge.branches import Branch, Headquarters
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +41,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def session(branch: Branch, url: str, credentials: Credentials = Credentials(), clock: Clock | None = None) -> Session:  # noqa: B008
     clock = clock or branch.clock
-    uplink = HttpsUplink(url, branch.line.pack, lambda: credentials, clock)
+    pack = partial(branch.line.pack, vouch=partial(vouch, credentials, branch.keys.public_bytes))
+    uplink = HttpsUplink(url, pack, lambda: credentials, clock)
     where = {"clock": clock, "state": branch.folder}
     return Session(branch.journal, branch.keys, uplink, branch.headquarters.policy(), **where)
 
@@ -51,6 +61,10 @@ def test_journals_arrive_over_tls_from_devices_with_a_certificate_of_the_bank(
     with collector(headquarters.folder, *options) as url:
         assert url.startswith("https://")
         assert session(branch, url, device).run().sent == 22
+
+        other = Credentials(authority.path, *authority.issue("branch-8"))
+        with pytest.raises(SyncUnregisteredError, match="certificate CN=branch-7, and shows CN=branch-8"):
+            session(branch, url, other).run()
 
         nobody = Credentials(authority.path)
         with pytest.raises(SyncError, match="cannot be reached"):
