@@ -60,7 +60,7 @@ class AssessesBehaviour(Protocol):
 
 
 class GivesScore(Protocol):
-    """What the scorer needs of ``edge.added_score.AddedScore``."""
+    """What the scorer needs of ``edge.further_score.FurtherScore``."""
 
     def of(self, inputs: Mapping[str, Any]) -> float:
         """The probability for what a model is fed, by its inputs' names."""

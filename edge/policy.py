@@ -217,7 +217,7 @@ class MissingPolicy(_Schema):
 
 
 class ScorePolicy(_Schema):
-    """The part of one more model of the bundle; ``edge.added_score`` feeds it what the application brings.
+    """The part of one more model of the bundle; ``edge.further_score`` feeds it what the application brings.
 
     Attributes:
         model: Its name, as in ``/v2/models/NAME``.

@@ -154,7 +154,7 @@ def assess(findings: Findings, policy: Policy, language: Language = "zh") -> Ass
         _documents(findings, policy),
         _capacity(findings, policy, language),
         _missing(findings, policy, language),
-        *(_added(name, value, policy.scores[name]) for name, value in findings.scores.items()),
+        *(_further(name, value, policy.scores[name]) for name, value in findings.scores.items()),
     )
     score = policy.calibration.of(sum(part.points for part in parts))
     level: RiskLevel = "low"
@@ -297,7 +297,7 @@ def _capacity(findings: Findings, policy: Policy, language: Language) -> _Part:
     return _Part("repayment_capacity", _points(weights.points, strain), False, shown, (evidence,))
 
 
-def _added(name: str, probability: float, weights: ScorePolicy) -> _Part:
+def _further(name: str, probability: float, weights: ScorePolicy) -> _Part:
     return _Part(
         SCORE_PREFIX + name,
         _points(weights.points, _ramp(probability, weights.floor, 1.0)),

@@ -21,12 +21,12 @@ from devices.errors import BundleError, PolicyError, RequestError
 from devices.probe import full_int8, probe
 from devices.profile import Backend, Profile, Serve, on_cpu, parse_profile
 from devices.state import cache_dir
-from edge.added_score import AddedScore, check_section
 from edge.application import Submission, from_parts
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
 from edge.bundle.parts import Part, bundle_file, parts_of
 from edge.bundle.sample import sample_of
 from edge.bundle.verify import VerifiedBundle
+from edge.further_score import FurtherScore, check_section
 from edge.pipeline import Identity, Scorer
 from edge.policy import Policy, load_policy
 from edge.receipt import Bundle as BundleReference
@@ -308,9 +308,9 @@ def _behaviour(part: Part, predictors: Mapping[str, Predictor]) -> BehaviourMode
     return BehaviourModel(predictors[part.artifact.models[0].name], part.artifact.behaviour)
 
 
-def _scores(policy: Policy, parts: Sequence[Part], predictors: Mapping[str, Predictor]) -> dict[str, AddedScore]:
+def _scores(policy: Policy, parts: Sequence[Part], predictors: Mapping[str, Predictor]) -> dict[str, FurtherScore]:
     models = {entry.name: (part, entry) for part in parts for entry in part.artifact.models}
     for name, section in policy.scores.items():
         golden = {each: part.golden(entry) if each == section.model else None for each, (part, entry) in models.items()}
         check_section(name, section, golden)
-    return {name: AddedScore(name, predictors[section.model], section) for name, section in policy.scores.items()}
+    return {name: FurtherScore(name, predictors[section.model], section) for name, section in policy.scores.items()}

@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.errors import BundleError, ModelError
 from devices.profile import Profile
-from edge.added_score import check_section
 from edge.bundle.keys import key_id
 from edge.bundle.manifest import (
     MANIFEST_NAME,
@@ -27,6 +26,7 @@ from edge.bundle.manifest import (
 )
 from edge.bundle.sample import copy_sample
 from edge.bundle.verify import signature_bytes
+from edge.further_score import check_section
 from edge.policy import load_policy
 from runtime.artifact import ARTIFACT_NAME, ModelEntry, read_artifact
 from runtime.choice import Golden, read_golden

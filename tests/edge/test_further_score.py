@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from devices.errors import ApplicationError, BackendError, PolicyError
-from edge.added_score import AddedScore, check_section, probability
+from edge.further_score import FurtherScore, check_section, probability
 from edge.policy import ScorePolicy
 from runtime.choice import Golden
 from runtime.predictor import TensorSpec
@@ -42,12 +42,12 @@ INPUTS = {"nodes": [[1, 2.5], [3, 4]], "edges": [[0, 1], [1, 0]]}
 
 
 def scored(answer: Any = ((0.4, 0.6),), inputs: Any = INPUTS, **changed: Any) -> float:
-    return AddedScore("gang", Network(answer), section(**changed)).of(inputs)
+    return FurtherScore("gang", Network(answer), section(**changed)).of(inputs)
 
 
 def test_lists_of_numbers_become_what_the_model_takes() -> None:
     network = Network([[0.4, 0.6]])
-    assert AddedScore("gang", network, section(place=[0, 1])).of(INPUTS) == pytest.approx(0.6)
+    assert FurtherScore("gang", network, section(place=[0, 1])).of(INPUTS) == pytest.approx(0.6)
     assert {name: array.dtype.name for name, array in network.fed.items()} == {"nodes": "float32", "edges": "int64"}
     np.testing.assert_array_equal(network.fed["nodes"], [[1, 2.5], [3, 4]])
 

@@ -25,7 +25,7 @@ _NUMBERS = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}  # which kinds of JSON v
 
 
 @dataclass(frozen=True)
-class AddedScore:
+class FurtherScore:
     """A loaded model that gives one of the policy's further scores; threads may share it."""
 
     name: str
