@@ -78,7 +78,7 @@ def _model_row(report: Report, case: Case, times: Times, rates: Mapping[str, Tim
         "GOP/s": total / middle / 1e6,
     }
     note = (
-        f"{middle:.2f} ms for {total / 1e9:.2f} GOP, {case.work.int8 / total:.0%} of them in INT8, and "
+        f"{middle:.2f} ms for {total / 1e9:.3g} GOP, {case.work.int8 / total:.0%} of them in INT8, and "
         f"{case.work.bytes / 1e6:.1f} MB; {np.median(least):.2f} ms at least, by "
         f"{'computing' if np.median(computing) >= np.median(moving) else 'memory'}."
     )

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Figure, Goal, Progress, Report, Row
 from benchmarks.peers import peer_answers
+from benchmarks.scoring_tally import ratio_by_group
 from benchmarks.textsplit import SHARED
 from compress.behaviour import average_precision, pad, roc_auc, train
 from compress.behaviour_network import save_network
@@ -38,7 +39,6 @@ TEST_FROM = 127
 EPOCHS = 12
 LONGEST = 128
 BATCH = 256
-RESAMPLES = 200
 WHAT = "Behaviour: average precision, LSTM with attention over HistGradientBoosting"
 
 
@@ -181,7 +181,8 @@ def measure_behaviour(report: Report, scratch: Path, progress: Progress) -> None
         note = f"{said}, boosting {average_precision(labels, scores):.4f} (AUC {roc_auc(labels, scores):.3f})."
         if name == "default":
             note += f" {len(labels):,} transactions, {labels.sum()} of them fraud; 95 % interval over customers."
-        report.add(Row(f"{WHAT}, {name}", _ratio(labels, ours, scores, customer), "times", Goal(1.0), note))
+        figure = ratio_by_group(average_precision, labels, ours, scores, customer)
+        report.add(Row(f"{WHAT}, {name}", figure, "times", Goal(1.0), note))
     report.add(
         Row(
             "Behaviour: time to train on 120 days of 499 accounts",
@@ -191,17 +192,3 @@ def measure_behaviour(report: Report, scratch: Path, progress: Progress) -> None
             f"{EPOCHS} passes, one thread.",
         )
     )
-
-
-def _ratio(
-    labels: NDArray[np.int64], ours: NDArray[np.float64], theirs: NDArray[np.float64], customer: NDArray[np.int64]
-) -> Figure:
-    """Our average precision over theirs; the interval by drawing customers with replacement."""
-    rng = np.random.default_rng(0)
-    places = [np.flatnonzero(customer == number) for number in np.unique(customer)]
-    ratios = []
-    for _ in range(RESAMPLES):
-        drawn = np.concatenate([places[number] for number in rng.integers(0, len(places), len(places))])
-        ratios.append(average_precision(labels[drawn], ours[drawn]) / average_precision(labels[drawn], theirs[drawn]))
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return Figure(average_precision(labels, ours) / average_precision(labels, theirs), float(low), float(high))

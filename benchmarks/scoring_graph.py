@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Figure, Goal, Progress, Report, Row
+from benchmarks.harness import Goal, Progress, Report, Row
 from benchmarks.peers import peer_answers
+from benchmarks.scoring_tally import ratio_by_group
 from benchmarks.textsplit import SHARED
 from compress.behaviour import roc_auc
 from compress.model import compress_model
@@ -32,7 +33,7 @@ from runtime.predictor import load_predictor
 DATA = SHARED / "graph_bitcoin_otc" / "soc-sign-bitcoinotc.csv"
 WHAT = "Graph: AUC of distrust, GraphSAGE over logistic regression"
 KNOWN, LEARNED = 0.6, 0.8
-HIDDEN, STEPS, SEEDS, RESAMPLES = 32, 120, (0, 1, 2), 200
+HIDDEN, STEPS, SEEDS = 32, 120, (0, 1, 2)
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
@@ -171,18 +172,5 @@ def _measure_split(
         )
         if columns == "plain":
             note += f" {len(truth):,} ratings, {truth.sum():,} of them distrust; 95 % interval over who was rated."
-        figure = _ratio(truth, ours, said, edges[1, last:])
+        figure = ratio_by_group(roc_auc, truth, ours, said, edges[1, last:])
         report.add(Row(f"{WHAT}, {columns}, {split}", figure, "times", goal, note))
-
-
-def _ratio(truth: Ids, ours: NDArray[np.float64], theirs: NDArray[np.float64], rated: Ids) -> Figure:
-    """Our AUC over theirs; the interval by drawing those who were rated with replacement."""
-    rng = np.random.default_rng(0)
-    order = np.argsort(rated, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(rated[order])) + 1)
-    ratios = []
-    for _ in range(RESAMPLES):
-        drawn = np.concatenate([groups[number] for number in rng.integers(0, len(groups), len(groups))])
-        ratios.append(roc_auc(truth[drawn], ours[drawn]) / roc_auc(truth[drawn], theirs[drawn]))
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return Figure(roc_auc(truth, ours) / roc_auc(truth, theirs), float(low), float(high))

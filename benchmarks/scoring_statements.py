@@ -12,11 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.scoring_styles import Styles
+from benchmarks.scoring_styles import MARK, Styles, yuan
 from examples.documents.sheet import GREY, Colour, Sheet
 from examples.documents.statement import Row, Statement
-
-_MARK = "样张：内容纯属虚构"
 
 
 @dataclass(frozen=True)
@@ -234,7 +232,7 @@ def draw(account: Statement, rng: np.random.Generator, style: Style) -> list[She
     while rows:
         sheet = Sheet(width, height)
         y = _head(sheet, account, style, left, right) if style.sums or not pages else 60.0
-        sheet.text(right, height - 16, _MARK, 9, colour=GREY, anchor="r")
+        sheet.text(right, height - 16, MARK, 9, colour=GREY, anchor="r")
         sheet.text(left, height - 16, f"第{len(pages) + 1}页", 9, colour=GREY)
         y = _headings(sheet, style, left, right, y, step)
         drawn: list[Row] = []
@@ -243,7 +241,7 @@ def draw(account: Statement, rng: np.random.Generator, style: Style) -> list[She
             carried = {
                 "date": style.day(first.day),
                 "summary": "承前页",
-                "balance": _yuan(first.balance - first.amount),
+                "balance": yuan(first.balance - first.amount),
             }
             y = _cells(sheet, carried, style, left, right, y, step)
         while rows and y + _row_height(rows[0], style, step) < height - (80 if style.sums else 40):
@@ -253,7 +251,7 @@ def draw(account: Statement, rng: np.random.Generator, style: Style) -> list[She
             out, into = (
                 sum(abs(row.amount) for row in drawn if (row.amount > 0) == wanted) for wanted in (False, True)
             )
-            total = {"summary": "本页小计", "out": _yuan(out), "in": _yuan(into), "balance": _yuan(drawn[-1].balance)}
+            total = {"summary": "本页小计", "out": yuan(out), "in": yuan(into), "balance": yuan(drawn[-1].balance)}
             _cells(sheet, total, style, left, right, y, step)
         pages.append(sheet)
     return pages
@@ -292,10 +290,6 @@ def _cell(sheet: Sheet, text: str, span: tuple[float, float], y: float, column: 
     begin, end = span
     x = {"l": begin + 5, "m": (begin + end) / 2, "r": end - 5}[column.align]
     sheet.text(x, y, text, style.print_size, font=style.font, anchor=column.align)
-
-
-def _yuan(cents: int) -> str:
-    return f"{cents / 100:,.2f}"
 
 
 def _cells(

@@ -7,11 +7,10 @@ The peers hold one model. Starts take turns; a start is of the process, with the
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -19,13 +18,13 @@ import numpy as np
 
 from benchmarks.compress_speed import THREADS
 from benchmarks.harness import ROOT, Figure, Goal, Progress, Report, Row
+from benchmarks.offline_served import own_state
 from benchmarks.peers import peers_python
 from benchmarks.runtime_box import application_form
 from benchmarks.runtime_models import CHARACTERS, demo_bundle, signed_demo, slow_text
 from benchmarks.runtime_paddle import PEER, paddle_server
 from benchmarks.runtime_processes import FORM, Client, Server, Step, client, form, kit_server, peer_server
 from devices.errors import DownloadError
-from devices.state import VARIABLE
 from runtime.images import load_image
 
 STARTS = 3  # for each kind of first request
@@ -51,7 +50,7 @@ def cold_row(report: Report, scratch: Path, progress: Progress) -> None:
     seconds = []
     for number in range(COLD):
         progress("the first start", number / COLD)
-        with _own_state(scratch / f"state-{number}"), kit_server(signed_demo(scratch / f"cold-{number}")) as kit:
+        with own_state(scratch / f"state-{number}"), kit_server(signed_demo(scratch / f"cold-{number}")) as kit:
             seconds.append(kit.ready_s)
     report.details["ready after installation s"] = seconds
     what = "Start of the process to ready, the first one after an installation"
@@ -156,16 +155,3 @@ def peer_rows(report: Report, scratch: Path, progress: Progress, bundle: Path) -
 def _first_answer_s(load: Client, start: AbstractContextManager[Server], step: Step) -> float:
     with start as server:
         return server.ready_s + load.load(server.url, [step]).ms[0] / 1000
-
-
-@contextmanager
-def _own_state(folder: Path) -> Iterator[None]:
-    """The kit's state in ``folder`` meanwhile, for this process and those that it starts."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop(VARIABLE)
-        if before is not None:
-            os.environ[VARIABLE] = before
