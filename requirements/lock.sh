@@ -20,3 +20,7 @@ lock bench-litserve.lock bench-litserve.in --constraint compress.lock
 lock bench-paddle.lock bench-paddle.in --constraint compress.lock
 lock bench-scikit.lock bench-scikit.in
 lock docs.lock docs.in
+lock audit.lock audit.in
+# the oldest and the newest that serve.in allows: './build.sh versions' tries the kit with both
+lock serve-lowest.lock serve.in --resolution lowest-direct
+lock serve-newest.lock serve.in --upgrade

@@ -22,6 +22,7 @@ NOT_RUN = {
     "fleet.md": 4,
     "journal.md": 1,
     "provisioning.md": 3,
+    "security.md": 1,
     "sync.md": 5,
     "update.md": 3,
     "your-ernie.md": 2,

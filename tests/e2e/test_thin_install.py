@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import requests
 
 from devices.provision.inventory import verify_inventory
 from tests.e2e.conftest import EDGEKIT, DemoRun
+from tests.project.installed import check_pages
 
 ROOT = Path(__file__).parents[2]
 APPLICATION = ROOT / "examples" / "application"
@@ -99,6 +101,18 @@ def test_a_bare_box_is_provisioned_without_a_network_and_says_what_it_checked(bo
     assert not (box.root / "bootstrap").exists()
 
 
+def test_the_medium_says_which_packages_it_installs(medium: Path) -> None:
+    listed = {
+        each["name"]: {digest["content"] for digest in each["hashes"]}
+        for each in json.loads((medium / "sbom.cdx.json").read_bytes())["components"]
+    }
+    lock = (medium.parent / "wheels" / "requirements.lock").read_text()
+    installed = dict(re.findall(r"^([a-z0-9-]+)==\S+ --hash=sha256:(\w+)$", lock, re.MULTILINE))
+    assert installed.pop("branch-edgekit")
+    assert all(installed[name] in hashes for name, hashes in listed.items())
+    assert set(listed) == set(installed)
+
+
 def test_the_box_serves_and_scores_the_sample_application(box: Box) -> None:
     python = Path(sys.base_prefix) / "bin" / "python3"
     command = [python, "-I", box.root / "launcher.pyz", box.root, "--port", "0", "--json"]
@@ -106,6 +120,8 @@ def test_the_box_serves_and_scores_the_sample_application(box: Box) -> None:
         try:
             assert launcher.stdout is not None
             url = json.loads(launcher.stdout.readline())["url"]
+            assert requests.get(f"{url}/v2/health/ready", timeout=30).json() == {"ready": True}
+            assert check_pages(url) > 15
             names = ("application.json", "id.jpg", "income.png", "statement.pdf")
             parts = [("application" if name == names[0] else "file", name) for name in names]
             form = [(part, (name, (APPLICATION / name).read_bytes())) for part, name in parts]
