@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 _RETRY_AFTER_S = 2
 _LINGER_S = 2.0
 _TICK_S = 1.0
+_SEND_BYTES = 64 * 1024  # less than this waits for the answer's end, so head and body leave as one packet
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Server:
             channel_request_lookahead=1,  # keeps reading while a request runs, and so sees a client that goes away
             asyncore_use_poll=True,  # select() ends at 1024 descriptors
             log_socket_errors=False,
+            send_bytes=_SEND_BYTES,
             ident=None,
         )
         dispatcher = ThreadedTaskDispatcher()
@@ -210,6 +212,12 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.working_since = math.inf
         self._served += 1
 
+    def send_now(self) -> None:
+        """Send what was written, in the thread that wrote it: by way of the poll loop it would take longer."""
+        with self.outbuf_lock:
+            if self.total_outbufs_len:
+                self._flush_exception(self._flush_some, do_close=False)
+
     def received(self, data: bytes) -> bool:
         try:
             return bool(super().received(data))
@@ -294,6 +302,10 @@ class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
             _answer(self, _Refusal(503, stopping))
         else:
             super().execute()
+
+    def finish(self) -> None:
+        super().finish()
+        self.channel.send_now()
 
     def build_response_header(self) -> bytes:
         if self.channel.server.owner.leaving:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runtime.server import Server, ServerLimits
+from runtime.server import Server, ServerLimits, _Channel
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -148,6 +148,22 @@ def test_the_app_learns_that_its_client_has_gone() -> None:
             time.sleep(0.1)
         time.sleep(0.3)
         assert seen == ["gone"]
+
+
+def test_an_answer_comes_as_one_packet_head_and_body_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    packets: list[bytes] = []
+    send = _Channel.send
+
+    def noted(self: _Channel, data: bytes, **options: bool) -> int:
+        packets.append(data)
+        return int(send(self, data, **options))
+
+    monkeypatch.setattr(_Channel, "send", noted)
+    with serving() as (_, address), dial(address) as client:
+        for number in range(1, 4):
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+            assert client.recv(65536).endswith(b"\r\n\r\nabc")
+            assert len(packets) == number
 
 
 def test_five_hundred_connections_at_once_are_all_answered() -> None:
