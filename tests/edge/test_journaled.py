@@ -5,17 +5,22 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+import edge.journaled
 from devices.profile import load_profile
+from devices.state import state_dir
 from edge.decide import Desk
 from edge.journaled import journaled
 from edge.service import Device
@@ -23,7 +28,7 @@ from runtime.app import Services, create_app
 from runtime.logs import log_as_json
 from runtime.rehearsal import rehearse
 from runtime.tokens import TokenFile
-from tests.edge.desks import BUNDLE, POLICY, Scores, Wall, application, open_desk, picture
+from tests.edge.desks import BUNDLE, POLICY, Scores, Wall, application, open_desk, picture, submission
 
 SECRET = ("示例甲", "999999199003070012", "装修", "A-张三-7", "id.png")
 
@@ -173,3 +178,18 @@ def test_nothing_personal_is_in_logs_metrics_or_the_chain(client: FlaskClient, d
     database += log.read_bytes() if log.exists() else b""
     for secret in (*SECRET, "示例复核员"):
         assert secret.encode() not in database
+
+
+def test_a_device_that_starts_lets_go_of_bundles_that_no_decision_needs(
+    device: Device, desk: Desk, tmp_path: Path
+) -> None:
+    desk.decide(submission())
+    desk.journal.append("policy", {"bundle": BUNDLE.model_copy(update={"sha256": "c" * 64}).model_dump(mode="json")})
+    bundles = state_dir() / "bundles"
+    for letter in "ac":
+        (bundles / (letter * 64)).mkdir(parents=True)
+        os.utime(bundles / (letter * 64), (0, 0))
+    (tmp_path / "bundle").mkdir()
+    serving = replace(device, bundle=BUNDLE.model_copy(update={"sha256": "d" * 64}))
+    edge.journaled.open_desk(serving, tmp_path / "bundle").journal.close()
+    assert {path.name[0] for path in bundles.iterdir()} == {"a", "d"}

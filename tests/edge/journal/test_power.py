@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.offline_kill import judge, kill_writers
 from benchmarks.offline_power import Step, acknowledged, build_recorder, disk_after, record
+from tests.edge.journal.conftest import Device
 
 
 def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -43,3 +44,13 @@ def test_a_power_cut_at_any_write_loses_nothing_acknowledged(
         (disk / "keys").mkdir(parents=True, exist_ok=True)
         found = judge(disk, acknowledged(steps, cut))
         assert not found, f"after step {cut}: {found}"
+
+
+def test_a_request_that_led_to_two_decisions_is_a_fault(device: Device) -> None:
+    journal = device.open()
+    for number in range(2):
+        body = {"decision_id": f"D-{number}", "request": "the same", "decision": "pass", "level": "low"}
+        journal.append("decision", body)
+    journal.close()
+    assert judge(device.state, ["D-0"]).doubled == ["the same"]
+    assert judge(device.state, ["D-2"]).lost == ["D-2"]
