@@ -1,4 +1,4 @@
-"""The rows of ``bench offline`` about the way to headquarters: a week cut off, and a thousand branches at once."""
+"""The rows of ``bench offline`` about the way to headquarters over HTTPS: a week cut off, then a bad line."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ from edge.offline.sync_credentials import Credentials
 from edge.offline.sync_https import HttpsUplink
 from edge.offline.sync_loop import Backoff
 from edge.offline.sync_message import device_id, pack_message
-from edge.offline.sync_nats import NatsUplink
 from edge.offline.sync_policy import SyncPolicy
 
-DECISIONS, FEW, FLAGGED, BRANCHES, EACH = 20_000, 200, 0.1, 1_000, 5
+DECISIONS, FEW, FLAGGED = 20_000, 200, 0.1
 LOSS, CUT_BYTES = 0.1, 3_750_000  # every tenth connection, and what a line of 1 Mbit/s carries in 30 s
 MEMORY_GOAL_MB = 10.0
 _RECEIPT, _APPLICATION = 4_000, 6_000
@@ -49,7 +48,7 @@ def week_rows(report: Report, scratch: Path, progress: Progress) -> None:
     peaks = {}
     for decisions in (FEW, DECISIONS):
         folder = scratch / f"week-{decisions}"
-        flagged = _decide(folder / "branch", decisions, lambda share: progress("a week cut off", share))
+        flagged = decide(folder / "branch", decisions, lambda share: progress("a week cut off", share))
         headquarters = make_headquarters(folder / "headquarters")
         with collector(headquarters) as url, _bad_line(url) as (bad_url, cuts):
             command = [
@@ -85,52 +84,7 @@ def week_rows(report: Report, scratch: Path, progress: Progress) -> None:
     report.add(Row("Sending a week's backlog: more memory", more, "MB", Goal(MEMORY_GOAL_MB, at_least=False), note))
 
 
-def branches_row(report: Report, scratch: Path, progress: Progress) -> None:
-    """A thousand branches whose line comes back at once, into a broker that is killed twice."""
-    what = f"{BRANCHES:,} branches into JetStream, broker killed twice: lost or doubled"
-    none = Goal(0, at_least=False)
-    server = shutil.which("nats-server")
-    if server is None:
-        report.add(Row(what, None, "", none, "Needs nats-server (requirements/system.txt)."))
-        return
-    headquarters, port = make_headquarters(scratch / "headquarters"), _free_port()
-    broker_url = f"nats://127.0.0.1:{port}"
-    branches = [scratch / "branches" / str(number) for number in range(BRANCHES)]
-    for number, folder in enumerate(branches):
-        _decide(folder, EACH, lambda share, n=number: progress("branches decide", (n + share) / BRANCHES))  # type: ignore[misc]
-    command = [server, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(scratch / "broker")]
-    start_broker = partial(subprocess.Popen, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    broker, kills, failures = start_broker(), 0, [0] * BRANCHES
-    with collector(headquarters, "--nats", broker_url):
-        start = time.monotonic()
-        threads = [
-            threading.Thread(target=_branch, args=(folder, headquarters, broker_url, failures, number))
-            for number, folder in enumerate(branches)
-        ]
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            share = held(headquarters) / (BRANCHES * (EACH + 2))
-            progress("branches send", share)
-            if kills < 2 and share > (kills + 1) / 3:
-                broker.send_signal(signal.SIGKILL)
-                broker.wait()
-                kills, broker = kills + 1, start_broker()
-            time.sleep(0.2)
-        seconds = time.monotonic() - start
-    broker.kill()
-    broker.wait()
-    faults = sum(compare(folder, headquarters, set())[0] for folder in branches)
-    with closing(Store(headquarters)) as store:
-        faults += len(store.rows("SELECT 1 FROM alarms"))
-    note = (
-        f"{BRANCHES * (EACH + 2):,} entries with their papers in {seconds:.0f} s; the broker was killed {kills} times "
-        f"(-9), {sum(failures):,} sessions failed and were repeated."
-    )
-    report.add(Row(what, Figure.exact(faults + 2 - kills), "", none, note))
-
-
-def _decide(folder: Path, decisions: int, progress: Callable[[float], None]) -> set[int]:
+def decide(folder: Path, decisions: int, progress: Callable[[float], None]) -> set[int]:
     """A journal of so many decisions in a week; returns the numbers of those that are flagged."""
     (folder / "keys").mkdir(parents=True)
     moment, draw = [datetime.now(UTC) - timedelta(days=7)], random.Random(3)  # noqa: S311
@@ -222,7 +176,8 @@ def _bad_line(url: str) -> Iterator[tuple[str, list[int]]]:
         thread.join()
 
 
-def _session(journal: Journal, headquarters: Path, folder: Path, uplink: Uplink, url: str) -> Session:
+def session_with(journal: Journal, headquarters: Path, folder: Path, uplink: Uplink, url: str) -> Session:
+    """A session of ``journal`` with headquarters."""
     signing, sealing = signing_key(headquarters), sealing_key(headquarters / SEALING_NAME)
     policy = SyncPolicy(
         url=url,
@@ -232,7 +187,7 @@ def _session(journal: Journal, headquarters: Path, folder: Path, uplink: Uplink,
     return Session(journal, journal.keys, uplink, policy, clock=Clock(None), state=folder)
 
 
-def _until_sent(session: Session, journal: Journal, backoff: Backoff) -> int:
+def until_sent(session: Session, journal: Journal, backoff: Backoff) -> int:
     """Sessions until nothing waits; how many failed."""
     failed = 0
     while True:
@@ -244,16 +199,6 @@ def _until_sent(session: Session, journal: Journal, backoff: Backoff) -> int:
             continue
         if not journal.backlog():
             return failed
-
-
-def _branch(folder: Path, headquarters: Path, url: str, failures: list[int], number: int) -> None:
-    """One branch, in a thread of its own."""
-    keys = open_keys(folder / "keys")
-    with closing(Journal.open(folder / "journal", keys, now=lambda: datetime.now(UTC))) as journal:
-        pack = partial(pack_message, keys, f"branch {number}")
-        uplink = NatsUplink(url, device_id(keys.public_bytes), pack, Credentials, Clock(None), answered_s=30)
-        session = _session(journal, headquarters, folder, uplink, url)
-        failures[number] = _until_sent(session, journal, Backoff(20))
 
 
 def held(headquarters: Path) -> int:
@@ -277,20 +222,14 @@ def compare(folder: Path, headquarters: Path, flagged: set[int]) -> tuple[int, i
     return faults, sum(seq not in flagged for seq, _ in arrived[: last + 1])
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def send_all(folder: Path, headquarters: Path, url: str) -> int:
     """Send until nothing waits; how many sessions failed."""
     keys = open_keys(folder / "keys")
     clock = Clock(None)
     with closing(Journal.open(folder / "journal", keys, now=clock.now)) as journal:
         uplink = HttpsUplink(url, partial(pack_message, keys, "branch"), Credentials, clock)
-        session = _session(journal, headquarters, folder, uplink, url)
-        return _until_sent(session, journal, Backoff(0.2, first_s=0.05))
+        session = session_with(journal, headquarters, folder, uplink, url)
+        return until_sent(session, journal, Backoff(0.2, first_s=0.05))
 
 
 def _device(folder: Path, headquarters: Path, url: str) -> None:
