@@ -153,7 +153,7 @@ def _add_peers(predictors: dict[str, Predictor], plain: Path, pipeline: OcrPipel
         except EdgeKitError as error:
             missing[peer.shown] = error.problem
         else:
-            predictors[peer.shown] = load_predictor(model_files(made, peer.shown), "openvino", _OPTIONS)
+            predictors[peer.shown] = load_predictor(model_files(made, peer.shown), peer.backend, _OPTIONS)
     return missing
 
 
@@ -169,7 +169,7 @@ def _peer_rows(
     report: Report, shown: str, times: dict[str, Times], missing: dict[str, str], apart: dict[str, float]
 ) -> None:
     for peer in QUANTIZERS:
-        what = f"{shown} det, {SIDE}x{SIDE}: {peer.shown}'s default PTQ against what is shipped, both on OpenVINO"
+        what = f"{shown} det, {SIDE}x{SIDE}: {peer.against('what is shipped')}"
         if peer.shown in missing:
             report.add(Row(what, None, note=missing[peer.shown]))
             continue

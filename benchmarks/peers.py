@@ -2,8 +2,8 @@
 
 Each environment has a lock file under ``requirements/`` that pins it by hash:
 
-    bench            NNCF and ONNX Runtime's quantizer. They write a model; that is timed here, beside ours, by the
-                     same library in the same process.
+    bench            NNCF and ONNX Runtime's quantizer. They write a model; that is timed here, beside ours, in
+                     the same process.
     bench-inc        Intel Neural Compressor, which does the same with older libraries
     bench-rapidocr   RapidOCR 3 on OpenVINO and its HTTP server
     bench-rapidocr1  rapidocr-openvino 1.4 with the OpenVINO that it pins
@@ -31,6 +31,7 @@ from benchmarks.harness import ROOT
 from compress.calibration import Feeds
 from devices.errors import DownloadError, EdgeKitError
 from devices.state import ensure_state_dir
+from runtime.predictor import Backend
 
 Environment = Literal[
     "bench", "bench-inc", "bench-rapidocr", "bench-rapidocr1", "bench-litserve", "bench-paddle", "bench-scikit"
@@ -40,18 +41,33 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Quantizer:
-    """A peer that writes a model in INT8: ``python SCRIPT MODEL.onnx FEEDS.npz OUT transformer|other``."""
+    """A peer that writes a model in INT8: ``python SCRIPT MODEL.onnx FEEDS.npz OUT transformer|other``.
+
+    Attributes:
+        shown: Its name.
+        environment: Where it is installed.
+        script: Of this folder.
+        file: What it writes.
+        backend: What its model is made for; Neural Compressor's has operators that only ONNX Runtime knows.
+    """
 
     shown: str
     environment: Environment
     script: str
     file: str
+    backend: Backend
+
+    def against(self, ours: str) -> str:
+        """The question of a row."""
+        if self.backend == "openvino":
+            return f"{self.shown}'s default PTQ against {ours}, both on OpenVINO"
+        return f"{self.shown}'s default PTQ, on ONNX Runtime, against {ours}"
 
 
 QUANTIZERS = (
-    Quantizer("NNCF", "bench", "nncf_ptq.py", "model.xml"),
-    Quantizer("ONNX Runtime", "bench", "ort_ptq.py", "model.onnx"),
-    Quantizer("Intel Neural Compressor", "bench-inc", "inc_ptq.py", "model.onnx"),
+    Quantizer("NNCF", "bench", "nncf_ptq.py", "model.xml", "openvino"),
+    Quantizer("ONNX Runtime", "bench", "ort_ptq.py", "model.onnx", "onnxruntime"),
+    Quantizer("Intel Neural Compressor", "bench-inc", "inc_ptq.py", "model.onnx", "onnxruntime"),
 )
 
 
