@@ -36,6 +36,7 @@ MEMORY_BYTES = 1 << 30  # a page that is one colour scan at 600 dpi takes half o
 CPU_SECONDS = 300  # the reader's own clock ends a page long before
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _POINTS_PER_INCH = 72
+_ASTRAY = 1.0  # units of a text's own space: whatever stands further off its line is misplaced
 
 
 def main() -> None:
@@ -157,7 +158,39 @@ def _each_character(text_page: Any) -> Iterator[tuple[int, tuple[float, float, f
                 continue
             x0, y0, x1, y1 = left.value, bottom.value, right.value, top.value
         if x1 > x0 and y1 > y0:
-            yield code, (x0, y0, x1, y1, raw.FPDFText_GetCharAngle(text_page, index))
+            yield code, (*_placed(text_page, index, (x0, y0, x1, y1)), raw.FPDFText_GetCharAngle(text_page, index))
+
+
+def _placed(text_page: Any, index: int, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """The box where the character stands.
+
+    Of text that a PDF tells beside its glyphs (/ActualText: browsers print 工 so, whose glyph is a radical's too)
+    PDFium leaves the box in the space of the form that holds it. Such a character is known by the line that its text
+    runs along: it lies on that of its object there, and not on that of the page.
+    """
+    from pypdfium2 import raw
+
+    x, y, on_page, in_object = ctypes.c_double(), ctypes.c_double(), raw.FS_MATRIX(), raw.FS_MATRIX()
+    item = raw.FPDFText_GetTextObject(text_page, index)
+    known = item and raw.FPDFPageObj_GetMatrix(item, in_object) and raw.FPDFText_GetMatrix(text_page, index, on_page)
+    if not known or not raw.FPDFText_GetCharOrigin(text_page, index, x, y):
+        return box
+    begin = x.value, y.value
+    right, wrong = _undone(on_page, begin), _undone(in_object, begin)
+    if right is None or wrong is None or abs(right[1]) < abs(wrong[1]) + _ASTRAY:
+        return box
+    corners = []
+    for corner in (box[:2], box[2:]):
+        s, t = _undone(in_object, corner) or corner
+        corners.append((on_page.a * s + on_page.c * t + on_page.e, on_page.b * s + on_page.d * t + on_page.f))
+    (x0, y0), (x1, y1) = corners
+    return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+
+
+def _undone(matrix: Any, point: tuple[float, float]) -> tuple[float, float] | None:
+    """Where ``matrix`` brings ``point`` from; None if it makes everything flat."""
+    u, v, size = point[0] - matrix.e, point[1] - matrix.f, matrix.a * matrix.d - matrix.b * matrix.c
+    return ((matrix.d * u - matrix.c * v) / size, (matrix.a * v - matrix.b * u) / size) if size else None
 
 
 def _page_to_pixels(page: Any, width: int, height: int) -> list[float]:

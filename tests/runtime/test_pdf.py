@@ -123,6 +123,19 @@ def test_boxes_count_from_the_crop_box():
     assert_box_holds_ink(page)
 
 
+def test_a_character_that_is_told_beside_its_glyph_has_its_place_within_a_form_of_another_scale():
+    """As browsers print 工, whose glyph is also that of a radical. PDFium leaves its box in the form's own space."""
+    told = " /Span << /ActualText (B) >> BDC BT /F 80 Tf 1 0 0 1 605 2800 Tm (X) Tj ET EMC "
+    around = "BT /F 80 Tf 1 0 0 1 400 2800 Tm (Hello ) Tj ET", "BT /F 80 Tf 1 0 0 1 658 2800 Tm (ank) Tj ET"
+    written = pdf("q .25 0 0 .25 0 0 cm /X Do Q", told.join(around))  # the second page is a form as well
+    written = written.replace(b"/F 3 0 R >> >>", b"/F 3 0 R >> /XObject << /X 7 0 R >> >>")
+    form = b"<< /Type /XObject /Subtype /Form /BBox [0 0 4000 4000] /Resources << /Font << /F 3 0 R >> >> /Length"
+    page = next(load_pages(written.replace(b"7 0 obj\n<< /Length", b"7 0 obj\n" + form)))
+    assert page.lines is not None
+    assert [line.text for line in page.lines] == ["Hello Bank"]
+    assert_box_holds_ink(page)
+
+
 @pytest.mark.parametrize("matrix", ["0 1 -1 0 300 200", "0 -1 1 0 300 600", "-1 0 0 -1 300 400"])
 @pytest.mark.parametrize("rotation", [0, 90])
 def test_text_that_is_turned_within_the_page_is_one_line(matrix, rotation):
