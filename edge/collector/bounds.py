@@ -66,7 +66,8 @@ class Unfinished:
 
     def forget(self, device: str, retention: Mapping[str, Any]) -> None:
         """Wait no longer for the rest of what a retention entry of the branch names."""
-        named = [seq for name in ("documents", "entries") for seq in retention.get(name, ()) if type(seq) is int]
+        lists = [each for each in (retention.get("documents"), retention.get("entries")) if isinstance(each, list)]
+        named = [seq for each in lists for seq in each if type(seq) is int]
         held = {seq for (seq,) in self._connection.execute("SELECT seq FROM unfinished WHERE device = ?", (device,))}
         for seq in held.intersection(named):
             self._connection.execute("DELETE FROM unfinished WHERE device = ? AND seq = ?", (device, seq))

@@ -16,6 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 NOW = datetime.now(UTC)
 
 
+def common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
 @dataclass
 class Authority:
     """Issues certificates for 127.0.0.1 and localhost into its folder."""
@@ -25,20 +29,27 @@ class Authority:
     def __post_init__(self) -> None:
         self.folder.mkdir()
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Invented Bank")])
+        self.name = common_name("Invented Bank")
         self.path = self.folder / "ca.pem"
         builder = self._builder(self.name, self.key.public_key(), NOW + timedelta(days=400))
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         self.path.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def issue(
-        self, name: str, *, until: datetime = NOW + timedelta(days=90), usage: x509.ObjectIdentifier | None = None
+        self,
+        name: str,
+        *,
+        until: datetime = NOW + timedelta(days=90),
+        usage: x509.ObjectIdentifier | None = None,
+        constraints: x509.BasicConstraints | None = None,
     ) -> tuple[Path, Path]:
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        subject = common_name(name)
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         builder = self._builder(subject, key.public_key(), until)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if constraints is not None:
+            builder = builder.add_extension(constraints, critical=True)
         if usage is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         certificate, pem = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"

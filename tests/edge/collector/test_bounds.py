@@ -47,10 +47,11 @@ def test_a_device_that_begins_more_records_than_it_ends_is_told_so(
 def test_papers_that_the_branch_let_go_meanwhile_are_not_awaited(branch: Branch, headquarters: Headquarters) -> None:
     entry, *parts = begun(branch, 2)
     send(branch, entry, *parts)
-    retention = entry_piece(
-        branch.keys, 2, entry.hash, kind="retention", body={"why": "age", "documents": [1, None, "x"], "entries": []}
-    )
-    send(branch, retention)
+    nonsense = entry_piece(branch.keys, 2, entry.hash, kind="retention", body={"documents": 1, "entries": [None, []]})
+    send(branch, nonsense)
+    assert make_report(headquarters.store)["devices"][0]["unfinished"] == 2
+    body = {"why": "age", "documents": [1], "entries": []}
+    send(branch, entry_piece(branch.keys, 3, nonsense.hash, kind="retention", body=body))
     assert make_report(headquarters.store)["devices"][0]["unfinished"] == 0
 
 

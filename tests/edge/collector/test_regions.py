@@ -12,15 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nats
 import pytest
 
 from devices.errors import SyncError
-from edge.collector.nats_consumer import consume
+from edge.collector.nats_consumer import _Consumer, consume
+from edge.collector.report import make_devices
 from edge.offline.sync import Session
 from edge.offline.sync_credentials import Credentials
+from edge.offline.sync_message import Call, pack_message
 from edge.offline.sync_nats import STREAM, NatsUplink
 from tests.edge.authority import Authority
 from tests.edge.branches import Branch, Headquarters
@@ -187,6 +192,24 @@ def test_what_one_server_took_the_other_does_not_take_too(
     with consuming(region, headquarters, bank):
         wait_for(lambda: streams_are_there(region, context))
     assert asyncio.run(both()) == [1, 1]
+
+
+def test_the_brokers_clock_says_when_a_call_was_taken(branch: Branch, headquarters: Headquarters) -> None:
+    """A region keeps a call for hours, and the device's own clock may be wrong."""
+    call = Call.make(branch.time(), (1, "ab" * 32), 0, [], headquarters.sealing.public_key())
+    acknowledged: list[bool] = []
+
+    async def nothing(*_: object, **__: object) -> None:
+        acknowledged.append(True)
+
+    metadata = SimpleNamespace(timestamp=branch.time() - timedelta(hours=2))
+    data = pack_message(branch.keys, "b", [], call)
+    message: Any = SimpleNamespace(data=data, subject="edgekit.up.a", metadata=metadata, ack=nothing)
+    client: Any = SimpleNamespace(publish=nothing, flush=nothing)
+    consumer = _Consumer("", headquarters.store, headquarters.signing, threading.Event(), None, ())
+    asyncio.run(consumer._take(client, [message]))
+    assert make_devices(headquarters.store)[0]["clock_ahead_s"] == 7200
+    assert len(acknowledged) == 3
 
 
 def streams_are_there(region: Region, context: ssl.SSLContext) -> bool:

@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from devices.clock import Clock
 from devices.errors import AcknowledgementError, CollectorError, SyncSettingsError, SyncUnregisteredError
+from edge.collector import register
 from edge.collector.report import make_devices
 from edge.collector.store import Store
 from edge.offline.sync_credentials import Credentials
 from edge.offline.sync_message import pack_message
 from edge.offline.sync_voucher import Voucher, speaks_for, vouch
-from tests.edge.authority import NOW, Authority
+from tests.edge.authority import NOW, Authority, common_name
 from tests.edge.branches import Branch, Headquarters, Time
 
 
@@ -135,9 +136,21 @@ def test_where_only_registered_devices_may_come_a_stranger_is_listed_and_can_be_
             branch.session().run()
     assert headquarters.entries(branch.device) == []
     assert states(headquarters) == [(branch.device, "unknown", "CN=branch-7")]
+    assert make_devices(headquarters.store)[0]["name"] == "branch-7"  # for who is asked whether it is one
     headquarters.store.add_device(branch.device, None)
     branch.session().run()
     assert branch.journal.backlog() == 0
+
+
+def test_strangers_without_end_do_not_fill_the_list(
+    branch: Branch, guarded: Callable[..., Headquarters], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "_UNKNOWN_MOST", 0)
+    headquarters = guarded(only_registered=True)
+    headquarters.store._intake.register._authorities = ()
+    with pytest.raises(SyncUnregisteredError, match="too many others"):
+        branch.session().run()
+    assert make_devices(headquarters.store) == []
 
 
 def test_a_device_may_be_added_before_it_calls_and_then_shows_the_certificate_that_was_said(
@@ -178,6 +191,21 @@ def test_a_certificate_that_does_not_speak_for_the_device_lets_nobody_in(
     assert headquarters.entries(branch.device) == []
     branch.line.pack = partial(pack_message, branch.keys, "branch-7", vouch=lambda: good)
     assert branch.session().run().sent > 0
+
+
+def test_a_devices_certificate_makes_no_others(
+    branch: Branch, guarded: Callable[..., Headquarters], bank: Authority, tmp_path: Path
+) -> None:
+    headquarters = guarded()
+    own = bank.issue("branch-7", constraints=x509.BasicConstraints(ca=False, path_length=None))
+    thief = Authority(tmp_path / "thief")
+    thief.key, thief.name = load_pem_private_key(own[1].read_bytes(), None), common_name("branch-7")  # type: ignore[assignment]
+    made, key = thief.issue("branch-8")
+    made.write_bytes(made.read_bytes() + own[0].read_bytes())
+    shows(branch, (made, key))
+    with pytest.raises(SyncUnregisteredError, match="a certificate that is not good"):
+        branch.session().run()
+    assert headquarters.entries(branch.device) == []
 
 
 def test_keys_of_each_kind_vouch_and_what_is_no_key_is_said(bank: Authority, tmp_path: Path) -> None:

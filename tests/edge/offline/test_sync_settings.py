@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import ValidationError
 
 from devices.errors import SyncSettingsError
 from edge.offline.sync_https import HttpsUplink
+from edge.offline.sync_message import Call, unpack_message
 from edge.offline.sync_nats import NatsUplink
 from edge.offline.sync_policy import SyncPolicy
 from edge.offline.sync_settings import open_session, remember_policy, remembered_policy
+from edge.offline.sync_voucher import speaks_for
+from tests.edge.authority import Authority
 from tests.edge.branches import Branch
 
 KEY = "ab" * 32
@@ -64,3 +70,21 @@ def test_a_device_may_go_another_way_to_the_same_headquarters(branch: Branch, ow
     (folder / "url").write_text("http://region.example\n")
     with pytest.raises(SyncSettingsError, match="without TLS"):
         open_session(branch.journal, policy)
+
+
+def test_the_certificate_of_the_device_speaks_for_its_journal_in_each_call(
+    branch: Branch, own_state: Path, tmp_path: Path
+) -> None:
+    session = open_session(branch.journal, SyncPolicy(url="https://bank.example", acknowledged_by=KEY))
+    call = Call.make(branch.time(), (1, KEY), 0, [], X25519PrivateKey.generate().public_key())
+    assert isinstance(session._uplink, HttpsUplink)
+    assert unpack_message(session._uplink._pack([], call)).voucher is None
+    certificate, key = Authority(tmp_path / "bank").issue("branch-7")
+    (own_state / "keys" / "sync").mkdir(parents=True)
+    shutil.copy(certificate, own_state / "keys" / "sync" / "device.pem")
+    shutil.copy(key, own_state / "keys" / "sync" / "device-key.pem")
+    voucher = unpack_message(session._uplink._pack([], call)).voucher  # it came while the device served
+    assert voucher is not None
+    own = x509.load_pem_x509_certificate(voucher.chain.encode()).public_key()
+    assert speaks_for(own, bytes.fromhex(voucher.signature), branch.keys.public_bytes)
+    assert unpack_message(session._uplink._pack([], None)).voucher is None  # pieces go without it
