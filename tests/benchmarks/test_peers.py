@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks import peers
 from benchmarks.feeds_file import read_feeds, write_feeds
-from benchmarks.flask_paddle import create_app
 from benchmarks.harness import ROOT
 from benchmarks.networks import random_weights
 from benchmarks.peers import QUANTIZERS, Environment, peer_answers, quantize_by, run_peer
@@ -92,6 +91,8 @@ def test_every_environment_is_locked_by_hash_and_locked_anew_with_the_others() -
 
 
 def test_paddle_behind_flask_answers_what_the_kit_answers(tmp_path: Path) -> None:
+    from benchmarks.flask_paddle import create_app  # it imports paddle, which wants its flags to be set before
+
     config = ErnieConfig(
         vocab_size=14, num_hidden_layers=1, hidden_size=24, intermediate_size=24, max_position_embeddings=128
     )
