@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.clock import BUILT, Clock, build_date, since_boot
+from devices.clock import BUILT, Clock, Mark, build_date, floor_from_mark, since_boot
 
 DAY = timedelta(days=1)
 BUILD = datetime(2026, 1, 1, tzinfo=UTC)
@@ -244,3 +244,9 @@ def test_a_wheel_says_when_it_was_built_and_a_checkout_when_it_was_written(tmp_p
     assert build_date(tmp_path) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     (tmp_path / "built.txt").write_text("2026-05-04T03:02:01+00:00\n")
     assert build_date(tmp_path) == datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+
+
+def test_a_mark_from_later_in_this_very_start_does_not_lower_the_floor() -> None:
+    """Damage in the file: the seconds since boot cannot have fallen."""
+    mark = Mark(datetime(2026, 12, 1, tzinfo=UTC), "this start", 9_000_000.0)
+    assert floor_from_mark(mark, "this start", 10.0) == mark.time
