@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
@@ -26,7 +27,7 @@ from runtime.ocr.preprocess import (
     reading_box,
     upright,
 )
-from runtime.ocr.recognize import BATCH, batch_shapes, ctc_decode, group_by_width
+from runtime.ocr.recognize import BATCH, Batch, batch_shapes, ctc_decode, group_by_width
 from runtime.predictor import Backend, Predictor, RunOptions, load_predictor
 
 _CLS_HEIGHT, _CLS_WIDTH = 48, 192  # PP-OCR mobile cls v2.0
@@ -140,6 +141,10 @@ class OcrPipeline:
     def recognize(self, crops: Sequence[NDArray[np.uint8]], budget: Budget = UNLIMITED) -> list[tuple[str, float]]:
         """Read crops of one line each.
 
+        While rec reads a batch, another thread makes the next one's tensor and looks up what the last one says: rec
+        leaves cores idle whenever a batch has another shape than the one before. It never works further ahead, so that
+        a page of a thousand lines takes no more memory.
+
         Args:
             crops: (H, W, 3) uint8, BGR, of any size; one that is much higher than wide is turned first.
             budget: Asked before every batch.
@@ -149,12 +154,23 @@ class OcrPipeline:
         """
         height = self.settings.rec_height
         lines = [upright(crop) for crop in crops]
+        batches = group_by_width([line_width(line, height) for line in lines])
+
+        def tensor_of(batch: Batch) -> NDArray[np.float32]:
+            return line_tensor([lines[member] for member in batch.members], height, batch.width, room=batch.room)
+
+        answers: list[Future[list[tuple[str, float]]]] = []
+        with ThreadPoolExecutor(1, "ocr") as beside:
+            coming = [beside.submit(tensor_of, batch) for batch in batches[:1]]
+            for number, batch in enumerate(batches, start=1):
+                budget.check()
+                tensor = coming.pop().result()
+                coming += [beside.submit(tensor_of, following) for following in batches[number : number + 1]]
+                probabilities = _run(self.rec, tensor)[: len(batch.members)]
+                answers.append(beside.submit(ctc_decode, probabilities, self.characters))
         results: list[tuple[str, float]] = [("", 0.0)] * len(lines)
-        for room, width, members in group_by_width([line_width(line, height) for line in lines]):
-            budget.check()
-            tensor = line_tensor([lines[member] for member in members], height, width, room=room)
-            answers = ctc_decode(_run(self.rec, tensor)[: len(members)], self.characters)
-            for member, (text, confidence) in zip(members, answers, strict=True):
+        for batch, answer in zip(batches, answers, strict=True):
+            for member, (text, confidence) in zip(batch.members, answer.result(), strict=True):
                 results[member] = text.strip(), confidence  # INT8 sees spaces in the empty room behind a line
         return results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from runtime.budget import Budget
 from runtime.images import load_image, load_pages
 from runtime.ocr.models import read_ocr_models
 from runtime.ocr.pipeline import OcrPipeline, assemble, load_ocr
+from runtime.ocr.preprocess import line_tensor
 from runtime.predictor import Backend, RunOptions, TensorSpec
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +66,32 @@ def scripted(turned: float = 0.0, **changes: float) -> OcrPipeline:
     cls = Scripted("ocr-cls", lambda tensor: np.tile([1 - turned, turned], (tensor.shape[0], 1)))
     chosen = OcrSettings(**changes)
     return assemble(Scripted("ocr-det", dark_is_text), Scripted("ocr-rec", reads(1)), cls, ("a", "b", "c"), chosen)
+
+
+def test_tensors_are_made_one_batch_ahead_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = [], []
+
+    def noted(*arguments, **named):
+        made.append(threading.current_thread())
+        return line_tensor(*arguments, **named)
+
+    def rec(tensor: np.ndarray) -> np.ndarray:
+        time.sleep(0.02)  # more than enough for the other thread
+        seen.append(len(made))
+        return reads(1)(tensor)
+
+    monkeypatch.setattr("runtime.ocr.pipeline.line_tensor", noted)
+    pipeline = replace(scripted(), rec=Scripted("ocr-rec", rec))
+    crops = [np.zeros((48, width, 3), np.uint8) for width in (3000, 2000, 1000, 500, 200, 50)]
+    assert [text for text, _ in pipeline.recognize(crops)] == ["a"] * 6
+    assert seen == [2, 3, 4, 5, 6, 6]
+    assert threading.current_thread() not in made
+
+
+def test_what_fails_beside_rec_fails_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.ocr.pipeline.ctc_decode", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        scripted().recognize([np.zeros((48, 96, 3), np.uint8)])
 
 
 @pytest.mark.parametrize("pages", [1, 2])
