@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from benchmarks.runtime_box import application_form
 from benchmarks.runtime_models import CHARACTERS, demo_bundle, signed_demo, slow_text
 from benchmarks.runtime_paddle import PEER, paddle_server
 from benchmarks.runtime_processes import FORM, Client, Server, Step, client, form, kit_server, peer_server
-from devices.errors import DownloadError
+from devices.errors import DownloadError, EdgeKitError
 from runtime.images import load_image
 
 STARTS = 3  # for each kind of first request
@@ -82,13 +82,13 @@ def first_rows(report: Report, scratch: Path, progress: Progress, bundle: Path) 
                     time.sleep(_REST_S)
                     resident.append(kit.memory_mb())
                     shared_once.append(kit.memory_mb("pss"))
-                    begin = load.load(kit.url, [step]).ms[0]
+                    begin = _answered_ms(load, kit, [step])[0]
                     after_rest: list[float] = []
                     for _ in range(USUAL):
                         time.sleep(_REST_S)
-                        after_rest += load.load(kit.url, [step]).ms
+                        after_rest += _answered_ms(load, kit, [step])
                     first[name].append(begin / float(np.median(after_rest)))
-                    in_a_row[name].append(begin / float(np.median(load.load(kit.url, [step] * (1 + USUAL)).ms[1:])))
+                    in_a_row[name].append(begin / float(np.median(_answered_ms(load, kit, [step] * (1 + USUAL))[1:])))
     report.details["ready s"], report.details["idle MB"] = ready, resident
     report.details["first request by those in a row"] = in_a_row
     note = f"{len(ready)} starts; until /v2/health/ready says 200, every model loaded, proven and warm."
@@ -152,6 +152,18 @@ def peer_rows(report: Report, scratch: Path, progress: Progress, bundle: Path) -
             report.add(Row(what, Figure.of(np.array(theirs) / np.array(ours)), "times", note=note))
 
 
+def _answered_ms(load: Client, server: Server, plan: Sequence[Step]) -> Sequence[float]:
+    """What each request took; nothing is compared with requests that failed."""
+    seen = load.load(server.url, plan)
+    if seen.failed:
+        raise EdgeKitError(
+            f"{seen.failed} of {len(plan)} requests to {plan[0][0]} failed after the start.",
+            state="The benchmark stopped.",
+            remedy="Run it on a machine that is not busy with other work.",
+        )
+    return seen.ms
+
+
 def _first_answer_s(load: Client, start: AbstractContextManager[Server], step: Step) -> float:
     with start as server:
-        return server.ready_s + load.load(server.url, [step]).ms[0] / 1000
+        return server.ready_s + _answered_ms(load, server, [step])[0] / 1000

@@ -55,6 +55,7 @@ def test_a_peer_that_fails_is_quoted_with_the_command_that_shows_it(script: str,
 
 
 def test_scripts_find_the_benchmarks_and_are_not_hidden_by_them(script: str, tmp_path: Path) -> None:
+    (tmp_path / "runtime.py").write_text("raise RuntimeError", encoding="utf-8")
     (tmp_path / script).write_text("import benchmarks.feeds_file, runtime; assert runtime.__path__", encoding="utf-8")
     run_peer("bench", script)
 
