@@ -1,20 +1,24 @@
 """Stages of the demonstration, kept by the content of what went into them.
 
-A stage's key is the SHA-256 of its input files, its parameters, the lock file and the kit's own source, so a changed
-line of code or data makes the stage run again and nothing stale is ever shown.
+A stage's key is the SHA-256 of its input files, its parameters, the lock file and all that the making of models
+imports of the kit, so a changed line of code or data makes the stage run again and nothing stale is ever shown.
+What only a server or an installation uses is left out: it changes no model.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from devices.state import ensure_state_dir
 
 ROOT = Path(__file__).parent.parent
-_SOURCES = ("compress", "devices", "runtime")
+_MAKER = "compress"
+_DATA = "devices/profiles/*.toml"
 
 
 def cached(name: str, inputs: Sequence[Path | str], build: Callable[[Path], None]) -> tuple[Path, bool]:
@@ -44,12 +48,38 @@ def cached(name: str, inputs: Sequence[Path | str], build: Callable[[Path], None
     return target, False
 
 
+@cache
 def _source_fingerprint() -> bytes:
-    digest = hashlib.sha256((ROOT / "requirements" / "dev.lock").read_bytes())
-    for package in _SOURCES:
-        for file in sorted((ROOT / package).rglob("*.py")):
-            digest.update(file.relative_to(ROOT).as_posix().encode() + file.read_bytes())
+    digest = hashlib.sha256((ROOT / "requirements" / "compress.lock").read_bytes())
+    for file in sorted({*sources(ROOT), *ROOT.glob(_DATA)}):
+        digest.update(file.relative_to(ROOT).as_posix().encode() + file.read_bytes())
     return digest.digest()
+
+
+def sources(root: Path) -> set[Path]:
+    """The modules below ``root`` that make models, and those that they import, in functions too."""
+    waiting = list((root / _MAKER).rglob("*.py"))
+    found: set[Path] = set()
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(root, file)
+    return found
+
+
+def _imported(root: Path, file: Path) -> Iterator[Path]:
+    names = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    for name in names:
+        parts = name.split(".")
+        module = root.joinpath(*parts)
+        packages = (root.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1))
+        yield from (path for path in (module.with_suffix(".py"), *packages) if path.is_file())
 
 
 def _fingerprint(path: Path) -> bytes:

@@ -1,0 +1,72 @@
+"""What a stage of the demonstration is kept by: all that makes a model, and nothing that only serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from examples import stages
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_makes_models_counts_and_what_only_serves_or_installs_does_not() -> None:
+    found = {path.relative_to(ROOT).as_posix() for path in stages.sources(ROOT)}
+    assert {
+        "compress/quantize.py",
+        "runtime/predictor.py",
+        "runtime/backends/openvino.py",
+        "devices/profile.py",
+    } <= found
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "compress").rglob("*.py")} <= found
+    assert not {"runtime/server.py", "runtime/supervisor.py", "devices/provision/install.py", "edge/review.py"} & found
+
+
+def test_imports_are_followed_through_packages_and_functions(tmp_path: Path) -> None:
+    files = {
+        "compress/__init__.py": "",
+        "compress/a.py": "def later():\n    from runtime.deep import inner\n",
+        "edge/__init__.py": "",
+        "compress/inner/b.py": "import devices.c\n",
+        "edge/other.py": "",
+        "runtime/__init__.py": "",
+        "runtime/deep/__init__.py": "",
+        "runtime/deep/inner.py": "from compress import a\nimport json\n",
+        "runtime/unused.py": "",
+        "devices/c.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = {path.relative_to(tmp_path).as_posix() for path in stages.sources(tmp_path)}
+    assert found == set(files) - {"edge/__init__.py", "edge/other.py", "runtime/unused.py"}
+
+
+def test_a_stage_runs_again_when_its_inputs_change_and_not_before(tmp_path: Path) -> None:
+    built: list[str] = []
+
+    def build(out: Path) -> None:
+        built.append(out.name)
+        (out / "result").write_text("made")
+
+    (tmp_path / "input").write_text("one")
+    first, kept = stages.cached("stage", [tmp_path / "input", "text"], build)
+    assert not kept
+    assert stages.cached("stage", [tmp_path / "input", "text"], build) == (first, True)
+    (tmp_path / "input").write_text("two")
+    assert stages.cached("stage", [tmp_path / "input", "text"], build)[0] != first
+    assert stages.cached("stage", [tmp_path / "input", "other"], build)[0] != first
+    assert len(built) == 3
+
+
+def test_what_fails_is_not_kept(tmp_path: Path) -> None:
+    def fail(out: Path) -> None:
+        (out / "half").write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        stages.cached("stage", ["x"], fail)
+    made, kept = stages.cached("stage", ["x"], lambda out: (out / "whole").touch())
+    assert not kept
+    assert [path.name for path in made.iterdir()] == ["whole"]
