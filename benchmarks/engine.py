@@ -29,12 +29,14 @@ _LOOK_EVERY_S = 0.002
 
 
 def edgekit(options: dict[str, Any]) -> Read:
-    """The kit's own pipeline on a model set or an artifact."""
+    """The kit's own pipeline on a model set or an artifact, with the allocator as the kit's worker sets it."""
     from runtime.images import load_image
+    from runtime.memory import bound_allocator
     from runtime.ocr.models import read_ocr_models
     from runtime.ocr.pipeline import load_ocr
     from runtime.predictor import RunOptions
 
+    bound_allocator()
     pipeline = load_ocr(read_ocr_models(Path(options["models"])), "openvino", RunOptions(threads=options["threads"]))
 
     def read(data: bytes) -> list[dict[str, Any]]:
