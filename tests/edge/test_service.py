@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from devices.errors import RequestError
 from devices.profile import load_profile
 from edge.bundle.parts import Part
 from edge.service import _Loader, name_uploads, within_profile
@@ -21,6 +22,17 @@ def test_a_profile_may_lower_det_s_side_but_not_raise_it(of_profile: int | None,
 @pytest.mark.parametrize("application", [b"", b"[]", b'{"documents": 1}', b"\xff", b"[" * 100_000])
 def test_an_application_that_is_none_is_left_to_whoever_says_so(application: bytes) -> None:
     assert name_uploads(application, [UploadedFile("scan", "id.jpg", b"x")]) == {"id.jpg": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"), [("id.jpg", "id.jpg"), ("IMG_1.jpg", "scan"), ("", "scan")], ids=["both", "field", "no file"]
+)
+def test_an_upload_is_the_file_that_the_application_calls_so(filename: str, name: str) -> None:
+    application = b'{"documents": [{"file": "id.jpg"}, {"file": "scan"}]}'
+    upload = UploadedFile("scan", filename, b"x")
+    assert name_uploads(application, [upload]) == {name: b"x"}
+    with pytest.raises(RequestError, match=name):
+        name_uploads(application, [upload, UploadedFile(name, name, b"y")])
 
 
 @pytest.mark.parametrize(("kind", "few"), [("model", False), ("text", True)])
