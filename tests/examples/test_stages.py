@@ -28,11 +28,12 @@ def test_imports_are_followed_through_packages_and_functions(tmp_path: Path) -> 
         "compress/__init__.py": "",
         "compress/a.py": "def later():\n    from runtime.deep import inner\n",
         "edge/__init__.py": "",
-        "compress/inner/b.py": "import devices.c\n",
+        "compress/inner/b.py": "import devices.c\nimport runtime.plain\n",
         "edge/other.py": "",
         "runtime/__init__.py": "",
         "runtime/deep/__init__.py": "",
         "runtime/deep/inner.py": "from compress import a\nimport json\n",
+        "runtime/plain/__init__.py": "",
         "runtime/unused.py": "",
         "devices/c.py": "",
     }

@@ -15,6 +15,7 @@ RANGES = {
     "fixed": [{"introduced": "0"}, {"fixed": "2.0"}],
     "last": [{"introduced": "1.0"}, {"last_affected": "1.5"}],
     "twice": [{"fixed": "1.2"}, {"introduced": "3.0"}, {"introduced": "1.0"}, {"fixed": "3.1"}],
+    "again": [{"introduced": "2.0"}, {"fixed": "2.0"}, {"introduced": "1.0"}],
     "open": [{"introduced": "2.0rc1"}],
 }
 
@@ -33,6 +34,7 @@ RANGES = {
         ("twice", "1.2", False),
         ("twice", "3.0.9", True),
         ("twice", "3.1", False),
+        ("again", "2.0", True),
         ("open", "1.9", False),
         ("open", "9", True),
     ],
