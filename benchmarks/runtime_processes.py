@@ -10,9 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,12 +107,14 @@ class Loaded:
         seconds: From the first request to the last answer.
         failed: Answers that were not 200.
         answer: The last one's body.
+        cpu_ms: Processor time that the server took for each right answer; 0 where nobody asked.
     """
 
     ms: Sequence[float]
     seconds: float
     failed: int
     answer: str
+    cpu_ms: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -186,9 +188,20 @@ class Server:
 
     def memory_mb(self, kind: Literal["rss", "pss"] = "rss") -> float:
         """What all its processes hold; RSS counts what they share once for each, PSS once."""
+        return float(sum(getattr(each.memory_full_info(), kind) for each in self._family())) / 2**20
+
+    def charged(self, load: Callable[[], Loaded]) -> Loaded:
+        """What ``load`` saw, with the processor time that all processes of this server took meanwhile."""
+        before = self._cpu_s()
+        seen = load()
+        return replace(seen, cpu_ms=1000 * (self._cpu_s() - before) / max(1, len(seen.ms)))
+
+    def _cpu_s(self) -> float:
+        return float(sum(sum(each.cpu_times()[:2]) for each in self._family()))
+
+    def _family(self) -> list[psutil.Process]:
         root = psutil.Process(self._process.pid)
-        family = [root, *root.children(recursive=True)]
-        return float(sum(getattr(each.memory_full_info(), kind) for each in family)) / 2**20
+        return [root, *root.children(recursive=True)]
 
 
 def mean_stages_ms(exposition: str) -> dict[str, float]:

@@ -90,7 +90,7 @@ class TextCase:
 
     def raw(self, load: Client, server: Server, path: str, clients: int) -> Callable[[], Loaded]:
         """A turn of ``clients`` connections."""
-        return lambda: load.load(server.url, self._plan(path, _TEXTS), clients=clients)
+        return lambda: server.charged(lambda: load.load(server.url, self._plan(path, _TEXTS), clients=clients))
 
     def _plan(self, path: str, count: int) -> list[Step]:
         return [(path, "application/json", self._body)] * count
@@ -146,7 +146,7 @@ def _picture_rows(report: Report, scratch: Path, progress: Progress, load: Clien
 
 
 def _pictures_turn(load: Client, server: Server, plan: Sequence[Step], clients: int) -> Callable[[], Loaded]:
-    return lambda: load.load(server.url, plan, clients=clients)
+    return lambda: server.charged(lambda: load.load(server.url, plan, clients=clients))
 
 
 def in_process(own: Engine, files: Sequence[Path]) -> Loaded:
@@ -201,7 +201,9 @@ def _server_rows(report: Report, path: str, peer: str, taken: Taken, missing: st
         many = "1 client" if clients == 1 else f"{clients} clients"
         rates = ", ".join(f"{name} {_rate(turns):.1f}" for name, turns in taken.items() if "requests" not in name)
         share = Figure.of([100 * each.rate / call.rate for each, call in zip(kit, taken[_OWN], strict=True)])
+        spent = ", ".join(f"{name} {_cpu_ms(turns):.1f} ms" for name, turns in taken.items() if _cpu_ms(turns))
         note = f"Requests a second: {rates}. {sum(each.failed for each in kit)} of the kit's answers were errors."
+        note += f" Processor time of the server a request: {spent}." if spent else ""
         report.add(Row(f"{path}, {many}: of the rate in process", share, "%", Goal(95), note))
         names = (f"{path}, {many}: requests per second by {peer}'s", f"{path}, {many}: p99 of {peer} by the kit's")
         note = ""
@@ -227,6 +229,10 @@ def _server_rows(report: Report, path: str, peer: str, taken: Taken, missing: st
 def quantile_ms(turns: Sequence[Loaded], share: float) -> float:
     """Over the requests of all turns."""
     return float(np.quantile(np.concatenate([each.ms for each in turns]), share))
+
+
+def _cpu_ms(turns: Sequence[Loaded]) -> float:
+    return float(np.median([each.cpu_ms for each in turns]))
 
 
 def _rate(turns: Sequence[Loaded]) -> float:

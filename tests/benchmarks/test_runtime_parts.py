@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -21,7 +23,7 @@ from benchmarks import http_load, runtime_box, runtime_ocr, runtime_serving
 from benchmarks.harness import ROOT, Report
 from benchmarks.runtime_pictures import checked_texts, pictures, upstream_lines
 from benchmarks.runtime_plot import draw
-from benchmarks.runtime_processes import Client, Loaded, client, engine, mean_stages_ms
+from benchmarks.runtime_processes import Client, Loaded, Server, client, engine, mean_stages_ms
 from edge.application import read_directory
 
 
@@ -210,6 +212,24 @@ def test_errors_count_for_nothing_and_are_told(tmp_path: Path) -> None:
     assert "2 of 2 answers of peer were errors" in note
     assert "what it does for 1 client, 8 in a row, is compared instead" in note
     assert set(written.details["/x rates and p99 ms"]) == {"in process", "kit 1", "kit 8", "peer 1"}
+
+
+def test_the_processor_time_of_a_servers_requests_is_told(tmp_path: Path) -> None:
+    def a_while() -> Loaded:
+        time.sleep(0.3)
+        return loaded(10.0, 10.0)
+
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"], text=True) as busy:
+        server = Server(busy, "", 0.0)
+        seen = server.charged(a_while)
+        busy.send_signal(signal.SIGSTOP)
+        idle = server.charged(a_while)
+        busy.kill()
+    assert idle.cpu_ms < seen.cpu_ms  # how much of a core the machine had for it is open
+    written = report(tmp_path)
+    taken = {"in process": [loaded(10.0)]} | {f"kit {clients}": [seen] for clients in runtime_serving.CLIENTS}
+    runtime_serving._server_rows(written, "/x", "peer", taken, "No network.")
+    assert f"Processor time of the server a request: kit 1 {seen.cpu_ms:.1f} ms, kit 8" in written.rows[0].note
 
 
 def test_without_the_peer_its_rows_are_skipped_and_the_others_are_not(tmp_path: Path) -> None:
