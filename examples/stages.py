@@ -44,7 +44,11 @@ def cached(name: str, inputs: Sequence[Path | str], build: Callable[[Path], None
         draft = Path(scratch) / name
         draft.mkdir()
         build(draft)
-        draft.rename(target)
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another run made the same meanwhile
+                raise
     return target, False
 
 

@@ -61,6 +61,19 @@ def test_a_stage_runs_again_when_its_inputs_change_and_not_before(tmp_path: Path
     assert len(built) == 3
 
 
+def test_of_two_runs_that_make_the_same_at_once_one_is_kept_and_both_have_it() -> None:
+    def first(out: Path) -> None:
+        (out / "result").write_text("first")
+
+    def second(out: Path) -> None:
+        stages.cached("stage", ["x"], first)
+        (out / "result").write_text("second")
+
+    made, _ = stages.cached("stage", ["x"], second)
+    assert (made / "result").read_text() == "first"
+    assert len(list(made.parent.iterdir())) == 1
+
+
 def test_what_fails_is_not_kept(tmp_path: Path) -> None:
     def fail(out: Path) -> None:
         (out / "half").write_text("half")
