@@ -79,6 +79,10 @@ def test_links_and_files_beyond_the_list_are_named_and_bytecode_is_not(root: Pat
     (bundle / "__pycache__").mkdir()
     (bundle / "__pycache__" / "module.cpython-311.pyc").touch()
     verify_slot(root, "b")
+    (bundle / "__pycache__" / "module.so").touch()
+    with pytest.raises(SlotError, match="__pycache__/module.so is not one of its files"):
+        verify_slot(root, "b")
+    (bundle / "__pycache__" / "module.so").unlink()
     (bundle / "more").touch()
     with pytest.raises(SlotError, match="bundle/more is not one of its files"):
         verify_slot(root, "b")

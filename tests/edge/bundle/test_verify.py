@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.errors import BundleError, BundleFileError, BundleSignatureError
+from edge.bundle import verify
 from edge.bundle.keys import key_id
 from edge.bundle.verify import signature_bytes, verify_bundle
 
@@ -52,6 +53,20 @@ def test_every_byte_of_the_signature_file_counts(bundle: Path, trusted: dict) ->
             path.write_bytes(original[:position] + bytes([other]) + original[position + 1 :])
             with pytest.raises(BundleSignatureError):
                 verify_bundle(bundle, trusted)
+
+
+@pytest.mark.parametrize(
+    ("limit", "name"), [("_MANIFEST_MAX_BYTES", "manifest.json"), ("_SIGNATURE_MAX_BYTES", "manifest.sig")]
+)
+def test_what_nobody_signed_yet_is_not_read_whatever_its_size(
+    bundle: Path, trusted: dict, monkeypatch: pytest.MonkeyPatch, limit: str, name: str
+) -> None:
+    size = (bundle / name).stat().st_size
+    monkeypatch.setattr(verify, limit, size)
+    verify_bundle(bundle, trusted)
+    monkeypatch.setattr(verify, limit, size - 1)
+    with pytest.raises(BundleFileError, match=f"{name} is larger than {size - 1} bytes"):
+        verify_bundle(bundle, trusted)
 
 
 @pytest.mark.parametrize("added", [b"\n", b" ", b"\0", b"{}"])
