@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -102,18 +102,15 @@ def regions_row(report: Report, scratch: Path, progress: Progress) -> None:
     brokers = {name: _start(server, scratch, name, ports) for name in ("hub", *REGIONS)}
     where = [urls[REGIONS[number % len(REGIONS)]] for number in range(REGIONAL)]
     with collector(headquarters, "--nats", urls["hub"], *(word for name in REGIONS for word in ("--region", name))):
-        _until(lambda: all(_once(folder, headquarters, url) for folder, url in zip(branches[:2], where, strict=False)))
+        for folder, url in zip(branches, where[:2], strict=False):  # then each region has its stream
+            _until(partial(_once, folder, headquarters, url))
         before = held(headquarters)
         brokers["hub"].send_signal(signal.SIGKILL)
         brokers["hub"].wait()
-        threads = [
-            threading.Thread(target=_once, args=(folder, headquarters, url))
+        _run(
+            threading.Thread(target=_hand_in, args=(folder, headquarters, url))
             for folder, url in zip(branches, where, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        )
         while_cut_off, expected = held(headquarters) - before, sum(map(_length, branches))
         start = time.monotonic()
         brokers["hub"] = _start(server, scratch, "hub", ports)
@@ -121,7 +118,10 @@ def regions_row(report: Report, scratch: Path, progress: Progress) -> None:
             progress("regions hand over", arrived / expected)
             time.sleep(0.2)
         seconds = time.monotonic() - start
-        _until(lambda: all(_once(folder, headquarters, url) for folder, url in zip(branches, where, strict=True)))
+        _run(
+            threading.Thread(target=_branch, args=(folder, headquarters, url, [0] * REGIONAL, number))
+            for number, (folder, url) in enumerate(zip(branches, where, strict=True))
+        )
     for broker in brokers.values():
         broker.kill()
         broker.wait()
@@ -162,6 +162,25 @@ def _once(folder: Path, headquarters: Path, url: str) -> bool:
         with suppress(SyncError):
             _nats_session(journal, folder, headquarters, url, answered_s=2).run()
         return journal.backlog() == 0
+
+
+def _hand_in(folder: Path, headquarters: Path, url: str) -> None:
+    """Sessions of a branch until the leaf node has taken everything and only headquarters' answer is missing."""
+    with closing(_journal(folder)) as journal:
+        while True:
+            try:
+                _nats_session(journal, folder, headquarters, url, answered_s=2).run()
+            except SyncError as error:
+                if "did not answer" in error.problem:
+                    return
+
+
+def _run(threads: Iterable[threading.Thread]) -> None:
+    started = list(threads)
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
 
 
 def _length(folder: Path) -> int:

@@ -31,7 +31,7 @@ from edge.offline.sync_nats import DOWN, NONCE_HEADER, STREAM, UP, quiet_loop
 
 log = logging.getLogger(__name__)
 
-_DURABLE = "collector"
+_DURABLE = "collector"  # in a region with its name behind: an acknowledgement reaches all consumers of one name
 _AT_ONCE = 256  # messages of one transaction
 _FETCH_S = 1.0
 _PAUSE_S = 1.0
@@ -100,7 +100,7 @@ class _Consumer:
 
     async def _consume(self, client: Client) -> None:
         """The broker's own stream and those of the regions, until the first of these ends."""
-        streams = [self._pull(client, client.jetstream(), f"The broker at {self._url}")]
+        streams = [self._pull(client, client.jetstream(), _DURABLE, f"The broker at {self._url}")]
         streams += [self._pull_region(client, region) for region in self._regions]
         tasks = [asyncio.create_task(each) for each in streams]
         try:
@@ -117,15 +117,16 @@ class _Consumer:
         """One region; while its line is down nobody else waits."""
         while not self._stop.is_set() and not client.is_closed:
             try:
-                await self._pull(client, client.jetstream(domain=region), f"The region {region}")
+                stream = client.jetstream(domain=region)
+                await self._pull(client, stream, f"{_DURABLE}-{region}", f"The region {region}")
             except (nats.errors.Error, TimeoutError) as error:
                 self._say(f"The region {region}", f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_PAUSE_S)
 
-    async def _pull(self, client: Client, stream: JetStreamContext, who: str) -> None:
+    async def _pull(self, client: Client, stream: JetStreamContext, durable: str, who: str) -> None:
         await _ensure_stream(stream)
         config = ConsumerConfig(ack_wait=_ACK_WAIT_S, max_ack_pending=4 * _AT_ONCE)
-        pulled = await stream.pull_subscribe(f"{UP}.*", durable=_DURABLE, stream=STREAM, config=config)
+        pulled = await stream.pull_subscribe(f"{UP}.*", durable=durable, stream=STREAM, config=config)
         self._say(who, "")
         while not self._stop.is_set() and not client.is_closed:
             try:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,20 +37,21 @@ pytestmark = pytest.mark.skipif(SERVER is None, reason="nats-server is not insta
 
 
 class Region:
-    """Headquarters' broker and one leaf node, each from its example with paths and ports of this test."""
+    """Headquarters' broker and two leaf nodes, each from its example with paths and ports of this test."""
 
     def __init__(self, folder: Path, bank: Authority) -> None:
-        ports = {"4222": free_port(), "7422": free_port(), "leaf": free_port()}
-        self.hub, self.leaf = (f"tls://127.0.0.1:{ports[name]}" for name in ("4222", "leaf"))
+        leaf_nodes, ports = free_port(), {name: free_port() for name in ("hub", "north", "south")}
+        self.urls = {name: f"tls://127.0.0.1:{port}" for name, port in ports.items()}
+        self.hub, self.leaf = self.urls["hub"], self.urls["north"]
         self.folder, self.running = folder, dict[str, subprocess.Popen[bytes]]()
-        for name, port in (("hub", "4222"), ("region", "leaf")):
-            text = (EXAMPLES / f"{name}.conf").read_text(encoding="utf-8")
+        for name, port in ports.items():
+            text = (EXAMPLES / ("hub.conf" if name == "hub" else "region.conf")).read_text(encoding="utf-8")
             certificate, key = map(str, bank.issue(name))
             own = "hub" if name == "hub" else "north"
             for written, here in (
-                ("0.0.0.0:4222", f"127.0.0.1:{ports[port]}"),
-                ("0.0.0.0:7422", f"127.0.0.1:{ports['7422']}"),
-                ("nats.bank.example:7422", f"127.0.0.1:{ports['7422']}"),
+                ("0.0.0.0:4222", f"127.0.0.1:{port}"),
+                ("0.0.0.0:7422", f"127.0.0.1:{leaf_nodes}"),
+                ("nats.bank.example:7422", f"127.0.0.1:{leaf_nodes}"),
                 ("/var/lib/nats", str(folder / name)),
                 (f"/etc/nats/{own}.pem", certificate),
                 (f"/etc/nats/{own}-key.pem", key),
@@ -58,14 +60,16 @@ class Region:
                 assert (written in text) or (name == "hub") != written.startswith("0.0.0.0:7"), (name, written)
                 text = text.replace(written, here)
             assert "/etc/" not in text
+            text = text.replace("server_name: north", f"server_name: {name}").replace(
+                "domain: north", f"domain: {name}"
+            )
             (folder / f"{name}.conf").write_text(text, encoding="utf-8")
             self.start(name)
 
     def start(self, name: str) -> None:
         command = [str(SERVER), "-c", str(self.folder / f"{name}.conf")]
         self.running[name] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        url = self.hub if name == "hub" else self.leaf
-        wait_for(lambda: listens(int(url.rpartition(":")[2])))
+        wait_for(lambda: listens(int(self.urls[name].rpartition(":")[2])))
 
     def kill(self, name: str) -> None:
         self.running[name].send_signal(signal.SIGKILL)
@@ -107,7 +111,7 @@ def region(tmp_path: Path, bank: Authority) -> Iterator[Region]:
 def consuming(region: Region, headquarters: Headquarters, bank: Authority) -> Iterator[None]:
     stop = threading.Event()
     context = Credentials(bank.path, *bank.issue("collector")).context()
-    arguments = {"context": context, "regions": ["north", "south"]}  # the south has no line at all
+    arguments = {"context": context, "regions": ["north", "south", "west"]}  # the west has no line at all
     taker = (region.hub, headquarters.store, headquarters.signing, stop)
     thread = threading.Thread(target=consume, args=taker, kwargs=arguments)
     thread.start()
@@ -116,11 +120,11 @@ def consuming(region: Region, headquarters: Headquarters, bank: Authority) -> It
     thread.join()
 
 
-def in_the_region(region: Region, context: ssl.SSLContext) -> int:
+def in_the_region(url: str, context: ssl.SSLContext) -> int:
     """How many messages lie in the leaf node."""
 
     async def count() -> int:
-        client = await nats.connect(region.leaf, tls=context, allow_reconnect=False)
+        client = await nats.connect(url, tls=context, allow_reconnect=False)
         try:
             return int((await client.jetstream().stream_info(STREAM)).state.messages)
         finally:
@@ -133,20 +137,8 @@ def test_a_region_takes_what_its_branches_send_while_headquarters_is_cut_off(
     region: Region, branch: Branch, headquarters: Headquarters, bank: Authority
 ) -> None:
     device = Credentials(bank.path, *bank.issue("branch-7"))
-
-    def session(answered_s: float) -> Session:
-        uplink = NatsUplink(
-            region.leaf, branch.device, branch.line.pack, lambda: device, branch.clock, answered_s=answered_s
-        )
-        where = {"clock": branch.clock, "state": branch.folder}
-        return Session(branch.journal, branch.keys, uplink, headquarters.policy(), **where)  # type: ignore[arg-type]
-
-    def sent() -> bool:
-        try:
-            session(2).run()
-        except SyncError:
-            return False
-        return branch.journal.backlog() == 0
+    session = partial(session_through, region.leaf, branch, device)
+    sent = partial(is_sent, region.leaf, branch, device)
 
     branch.decide(0)
     with consuming(region, headquarters, bank):
@@ -157,7 +149,7 @@ def test_a_region_takes_what_its_branches_send_while_headquarters_is_cut_off(
         with pytest.raises(SyncError, match="did not answer"):
             session(0.5).run()
         assert branch.journal.backlog() == 30  # the leaf node's word is not headquarters'
-        assert in_the_region(region, device.context()) >= 30
+        assert in_the_region(region.leaf, device.context()) >= 30
         before = headquarters.entries(branch.device)
 
         region.start("hub")  # and the branch does not call again
@@ -171,6 +163,32 @@ def test_a_region_takes_what_its_branches_send_while_headquarters_is_cut_off(
         wait_for(sent)
     assert "revocation" in [entry.kind for entry in branch.journal.entries()]
     assert sorted(headquarters.entries(branch.device)) == [entry.seq for entry in branch.journal.entries()]
+
+
+def test_regions_do_not_acknowledge_for_each_other(region: Region, headquarters: Headquarters, bank: Authority) -> None:
+    """NATS 2.9 sends an acknowledgement to every consumer of that name, in whatever domain, and numbers are alike."""
+    context = Credentials(bank.path, *bank.issue("branch-7")).context()
+
+    async def begin_to_take(name: str, take: int) -> None:
+        """Five messages into a region, of which somebody took some and died before it had committed them."""
+        client = await nats.connect(region.urls[name], tls=context)
+        stream = client.jetstream()
+        for _ in range(5):
+            await stream.publish("edgekit.up.a", b"", stream=STREAM)
+        (consumer,) = await stream.consumers_info(STREAM)
+        if take:
+            pulled = await stream.pull_subscribe_bind(consumer.name, stream=STREAM)
+            assert len(await pulled.fetch(take, timeout=5)) == take
+        await client.close()
+
+    with consuming(region, headquarters, bank):
+        for name in ("north", "south"):
+            wait_for(partial(streams_are_there, region.urls[name], context))
+    asyncio.run(begin_to_take("north", 0))
+    asyncio.run(begin_to_take("south", 5))
+    with consuming(region, headquarters, bank):
+        wait_for(lambda: in_the_region(region.urls["north"], context) == 0)
+    assert in_the_region(region.urls["south"], context) == 5  # they come again when their time is over
 
 
 def test_what_one_server_took_the_other_does_not_take_too(
@@ -190,7 +208,7 @@ def test_what_one_server_took_the_other_does_not_take_too(
         return counts
 
     with consuming(region, headquarters, bank):
-        wait_for(lambda: streams_are_there(region, context))
+        wait_for(partial(streams_are_there, region.leaf, context))
     assert asyncio.run(both()) == [1, 1]
 
 
@@ -212,9 +230,30 @@ def test_the_brokers_clock_says_when_a_call_was_taken(branch: Branch, headquarte
     assert len(acknowledged) == 3
 
 
-def streams_are_there(region: Region, context: ssl.SSLContext) -> bool:
+def session_through(url: str, branch: Branch, device: Credentials, answered_s: float) -> Session:
+    uplink = NatsUplink(url, branch.device, branch.line.pack, lambda: device, branch.clock, answered_s=answered_s)
+    where = {"clock": branch.clock, "state": branch.folder}
+    return Session(branch.journal, branch.keys, uplink, branch.headquarters.policy(), **where)  # type: ignore[arg-type]
+
+
+def is_sent(url: str, branch: Branch, device: Credentials) -> bool:
     try:
-        in_the_region(region, context)
-    except nats.js.errors.NotFoundError:
+        session_through(url, branch, device, 2).run()
+    except SyncError:
         return False
-    return True
+    return branch.journal.backlog() == 0
+
+
+def streams_are_there(url: str, context: ssl.SSLContext) -> bool:
+    """Whether the collector has made stream and consumer."""
+
+    async def count() -> int:
+        client = await nats.connect(url, tls=context, allow_reconnect=False)
+        try:
+            return len(await client.jetstream().consumers_info(STREAM))
+        except nats.js.errors.NotFoundError:
+            return 0
+        finally:
+            await client.close()
+
+    return asyncio.run(count()) == 1
