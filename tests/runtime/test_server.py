@@ -150,12 +150,12 @@ def test_the_app_learns_that_its_client_has_gone() -> None:
         assert seen == ["gone"]
 
 
-def test_an_answer_comes_as_one_packet_head_and_body_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    packets: list[bytes] = []
+def test_an_answer_leaves_as_one_packet_from_the_thread_that_wrote_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    senders: list[str] = []
     send = _Channel.send
 
     def noted(self: _Channel, data: bytes, **options: bool) -> int:
-        packets.append(data)
+        senders.append(threading.current_thread().name)
         return int(send(self, data, **options))
 
     monkeypatch.setattr(_Channel, "send", noted)
@@ -163,7 +163,8 @@ def test_an_answer_comes_as_one_packet_head_and_body_together(monkeypatch: pytes
         for number in range(1, 4):
             client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
             assert client.recv(65536).endswith(b"\r\n\r\nabc")
-            assert len(packets) == number
+            assert len(senders) == number
+    assert all(name.startswith("waitress") for name in senders)  # not the poll loop's
 
 
 def test_five_hundred_connections_at_once_are_all_answered() -> None:
