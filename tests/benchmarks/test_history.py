@@ -22,6 +22,12 @@ def test_runs_are_found_again_in_order_and_by_the_class_of_machine(tmp_path: Pat
     assert earlier("other", "a box", tmp_path) == {}
 
 
+def test_two_runs_of_one_second_are_two(tmp_path: Path) -> None:
+    for value in (1.0, 2.0):
+        keep("try", NOON, "a box", {}, {"how fast": (value, value, value)}, tmp_path)
+    assert earlier("try", "a box", tmp_path) == {"how fast": [1.0, 2.0]}
+
+
 @pytest.mark.parametrize(
     ("before", "figure", "more_is_better", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from benchmarks.peak import OPERATIONS, SIDE, _plain, _quantized
 Floats = NDArray[np.float32]
 
 
-def graph(nodes: list[onnx.NodeProto], shape: list[int], **weights: Floats) -> bytes:
+def graph(nodes: list[onnx.NodeProto], shape: list[int], **weights: NDArray[Any]) -> bytes:
     """A model from ``x`` of ``shape`` to ``y``."""
     made = helper.make_graph(
         nodes,
@@ -74,6 +75,12 @@ def test_what_is_int8_on_both_sides_counts_as_such_and_its_weights_as_they_are_s
     assert (plain.int8, plain.other) == (0, OPERATIONS)
     ends = 2 * 4 * SIDE**2
     assert plain.bytes - ends == 4 * (quantized.bytes - ends)
+
+
+def test_a_product_with_one_side_in_int8_is_none_of_int8() -> None:
+    nodes = [helper.make_node("DequantizeLinear", ["q", "s"], ["w"]), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = graph(nodes, [2, 3], q=np.ones((3, 5), np.int8), s=np.array(0.5, np.float32))
+    assert work(model, {"x": floats(2, 3)}) == Work(int8=0, other=60, bytes=4 * (6 + 10) + 15)
 
 
 def test_the_least_time_is_of_both_kinds_of_operations_at_their_own_rates() -> None:

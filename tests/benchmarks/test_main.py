@@ -80,7 +80,12 @@ class Pretended:
 
     def measure(self, part: str) -> Measure:
         runs = len(list(self.folder.glob("history/try/*")))
-        return lambda report, scratch, progress: report.add(Row(part, Figure.exact(float(runs))))
+
+        def measured(report: Report, scratch: Path, progress: harness.Progress) -> None:
+            report.details[part] = runs
+            report.add(Row(part, Figure.exact(float(runs))))
+
+        return measured
 
 
 @pytest.fixture
@@ -109,7 +114,9 @@ def test_a_part_alone_leaves_the_other_rows_and_their_section_as_they_were(prete
         ("two", "two", 1.0),
     ]
     assert document["rows"][1]["change"] == "was 0"
+    assert document["details"] == {"one": 0, "two": 1}
     first, second = (pretended / "page.md").read_text(encoding="utf-8").split("<!-- /try/one -->")
     assert "| one | 0 |  |  |  |" in first
+    assert "| two |" not in first
     assert "| two | 1 |  |  | ▁█ was 0 |" in second
     assert history.earlier("try", harness.machine_class()) == {"one": [0.0], "two": [0.0, 1.0]}
