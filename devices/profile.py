@@ -94,7 +94,7 @@ class Serve(_Schema):
         backends: In order of preference. One with a device, such as ``onnxruntime:cuda``, serves only if it gets
             that device; the CPU serves only where the order names it.
         threads: CPU threads for one inference.
-        parallel: Inferences of one model that may run at once.
+        parallel: Inferences of one model that may run at once, and pages that OCR reads at once.
         memory_limit_mb: What the serving process should stay under.
         gpu_memory_limit_mb: What all models together may take of the GPU's memory; None sets no limit.
         int8: Whether INT8 models are worth trying here.
