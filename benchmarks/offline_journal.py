@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -164,11 +165,14 @@ def kill_row(report: Report, scratch: Path, progress: Progress) -> None:
         "headquarters has every entry once."
     )
     what = f"kill -9 at {KILLS} random moments while scoring and syncing: lost, doubled or unverifiable"
-    report.add(Row(what, Figure.exact(faults + wrong), "", Goal(0, at_least=False), note))
+    report.details["kills: faults of the serving device"] = wrong
+    report.add(Row(what, Figure.exact(faults + len(wrong)), "", Goal(0, at_least=False), note))
 
 
-def _kill_served(headquarters: Path, url: str, progress: Progress, scratch: Path) -> tuple[int, int, int, int]:
-    """How many kills, answered decisions, requests sent again, and faults."""
+def _kill_served(
+    headquarters: Path, url: str, progress: Progress, scratch: Path
+) -> tuple[int, int, int, dict[str, Any]]:
+    """How many kills, answered decisions, requests sent again, and what was wrong."""
     state, callers = scratch / "served", Callers()
     bundle = device_bundle(demo_bundle(), headquarters, url, state, scratch / "served-bundle")
     found, kills = kill_servers(
@@ -179,7 +183,9 @@ def _kill_served(headquarters: Path, url: str, progress: Progress, scratch: Path
         until=time.monotonic() + SERVED_S,
         progress=lambda share: progress("kills of a serving device", share),
     )
-    wrong = bool(found) + settle(bundle, state, headquarters, callers)
+    wrong = settle(bundle, state, headquarters, url, callers)
+    if found:
+        wrong["journal"] = vars(found)
     shutil.rmtree(state)
     return kills, len(callers.told), callers.again, wrong
 

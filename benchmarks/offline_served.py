@@ -24,7 +24,7 @@ import urllib3
 
 from benchmarks.harness import ROOT
 from benchmarks.offline_kill import Found, judge
-from benchmarks.offline_sync import compare
+from benchmarks.offline_sync import compare, send_all
 from benchmarks.recipes import EDGEKIT, PROFILE, edgekit
 from devices.state import VARIABLE
 from edge.collector.keys import SEALING_NAME, sealing_key, signing_key
@@ -176,19 +176,35 @@ def kill_servers(
     return found, kills
 
 
-def settle(bundle: Path, state: Path, headquarters: Path, callers: Callers) -> int:
-    """Start once more, answer whoever waits, and send everything; what headquarters holds otherwise or not."""
+def settle(bundle: Path, state: Path, headquarters: Path, url: str, callers: Callers) -> dict[str, Any]:
+    """Start once more, answer whoever waits, and send everything; what is wrong then, empty if nothing is.
+
+    Args:
+        bundle: Of the device.
+        state: Of the device.
+        headquarters: The collector's directory.
+        url: Where it listens.
+        callers: Who sent.
+    """
     with _server(bundle, state) as process:
-        url = _ready(process)
-        if url is None:
+        server = _ready(process)
+        if server is None:
             raise RuntimeError("the server does not start any more")
-        callers.call(url, threading.Event(), only_waiting=True)
+        callers.call(server, threading.Event(), only_waiting=True)
         end = time.monotonic() + _PATIENCE_S
-        while _backlog(url) and time.monotonic() < end:
+        while _backlog(server) and time.monotonic() < end:
             time.sleep(0.1)
+        sent_by_itself = not _backlog(server)
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
-    return compare(state, headquarters, set())[0] + len(callers.waiting) + len(callers.wrong)
+    send_all(state, headquarters, url)  # its end may have cut off a contact that it was about to say
+    wrong = {
+        "entries": compare(state, headquarters, set())[0],
+        "unanswered": list(callers.waiting),
+        "answers": list(callers.wrong),
+        "not sent by the server": [] if sent_by_itself else ["some"],
+    }
+    return {name: each for name, each in wrong.items() if each}
 
 
 def _killed(bundle: Path, state: Path, callers: Callers, draw: random.Random) -> None:

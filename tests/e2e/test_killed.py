@@ -17,4 +17,4 @@ def test_what_was_answered_is_in_the_journal_and_at_headquarters_once(demo: Demo
         assert not found
         assert callers.wrong == []
         assert callers.told
-        assert settle(bundle, state, headquarters, callers) == 0
+        assert settle(bundle, state, headquarters, url, callers) == {}
