@@ -50,7 +50,8 @@ def test_shapes_never_seen_before_do_not_add_up(load, feeds) -> None:
             predictor.run(feeds(1, height, width))
         return _resident_mb()
 
-    before = read(800 if predictor.backend == "openvino" else 80)  # it keeps 400 operators; 0.15 MB each of this network
+    until_full = 800 if predictor.backend == "openvino" else 80  # it keeps 400 operators; 0.15 MB each of this network
+    before = read(until_full)
     assert read(200) - before < 25
 
 
