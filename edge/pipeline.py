@@ -243,7 +243,10 @@ def _extracted(kind: str, read: _ReadDocument) -> Extraction:
     if read.of == len(read.pages):
         return extraction
     unread = problem(kind, "pages_unread", pages=read.of, count=len(read.pages))
-    return replace(extraction, problems=(*extraction.problems, unread))
+    known = [
+        each for each in extraction.problems if each.code != "total_mismatch"
+    ]  # what was not read is missing in it
+    return replace(extraction, problems=(*known, unread))
 
 
 @dataclass(frozen=True, eq=False)

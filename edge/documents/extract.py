@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edge.documents import idcard, income, statement
 from edge.documents.extraction import FIELD_NAMES, KIND_NAMES, Extraction, Field, problem
@@ -29,6 +30,8 @@ _STRANGERS = {
     "income_proof": (r"(在读证明|在校证明|学籍|在校学生|我校学生)", r"收入|工资|薪"),
 }
 
+_PLAINLY = 5  # so many words of a kind are a page of it, and none that mentions another paper
+
 # what no field says, since it is printed before one
 _PRINTED = {word for names in FIELD_NAMES.values() for word in names.values()} | {"出生", "公民身份号码", "有效期限"}
 
@@ -44,7 +47,7 @@ def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
         The fields that were found, and a problem for each that was not or that contradicts another. A paper of another
         kind gives one problem, not one for every field.
     """
-    rows = rows_of(pages)
+    rows = rows_of(_own(kind, pages))
     if not rows:
         return Extraction(kind, {}, (problem(kind, "unreadable"),))
     if kind == "id_card":
@@ -69,6 +72,19 @@ def extract(kind: str, pages: Sequence[ReadPage]) -> Extraction:
     return Extraction(kind, ordered, tuple(each.placed(ordered) for each in (*missing, *problems)))
 
 
+def _own(kind: str, pages: Sequence[ReadPage]) -> list[ReadPage]:
+    """The pages, those emptied that are plainly of another kind where one is of this: papers scanned into one file."""
+    counts = [_counts(rows_of([page])) for page in pages]
+    best = [max(_MARKS, key=count.__getitem__) for count in counts]
+    others = [
+        name != kind and count[name] >= _PLAINLY and count[name] > 1.5 * count[kind]
+        for name, count in zip(best, counts, strict=True)
+    ]
+    if all(others) or not any(name == kind and count[kind] for name, count in zip(best, counts, strict=True)):
+        return list(pages)
+    return [replace(page, lines=()) if other else page for page, other in zip(pages, others, strict=True)]
+
+
 def _filled_in(fields: dict[str, Field]) -> dict[str, Field]:
     """Without those whose value is the next label: nobody wrote anything, or it could not be read."""
     return {
@@ -86,7 +102,11 @@ def _stranger(kind: str, rows: Sequence[Row]) -> str | None:
 
 def _seen_kind(rows: Sequence[Row]) -> str | None:
     """The kind whose words stand on the paper most often; None if no word of any kind does."""
-    text = Flow(rows, gap="", turn="").text
-    counts = {kind: sum(mark in text for mark in marks) for kind, marks in _MARKS.items()}
+    counts = _counts(rows)
     best = max(counts, key=lambda kind: counts[kind])
     return best if counts[best] else None
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, int]:
+    text = Flow(rows, gap="", turn="").text
+    return {kind: sum(mark in text for mark in marks) for kind, marks in _MARKS.items()}

@@ -65,6 +65,8 @@ _TEXTS = {
     "pages_unread": "该文件共 {pages} 页，只读了前 {count} 页",
     "rows_unread": "另有 {count} 行像是交易，但未能读懂",
     "balance_mismatch": "第 {rows} 行的余额与金额对不上",
+    "total_mismatch": "流水自称合计 {total:,.2f} 元，各行相加却为 {moved:,.2f} 元",
+    "several_accounts": "各页的户名不一致：{names}，像由几份流水拼成",
     "balance_unsure": "第 {rows} 行的余额与金额对不上，但其中有数字辨认不清，请对照原件",
     "row_outside_period": "第 {rows} 行的日期不在账单起止日期内",
     "several_papers": "该文件上像有 {count} 张不同的证件，请每张证件单独提交",

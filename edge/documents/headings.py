@@ -52,6 +52,7 @@ _HEADINGS = {
         *("交易行", "操作员", "手续费", "交易状态", "状态", "编号"),
     ),
 }
+_UNIT = re.compile(r" *[（(][^）)]{0,4}[）)]")  # 支出（元）: numbers line up with the whole of it
 _ROLES = {heading: role for role, headings in _HEADINGS.items() for heading in headings}
 _HEADING = re.compile("(?:" + "|".join(sorted(map(re.escape, _ROLES), key=len, reverse=True)) + r")(?!\s*:)")
 _PREFERENCE = {heading: place for headings in _HEADINGS.values() for place, heading in enumerate(headings)}
@@ -109,7 +110,14 @@ def _found(row: Row) -> list[tuple[str, Piece]]:
     if len({id(piece) for piece, _ in found}) < len(row):  # OCR may have misread one
         found = _words(mended([row], _ROLES, shortest=2)[0])
         roles = {_ROLES[match[0]] for _, match in found}
-    return [(match[0], piece.part(*match.span())) for piece, match in found] if _suffice(roles) else []
+    if not _suffice(roles):
+        return []
+    return [(match[0], _part(piece, match)) for piece, match in found]
+
+
+def _part(piece: Piece, word: re.Match[str]) -> Piece:
+    unit = _UNIT.match(piece.text, word.end())
+    return piece.part(word.start(), (unit or word).end())
 
 
 def _words(row: Row) -> list[tuple[Piece, re.Match[str]]]:

@@ -47,24 +47,29 @@ _COMPONENT = re.compile(r"基本|岗位|绩效|奖|补贴|津贴|加班")  # a p
 _A_MONTH = rf"{_PAY}[^\d,。;]{{0,20}}?({AMOUNT})元?(?:/月|每月)"
 # before and behind a date that is not the proof's own
 _OTHER_DAYS = re.compile(r"(?:入职|有效|出生|到期|自|至|起|参加工作|合同)[^\n]{0,6}$")
+_IN_TABLE = re.compile(
+    rf"(?<![\d.])\d[\d,]*\.\d{{2}}(?![\d.])|{DATE}[^\n]*{DATE}"
+)  # an amount or another day beside it
 _SINCE = re.compile(r"(?:起|至今|入职|加入|进入|参加|到)")
 
 _LABELS = {
-    "name": ("姓名", "员工姓名", "职工姓名", "申请人", "申请人姓名", "本人姓名"),
+    "name": ("姓名", "员工姓名", "职工姓名", "申请人", "申请人姓名", "本人姓名", "纳税人名称", "纳税人姓名"),
     "employer": (
         *("单位名称", "工作单位", "单位全称", "用人单位", "公司名称", "任职单位", "所在单位", "就职单位", "企业名称"),
-        *("单位", "公司", "单位盖章", "单位公章", "任职公司"),
+        *("单位", "公司", "单位盖章", "单位公章", "任职公司", "扣缴义务人", "扣缴义务人名称", "参保单位", "缴费单位"),
     ),
     "position": ("职务", "职位", "岗位", "担任职务", "现任职务", "所任职务", "工作岗位", "担任职位", "职务名称"),
     "monthly_income": (
         *("月收入", "月均收入", "月平均收入", "平均月收入", "税后月收入", "税前月收入", "月薪", "税后月薪", "税前月薪"),
         *("月工资", "每月收入", "月工资收入", "税后月工资", "月均税后收入", "月均工资", "月薪资"),
         *("月总收入", "月收入合计", "月收入总额", "月均总收入", "平均月薪", "月收入金额", "月固定收入", "月税后收入"),
+        *("应发工资", "应发合计", "应发金额", "实发工资", "实发合计", "实发金额"),  # of a payslip
     ),
     "issue_date": ("开具日期", "出具日期", "证明日期", "填表日期", "签发日期", "日期", "开具时间", "出具时间"),
 }
 _OTHERS = (
     *("身份证号", "身份证号码", "证件号码", "证件类型", "性别", "年龄", "联系电话", "电话", "大写", "金额大写", "部门"),
+    *("工号", "纳税人识别号", "身份证件类型", "身份证件号码", "社会保障号码"),
     *("入职日期", "入职时间", "经办人", "学历", "年收入", "备注", "地址", "单位地址", "公司地址", "联系人"),
 )
 _ALL_LABELS = (*(label for labels in _LABELS.values() for label in labels), *_OTHERS)
@@ -87,10 +92,12 @@ _SENTENCES = {
         r"(?:的|正式|在职|全职|任|担任|员工|职工|工作|就职|从事|上班|[,。;])"
     ),
     "position": (
-        r"(?:现任|担任|职务[为是]|职位[为是]|岗位[为是]|从事|任职|(?<!责)任(?!何|职|意|期))(?!单位|公司|于|的)"
+        r"(?:现任,?|担任,?|职务[为是]|职位[为是]|岗位[为是]|从事|任职|(?<!责)任(?!何|职|意|期))(?!单位|公司|于|的)"
         r"(?:为|是|我[单位公司]*)?(?P<value>[^,。;(（\d]{2,20}?)(?:一职|职务|职位|岗位|工作|[,。;(（])"
     ),
 }
+# what an office says of its own records is signed by the office, and that employs nobody who is named there
+_RECORD = re.compile("纳税记录|完税证明|纳税明细|缴费证明|参保证明|权益记录")
 # 示例甲（身份证号...): a name without any word before it
 _NAME_BY_NUMBER = (
     rf"(?:(?m:^)|(?<=证明|员工|职工|职员|人员|公司|单位)|(?<=[,。;:])){_SOMEBODY}"
@@ -121,10 +128,8 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
         del fields["name"]
     if employer := _employer(form, flow, prose):
         fields["employer"] = employer
-    for text in (flow, prose):  # a letter breaks its lines anywhere, also within a number
-        if match := text.search(ID_NUMBER):
-            fields["id_number"] = text.field(match, 0, re.sub(r"\s", "", match[0]).upper())
-            break
+    if number := _number(flow, prose):
+        fields["id_number"] = number
     for name in fields.keys() & {"employer", "position"}:
         fields[name] = replace(fields[name], value=_without_dust(fields[name].value))
     if income := _income(form, prose):
@@ -137,10 +142,25 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     return fields
 
 
+def _number(flow: Flow, prose: Flow) -> Field | None:
+    """What is called so, else what has a right check character, else what looks like one.
+
+    A letter breaks its lines anywhere, also within a number; the figures of a table run together look like one too.
+    """
+    told = [(text, match) for text in (flow, prose) for match in re.finditer(ID_NUMBER, text.text)]
+    named = [each for each in told if re.search(r"证[^\d\n]{0,9}$", each[0].text[: each[1].start()])]
+    right = [each for each in told if id_number.checksum_fits(re.sub(r"\s", "", each[1][0]))]
+    for text, match in (*named, *right, *told):
+        return text.field(match, 0, re.sub(r"\s", "", match[0]).upper())
+    return None
+
+
 def _employer(form: Form, flow: Flow, prose: Flow) -> Field | None:
     """What a label, a sentence or the signature calls one; behind a label also what does not sound like one."""
     if found := form.find(_LABELS["employer"], rf"([^\s:,。;]{{1,40}}{_COMPANY}(?:[（(][^）)\s]{{1,12}}[）)])?)"):
         return field_of(found[0][1], found[1])
+    if _RECORD.search(prose.text):
+        return None
     if match := flow.search(_CERTIFIER):
         return flow.field(match, "value", match["value"])
     if match := prose.search(_SENTENCES["employer"]):
@@ -232,11 +252,12 @@ def _is_whole(pieces: Sequence[Piece]) -> bool:
 
 
 def _last_day(flow: Flow) -> re.Match[str] | None:
-    """The last date that is not of something else than the proof."""
+    """The last date that is not of something else than the proof, nor in a row of a table."""
     days = [
         each
         for each in re.finditer(rf"({DATE}|{SPACED_DAY})", flow.text)
-        if (each[1][0] != "二" or _is_whole(flow.pieces(*each.span(1))))
+        if not _IN_TABLE.search(flow.line(each.start()))
+        and (each[1][0] != "二" or _is_whole(flow.pieces(*each.span(1))))
         and not _OTHER_DAYS.search(flow.text[max(0, each.start() - 16) : each.start()])
         and not _SINCE.match(flow.text, each.end())
     ]

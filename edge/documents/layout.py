@@ -90,6 +90,8 @@ _LEVEL = 0.55  # pieces are level when their middles are less than this share of
 _LEADS = 0.2  # in heights: a line of a cell with two that is further off its row does not lead it
 _PITCH = 1.25  # in heights: lines of one cell are closer to each other, rows of a table hardly ever
 _ZERO = re.compile(r"(?<=[\d.,])[Oo](?=[\d.,])|(?<=\.\d)[Oo](?![A-Za-z])|(?<=\.\d)[Oo](?=[CD]R)")  # an O among digits
+_COLUMNS = 5  # of a table at least; labels and values of a form stand by twos and fours
+_WORD = re.compile(r"[\u4e00-\u9fff（）()/]{1,8}")
 _NEIGHBOURS = 64  # of a piece that are looked at; hostile pages have thousands side by side
 
 
@@ -192,6 +194,10 @@ class Flow:
         """The first match."""
         return re.search(pattern, self.text)
 
+    def line(self, place: int) -> str:
+        """What stands in the row of the character ``place``."""
+        return self.text[self.text.rfind("\n", 0, place) + 1 :].partition("\n")[0]
+
     def pieces(self, start: int, end: int) -> list[Piece]:
         """The parts of pieces under the characters ``start`` to ``end``."""
         spans: list[tuple[Piece, int, int]] = []
@@ -260,15 +266,18 @@ class Form:
         self._rows = rows
         self._flow = Flow(rows)
         self._label = re.compile(one_of(*labels) + r"(?:[（(][^）)\n]{0,8}[）)])?\s*:?")
+        self._headings = [self._is_heading(row) for row in rows]
 
     def find(self, labels: Sequence[str], pattern: str) -> tuple[re.Match[str], list[Piece]] | None:
         """The first value of one of ``labels`` that matches ``pattern``, and where it stands."""
         # a label's own brackets may say (元), (盖章), (税后); behind it the same may stand in English
         end = r"(?: *[（(][^）)\n]{0,8}[）)])? *(?:[A-Z][A-Za-z./ ]{1,24}(?=[:\n ]))? *"
-        label = rf"(?:(?<![\u4e00-\u9fff]){one_of(*labels)}{end}|{one_of(*labels)}{end}(?=:)):? *(?:为|是)? *"
+        word = rf"(?:{one_of(*labels)}(?:/[\u4e00-\u9fff]{{2,4}})?)"  # 职务/职称
+        label = rf"(?:(?<![\u4e00-\u9fff]){word}{end}|(?<!金额){word}{end}(?=:)):? *(?:为|是)? *"
         value = re.compile(pattern)
         for found in re.finditer(label, self._flow.text):
-            match = value.match(self._flow.text, found.end())
+            in_heading = self._headings[self._flow.text.count("\n", 0, found.start())]
+            match = None if in_heading else value.match(self._flow.text, found.end())
             if match and not self._label.match(self._flow.text, match.start()):
                 return match, self._flow.pieces(*match.span(1))
             for piece in self._below(self._flow.pieces(*found.span())):
@@ -276,6 +285,12 @@ class Form:
                 if match and not self._label.match(match[0]):
                     return match, [piece]
         return None
+
+    def _is_heading(self, row: Row) -> bool:
+        """Whether ``row`` heads columns, as on a payslip: behind a label stands another column's, and no value."""
+        words = [piece.text.strip() for piece in row]
+        told = sum(self._label.fullmatch(word) is not None for word in words)
+        return len(words) >= _COLUMNS and told > 1 and all(_WORD.fullmatch(word) for word in words)
 
     def _below(self, label: Sequence[Piece]) -> Iterator[Piece]:
         """The piece under a label, at most three lines lower, that begins or is centred where the label is."""

@@ -24,7 +24,8 @@ DATE = (
     rf"|(?:19|20)\d{{2}}[./-]\d{{2}}[./-]\d{{2}}{_AT}|(?<!\d)(?:19|20)\d{{6}}{_AT}|{_CHINESE_DAY}"
     r"|(?<!\d)(?:19|20)\d{2}(?:[./-]\d{4}|\d{2}[./-]\d{2})(?!\d))"  # one stroke was overlooked
 )
-DAY_OF_YEAR = r"(?:\d{1,2}\s*[./-]\s*\d{1,2}|\d{1,2}\s*月\s*\d{1,2}\s*日)"  # its year stands elsewhere
+# its year, or the first two digits of it, stand elsewhere
+DAY_OF_YEAR = r"(?:(?:\d{2}[./-]\d{2}[./-]\d{2}|\d{1,2}\s*[./-]\s*\d{1,2})(?!\d)|\d{1,2}\s*月\s*\d{1,2}\s*日)"
 AMOUNT = r"[+-]?\s*¥?\s*[+-]?\d(?:[\d,.]{0,20}\d)?\s*万?"  # bounded: text layers of hostile PDFs hold anything
 ID_NUMBER = r"(?<!\d)(?:\d[ ]?){17}[\dXx](?!\d)"
 CAPITALS = r"[零〇壹贰叁肆伍陆柒捌玖拾][零〇壹贰叁肆伍陆柒捌玖拾佰仟百千万亿]*[元圆][零〇壹贰叁肆伍陆柒捌玖角分整正]*"
@@ -55,7 +56,7 @@ def parse_date(text: str) -> str | None:
     digits = re.findall(r"\d+", half_width(text))
     if len(digits) < 3 and len(whole := "".join(digits)) == 8:
         digits = [whole[:4], whole[4:6], whole[6:]]
-    if len(digits) != 3:
+    if len(digits) != 3 or len(digits[0]) != 4:
         return None
     try:
         return date(*map(int, digits)).isoformat()
@@ -73,8 +74,8 @@ def _in_digits(text: str) -> str:
 
 def day_in_period(text: str, begin: str, end: str) -> str | None:
     """The day of a ``DAY_OF_YEAR`` between two ISO dates; None if none or several years fit."""
-    month, day = re.findall(r"\d+", text)
-    years = range(int(begin[:4]), int(end[:4]) + 1)
+    *short, month, day = re.findall(r"\d+", text)
+    years = [year for year in range(int(begin[:4]), int(end[:4]) + 1) if not short or year % 100 == int(short[0])]
     days = [found for year in years if (found := parse_date(f"{year}-{month}-{day}")) and begin <= found <= end]
     return days[0] if len(days) == 1 else None
 

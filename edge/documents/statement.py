@@ -7,19 +7,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from rapidfuzz.distance import Levenshtein
+
 from edge.documents.extraction import SURE, Field, Problem, problem
 from edge.documents.headings import columns_of, whole_headings
 from edge.documents.id_number import checksum_fits
 from edge.documents.labels import mended
 from edge.documents.layout import Flow, Form, Row, field_of, place_of
-from edge.documents.normalise import DATE, parse_date
-from edge.documents.table import entries_of, unread_rows, values_of
+from edge.documents.normalise import AMOUNT, DATE, parse_amount, parse_date
+from edge.documents.table import Entry, Period, entries_of, unread_rows, values_of
 
 KIND = "bank_statement"
 _TANGLED = 0.2  # of the rows incomplete: cells of one row have come to another
 
 # 开户银行 and the like are labels, not banks
-_BANK = r"(?!开户|发卡|对方|本银|我行)([\u4e00-\u9fff]{2,14}?(?:银行|信用社|信用合作社)|微信支付|支付宝)"
+_BANK = (
+    r"(?!开户|发卡|对方|本银|我行)([\u4e00-\u9fff]{2,14}?(?:银行|信用社|信用合作社|信用合作联社|信用联社|合作联社)"
+    r"|微信支付|支付宝)"
+)
+_INTO, _OUT_OF = "(?:收入|存入|转入|贷方)", "(?:支出|支取|转出|借方)"
+_SUM = r"(?:金额|发生额)?(?:合计|总计|总额|累计)[^\d\n]{0,8}"
+_COUNTED = r":? *\d{1,6} *笔[,:]? *"  # 收入:3笔1.00元
 _TIME = r"(?:\d{2}:\d{2}(?::\d{2})?)?"
 _PERIOD = rf"({DATE}){_TIME}\s*(?:起|[(（][^)）\n]{{0,6}}[)）])?\s*[-~至到]+\s*({DATE})"
 # 兹证明:示例甲(居民身份证...)在其微信号:...中的交易明细
@@ -48,7 +56,7 @@ _ALL_LABELS = (*(label for labels in _LABELS.values() for label in labels), "币
 
 def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     """Find the fields of the head and the rows of the table."""
-    rows = whole_headings(rows)
+    rows = _headed_first(whole_headings(rows))
     first_table = next((index for index, row in enumerate(rows) if columns_of(row)), len(rows))
     head = mended(rows[:first_table], _ALL_LABELS)
     flow = Flow(head)
@@ -73,13 +81,39 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
         fields["account_number"] = flow.field(match, 1, match[1])
     fields |= _period(flow, Flow(rows[first_table:]))
     if entries := entries_of(rows[first_table:]):
-        cells = [[piece for cell in entry.cells.values() for piece in cell] for entry in entries]
         days = [fields[name].value for name in ("period_from", "period_to") if name in fields]
-        values = values_of(entries, (days[0], days[1]) if len(days) == 2 else None)
+        entries, values = _in_order(entries, (days[0], days[1]) if len(days) == 2 else None)
+        cells = [[piece for cell in entry.cells.values() for piece in cell] for entry in entries]
         whole = field_of(_signed(values), [piece for pieces in cells for piece in pieces])
         places, sureness = tuple(map(place_of, cells)), tuple(entry.sureness() for entry in entries)
         fields["rows"] = replace(whole, places=places, sureness=sureness)
     return {name: field for name, field in fields.items() if field.value is not None}
+
+
+def _headed_first(rows: list[Row]) -> list[Row]:
+    """The rows with pages that hold rows alone behind those with a heading, as where they were scanned in any order."""
+    headed = {row[0].page for row in rows if columns_of(row)}
+    labelled = {piece.page for row in rows for piece in row if re.search(r"[\u4e00-\u9fff]\s*:", piece.text)}
+    if not headed:
+        return rows
+    return sorted(rows, key=lambda row: row[0].page < min(headed) and row[0].page not in labelled)
+
+
+def _in_order(entries: list[Entry], period: Period) -> tuple[list[Entry], list[dict[str, Any]]]:
+    """The entries and their values; pages scanned in any order stand by their days, if balances add up better so."""
+    rows = values_of(entries, period)
+    pages: dict[int, list[Entry]] = {}
+    for entry in entries:
+        pages.setdefault(entry.row[0].page, []).append(entry)
+    if len(pages) < 2 or not _unbalanced(rows):
+        return entries, rows
+    first = {page: next((day for each in of if (day := each.day(period))), "") for page, of in pages.items()}
+    for falling in (False, True):
+        ordered = sorted(pages, key=first.__getitem__, reverse=falling)
+        again = [each for page in ordered for each in pages[page]]
+        if len(_unbalanced(values := values_of(again, period))) < len(_unbalanced(rows)):
+            entries, rows = again, values
+    return entries, rows
 
 
 def _period(head: Flow, table: Flow) -> dict[str, Field]:
@@ -122,6 +156,7 @@ def check(fields: dict[str, Field], paper: Sequence[Row]) -> list[Problem]:
     incomplete = [index for index, row in enumerate(rows) if any(row[name] is None for name in needed)]
     if incomplete:
         problems.append(problem(KIND, "row_incomplete", "rows", rows=incomplete))
+    problems += _names(paper)
     pairs, sureness = _unbalanced(rows), fields["rows"].sureness if rows else ()
     # where rows were not read whole, or many of them, their neighbours may not be what they seem either
     tangled = set(range(len(rows))) if len(incomplete) > _TANGLED * len(rows) else set(incomplete)
@@ -130,16 +165,53 @@ def check(fields: dict[str, Field], paper: Sequence[Row]) -> list[Problem]:
         for before, index in pairs
         if {before, index} & tangled or sureness and min(sureness[before], sureness[index]) < SURE
     ]
+    # one balance with a digit more or less, where those around it fit each other: a stamp over it, nobody gains by it
+    alone = {index for _, index in pairs if sureness[index] < 1.0 and _fits_without(rows, index)}
+    unsure += [index for before, index in pairs if {before, index} & alone and index not in unsure]
     if wrong := [index for _, index in pairs if index not in unsure]:
         problems.append(problem(KIND, "balance_mismatch", "rows", rows=wrong))
     if unsure:
-        problems.append(problem(KIND, "balance_unsure", "rows", rows=unsure))
+        problems.append(problem(KIND, "balance_unsure", "rows", rows=sorted(unsure)))
+    if rows and min(sureness) >= SURE and all(each.code == "no_balance" for each in problems):
+        problems += _totals(rows, paper)
     if "period_from" in fields and "period_to" in fields:
         begin, end = fields["period_from"].value, fields["period_to"].value
         outside = [index for index, row in enumerate(rows) if row["date"] and not begin <= row["date"] <= end]
         if outside:
             problems.append(problem(KIND, "row_outside_period", "rows", rows=outside))
     return problems
+
+
+def _names(paper: Sequence[Row]) -> list[Problem]:
+    """Whether pages bear different names of an account, in more than a character that may have been misread."""
+    found: dict[str, float] = {}
+    for page in dict.fromkeys(row[0].page for row in paper):
+        rows = [row for row in paper if row[0].page == page and not columns_of(row)]
+        if told := Form(rows, _ALL_LABELS).find(_LABELS["account_name"], _PATTERNS["account_name"]):
+            name = re.sub("[.-]", "·", told[0][1])
+            found[name] = max(found.get(name, 0.0), field_of(name, told[1]).confidence)
+    sure = [name for name, confidence in found.items() if confidence >= SURE]
+    if not any(Levenshtein.distance(one, other) > 1 for one in sure for other in sure):
+        return []
+    return [problem(KIND, "several_accounts", "account_name", names="、".join(sure))]
+
+
+def _totals(rows: Sequence[dict[str, Any]], paper: Sequence[Row]) -> list[Problem]:
+    """What the paper itself says came in and went out altogether, against its rows.
+
+    A total of each page or of each month is told several times; only what is told once is of the whole.
+    """
+    flow = Flow(paper)
+    for words, sign in ((_INTO, 1), (_OUT_OF, -1)):
+        pattern = rf"(?<![\u4e00-\u9fff]){words}(?:{_SUM}({AMOUNT})|{_COUNTED}({AMOUNT})(?=元))"
+        told = list(re.finditer(pattern, flow.text))
+        if len(told) != 1:
+            continue
+        total = flow.field(told[0], told[0].lastindex or 1, parse_amount(told[0][told[0].lastindex or 1]))
+        moved = sum(round(sign * row["amount"] * 100) for row in rows if sign * row["amount"] > 0)
+        if total.confidence >= SURE and total.value is not None and round(abs(total.value) * 100) != moved:
+            return [problem(KIND, "total_mismatch", "rows", total=abs(total.value), moved=moved / 100)]
+    return []
 
 
 def _unbalanced(rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
@@ -154,6 +226,17 @@ def _unbalanced(rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
 
     oldest_first = range(len(rows))
     return min(wrong(oldest_first), wrong(oldest_first[::-1]), key=len)
+
+
+def _fits_without(rows: Sequence[dict[str, Any]], index: int) -> bool:
+    """Whether the balances before and behind a row fit each other by both amounts, the newest first or last."""
+    if not 0 < index < len(rows) - 1:
+        return False
+    for before, row, after in (rows[index - 1 : index + 2], rows[index - 1 : index + 2][::-1]):
+        values = (before["balance"], row["amount"], after["amount"], after["balance"])
+        if None not in values and round(sum(values[:3]) * 100) == round(values[3] * 100):
+            return len(f"{row['balance']:.0f}") != len(f"{before['balance'] + row['amount']:.0f}")
+    return False
 
 
 def _adds_up(before: dict[str, Any], row: dict[str, Any]) -> bool:

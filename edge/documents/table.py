@@ -212,7 +212,8 @@ def _belongs_to(row: Row, cells: dict[str, list[Piece]], entries: Sequence[Entry
     last = entries[-1]
     if last.row[0].page != row[0].page or any(role in last.cells for role in _NUMBERS):
         return False
-    return row[0].middle - last.level_at(row[0]) < row[0].height
+    number = next(cells[role][0] for role in _NUMBERS if role in cells)  # the time below a date stands lower than it
+    return number.middle - last.level_at(number) < number.height
 
 
 def _share(entries: Sequence[Entry], loose: Sequence[tuple[Row, dict[str, list[Piece]]]], below: Entry) -> None:

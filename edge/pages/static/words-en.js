@@ -161,6 +161,8 @@ export const en = {
   "paper.row_incomplete": "Rows lack a date, an amount or a balance.",
   "paper.rows_unread": "Further lines look like transactions but could not be read.",
   "paper.balance_mismatch": "Balances do not follow from the amounts.",
+  "paper.total_mismatch": "A total on the statement differs from the sum of its rows.",
+  "paper.several_accounts": "Pages of the statement bear different account names.",
   "paper.balance_unsure":
     "Balances do not follow from the amounts, perhaps because they were hard to read; please check.",
   "paper.name_unsure": "The name differs from the applicant's in one character, perhaps misread; please check.",
