@@ -146,9 +146,9 @@ def peer_rows(report: Report, scratch: Path, progress: Progress, bundle: Path) -
                 report.add(Row(what, None, note=error.problem))
                 continue
             note = (
-                f"{STARTS} starts in turns: kit {np.median(ours):.1f} s, {name} {np.median(theirs):.1f} s. The kit's "
+                f"{STARTS} starts in turns: kit {np.median(ours):.1f} s, {name} {np.median(theirs):.1f} s. By then the "
+                "kit has read, proven and warmed all its models."
             )
-            note += "kit has read, proven and warmed all its models."
             report.add(Row(what, Figure.of(np.array(theirs) / np.array(ours)), "times", note=note))
 
 
