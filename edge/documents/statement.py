@@ -173,7 +173,8 @@ def check(fields: dict[str, Field], paper: Sequence[Row]) -> list[Problem]:
     if unsure:
         problems.append(problem(KIND, "balance_unsure", "rows", rows=sorted(unsure)))
     if rows and min(sureness) >= SURE and all(each.code == "no_balance" for each in problems):
-        problems += _totals(rows, paper)
+        own = {place.page for place in fields["rows"].places}  # an income proof in the same file has totals too
+        problems += _totals(rows, [row for row in paper if row[0].page in own])
     if "period_from" in fields and "period_to" in fields:
         begin, end = fields["period_from"].value, fields["period_to"].value
         outside = [index for index, row in enumerate(rows) if row["date"] and not begin <= row["date"] <= end]
