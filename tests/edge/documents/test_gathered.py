@@ -154,3 +154,8 @@ def test_a_date_above_the_time_belongs_to_the_row_between_them(page: Build) -> N
     ]
     value = extract("bank_statement", [page(*HEAD, PERIOD, *COLUMNS, *cells)]).value("rows")
     assert [(row["date"], row["amount"]) for row in value] == [("2026-08-03", 8000.0)]
+
+
+def test_a_total_of_another_paper_is_not_the_statements(page: Build) -> None:
+    other = page((40, 40, "收入纳税明细"), (40, 80, "收入合计：46,000.00元"))
+    assert codes([other, page(*HEAD, PERIOD, *COLUMNS, *lines(ROWS))]) == set()

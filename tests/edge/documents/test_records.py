@@ -89,3 +89,11 @@ def test_a_comma_that_is_dust_does_not_hide_a_position(page: Build) -> None:
 def test_a_cooperative_is_a_bank(page: Build) -> None:
     statement = page((200, 20, "样例县农村信用合作联社"), (200, 60, "客户存款对账单"), (10, 100, "户名：示例甲"))
     assert extract("bank_statement", [statement]).value("bank") == "样例县农村信用合作联社"
+
+
+@pytest.mark.parametrize(
+    ("words", "accused"), [("壹拾肆万肆仟元整", False), ("壹万贰仟元整", False), ("壹万伍仟元整", True)]
+)
+def test_words_may_state_the_years_income(page: Build, words: str, accused: bool) -> None:
+    proof = page((200, 20, "收入证明"), (10, 60, f"示例甲年收入人民币{words}，折合月收入12000元"))
+    assert ("capitals_mismatch" in {each.code for each in extract("income_proof", [proof]).problems}) == accused
