@@ -28,6 +28,9 @@ _HAN = r"\u4e00-\u9fff"
 _PERSON = rf"(?:[{_HAN}]{{1,12}}[·•][{_HAN}·•]{{1,12}}?|[{_HAN}]{{2,4}}?)"
 _NAME = rf"([{_HAN}·•]{{2,25}})"
 _VALUE = r"([^\s:,。;]{2,40})"
+_NO_COLUMN = r"(?!万?元|\S*(?:工资|补贴|合计))"  # 单位：元 says in what amounts are told; below it stands a column
+# not the heading 岗位工资, nor the figure below it
+_POSITION = rf"(?!工资|薪|津贴|补贴|绩效|[\d,.]+(?:\s|$)){_VALUE}"
 # the last part: nor half of an amount that a line break parts
 _MONEY = rf"(?:人民币|RMB|CNY|约|\s)*({AMOUNT})(?![\d年月/-]|\n?万|[.,]\d|[.,]?\n[\d.,]{{1,8}}[元万])"
 _COMPANY = (
@@ -67,7 +70,9 @@ _LABELS = {
     ),
     "issue_date": ("开具日期", "出具日期", "证明日期", "填表日期", "签发日期", "日期", "开具时间", "出具时间"),
 }
+_TITLES = ("职称", "技术职称")  # of hospitals and schools, where no position is told
 _OTHERS = (
+    *_TITLES,
     *("身份证号", "身份证号码", "证件号码", "证件类型", "性别", "年龄", "联系电话", "电话", "大写", "金额大写", "部门"),
     *("工号", "纳税人识别号", "身份证件类型", "身份证件号码", "社会保障号码"),
     *("入职日期", "入职时间", "经办人", "学历", "年收入", "备注", "地址", "单位地址", "公司地址", "联系人"),
@@ -92,7 +97,7 @@ _SENTENCES = {
         r"(?:的|正式|在职|全职|任|担任|员工|职工|工作|就职|从事|上班|[,。;])"
     ),
     "position": (
-        r"(?:现任,?|担任,?|职务[为是]|职位[为是]|岗位[为是]|从事|任职|(?<!责)任(?!何|职|意|期))(?!单位|公司|于|的)"
+        r"(?:现任,?|担任,?|职务[为是]|职位[为是]|岗位[为是]|从事|任职|(?<!责)任(?!何|职|意|期))(?!单位|公司|于|的|本)"
         r"(?:为|是|我[单位公司]*)?(?P<value>[^,。;(（\d]{2,20}?)(?:一职|职务|职位|岗位|工作|[,。;(（])"
     ),
 }
@@ -116,11 +121,13 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
     rows = paired(mended(rows, _ALL_LABELS), _ALL_LABELS)
     form, flow, prose = Form(rows, _ALL_LABELS), Flow(rows), Flow(rows, gap="", turn="")
     fields: dict[str, Field] = {}
-    for name, pattern in (("name", _NAME), ("position", _VALUE)):
+    for name, pattern in (("name", _NAME), ("position", _POSITION)):
         if (found := form.find(_LABELS[name], pattern)) and not is_label(found[0][1]):
             fields[name] = field_of(found[0][1], found[1])
         elif match := prose.search(_SENTENCES[name]):
             fields[name] = prose.field(match, "value", match["value"])
+    if "position" not in fields and (found := form.find(_TITLES, _POSITION)):
+        fields["position"] = field_of(found[0][1], found[1])
     for text in (flow, prose):
         if "name" not in fields and (match := text.search(_NAME_BY_NUMBER)):
             fields["name"] = text.field(match, "value", match["value"])
@@ -167,7 +174,7 @@ def _employer(form: Form, flow: Flow, prose: Flow) -> Field | None:
         return prose.field(match, "value", match["value"])
     if signed := list(re.finditer(_SIGNATURE, flow.text)):  # under a letter it has no label
         return flow.field(signed[-1], 1, signed[-1][1])
-    if (found := form.find(_LABELS["employer"], _VALUE)) and not is_label(found[0][1]):
+    if (found := form.find(_LABELS["employer"], _NO_COLUMN + _VALUE)) and not is_label(found[0][1]):
         return field_of(found[0][1], found[1])
     return None
 

@@ -72,9 +72,8 @@ def read_fields(rows: Sequence[Row]) -> dict[str, Field]:
             fields[name] = field_of(parse_date(value) if name.startswith("period") else value, found[1])
     if "account_name" not in fields and (match := flow.search(_CERTIFIED)):
         fields["account_name"] = flow.field(match, 1, match[1])
-    numbers = [
-        number for number in re.findall(r"(?<![\d*])\d{12,23}(?![\dXx])", flow.text) if not checksum_fits(number)
-    ]
+    long = r"(?<![\d*])(?<!(?:编|单|证|水)号:)(?<!(?:编|单|证|水)号)\d{12,23}(?![\dXx])"  # 编号 and the like
+    numbers = [number for number in re.findall(long, flow.text) if not checksum_fits(number)]
     if "account_number" not in fields and len(numbers) == 1:  # its label was misread; nothing else is so long
         match = flow.search(rf"({numbers[0]})")
         assert match is not None

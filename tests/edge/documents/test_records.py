@@ -97,3 +97,48 @@ def test_a_cooperative_is_a_bank(page: Build) -> None:
 def test_words_may_state_the_years_income(page: Build, words: str, accused: bool) -> None:
     proof = page((200, 20, "收入证明"), (10, 60, f"示例甲年收入人民币{words}，折合月收入12000元"))
     assert ("capitals_mismatch" in {each.code for each in extract("income_proof", [proof]).problems}) == accused
+
+
+def test_a_record_of_social_insurance_names_an_id_number_and_is_no_id_card(page: Build) -> None:
+    record = page(
+        *((200, 20, "社会保险个人参保缴费证明"), (10, 60, "姓名：示例甲"), (600, 60, "性别：男")),
+        *((200, 60, f"社会保障号码（公民身份号码）：{NUMBER}"), (10, 100, "现参保单位：样例科技有限公司")),
+        *((10, 140, "缴费年月"), (150, 140, "单位名称"), (430, 140, "缴费基数"), (560, 140, "个人缴费")),
+        *((10, 180, "202608"), (150, 180, "样例科技有限公司"), (430, 180, "9600.00"), (560, 180, "768.00")),
+    )
+    proof = extract("income_proof", [record])
+    assert "wrong_kind" not in {each.code for each in proof.problems}
+    assert (proof.value("id_number"), proof.value("employer")) == (NUMBER, "样例科技有限公司")
+    assert proof.value("monthly_income") is None  # what is paid on is last year's average, not what is earned now
+
+
+def test_a_hospitals_table_of_pay_gives_a_title_and_neither_a_column_nor_a_unit(page: Build) -> None:
+    columns = ("月份", "岗位工资", "薪级工资", "绩效工资", "应发合计")
+    letter = page(
+        *((200, 20, "工资收入证明"), (10, 60, f"兹有我院职工示例甲（公民身份号码：{NUMBER}），所在科室：内")),
+        (10, 90, "科，职称：主治医师，近三个月工资收入情况如下（单位：元）："),
+        *((10 + 150 * index, 130, text) for index, text in enumerate(columns)),
+        *((10 + 150 * index, 160, text) for index, text in enumerate(("2026年8月", "2340", "1170", "3120", "7800"))),
+        *((10, 200, "以上情况属实，特此证明。"), (400, 300, "样例县医院")),
+    )
+    fields = extract("income_proof", [letter]).fields
+    assert (fields["position"].value, fields["employer"].value) == ("主治医师", "样例县医院")
+
+
+def test_a_table_of_pay_without_a_position_names_none(page: Build) -> None:
+    columns = ("月份", "岗位工资", "绩效工资", "应发合计")
+    letter = page(
+        *((200, 20, "收入证明"), (10, 60, "兹证明示例甲从事本岗位工作11年，收入如下（单位：元）：")),
+        *((10 + 150 * index, 130, text) for index, text in enumerate(columns)),
+        *((10 + 150 * index, 160, text) for index, text in enumerate(("2026年8月", "2340", "3120", "5460"))),
+    )
+    fields = extract("income_proof", [letter]).fields
+    assert not {"position", "employer"} & fields.keys()
+
+
+@pytest.mark.parametrize(("label", "number"), [("编号：", None), ("", "9998711829535403403")])
+def test_a_long_number_with_another_label_is_no_account(page: Build, label: str, number: str | None) -> None:
+    cells = ("交易日期", "摘要", "交易金额", "余额", "2026-08-01", "工资", "100.00", "300.00")
+    table = [(10 + 150 * (index % 4), 90 + 40 * (index // 4), text) for index, text in enumerate(cells)]
+    statement = page((200, 20, "交易明细"), (10, 50, f"{label}9998711829535403403"), *table)
+    assert extract("bank_statement", [statement]).value("account_number") == number
