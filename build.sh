@@ -189,7 +189,7 @@ To see it work
   setup       locked dependencies into .venv; a second run takes no time
   demo        compress, bundle, serve, score the sample application; the receipt and pictures are in demo-out/
   serve       the runtime on loopback with the demo's bundle; arguments go to 'edgekit serve' (--port N)
-  bench       benchmarks, all or those named: tables, benchmarks/results/, docs/benchmarks.md
+  bench       benchmarks, all or those named (runtime, offline/kills): tables, benchmarks/results/, docs/benchmarks.md
 
 To change it
   test        all tests, and which took longest; arguments go to pytest (tests/edge -k lease)
