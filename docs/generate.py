@@ -38,7 +38,7 @@ FIGURES = (
     "Documents, held out layouts, damaged: fields exactly right",
     "One application, three documents, text, 200 transactions: p50 over HTTP",
     "kill -9 during install, update, activate and rollback: a verified slot serves, no manual step",
-    "kill -9 at 500 random moments: lost, doubled or unverifiable",
+    "kill -9 at 500 random moments while scoring and syncing: lost, doubled or unverifiable",
     "Seven days cut off, 20,000 decisions, a bad line: lost, doubled or altered",
 )
 _MADE = "<!-- Written by docs/generate.py; './build.sh docs' writes it anew. -->\n"
