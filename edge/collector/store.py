@@ -31,7 +31,8 @@ from edge.collector.schema import SCHEMA
 from edge.journal.database import BUSY_MS, connect, create_tables, transaction
 from edge.journal.entry import Entry, canonical, parse
 from edge.journal.retention import used_bytes
-from edge.offline.sync_message import Message, pack_answer
+from edge.offline.sync_answer import pack_answer
+from edge.offline.sync_message import Message
 
 DATABASE_NAME = "collector.sqlite"
 _RETRY_AFTER_S = 900.0  # for who is refused because there is no room

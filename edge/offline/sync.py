@@ -36,7 +36,8 @@ from devices.errors import (
     SyncRefusedError,
 )
 from edge.journal.entry import Entry, Head
-from edge.offline.sync_message import Answer, Call, Piece, Signer, device_id, unpack_answer
+from edge.offline.sync_answer import Answer, unpack_answer
+from edge.offline.sync_message import Call, Piece, Signer, device_id
 from edge.offline.sync_notes import NOTE_KINDS, entry_of_note
 from edge.offline.sync_policy import SyncPolicy
 from edge.offline.sync_seal import seal_record

@@ -14,8 +14,9 @@ import urllib3
 
 from devices.clock import Clock
 from devices.errors import SyncError, SyncRefusedError
+from edge.offline.sync_answer import ANSWER_MAX_BYTES
 from edge.offline.sync_credentials import Credentials, certificate_trouble
-from edge.offline.sync_message import ANSWER_MAX_BYTES, Call, Piece
+from edge.offline.sync_message import Call, Piece
 
 PATH = "/v1/journal"
 CONTENT_TYPE = "application/vnd.edgekit.journal"

@@ -1,14 +1,12 @@
-"""What travels between a device and headquarters, the same over HTTPS and NATS. Pure: bytes in, values out.
+"""What a device sends to headquarters, the same over HTTPS and NATS. Pure: bytes in, values out.
 
 Up go messages: pieces of the journal and, at the end, a call that asks which of them headquarters holds. Down comes
-one answer to each call. Both are a frame: zstd over ``EKS1``, an Ed25519 signature, and what it signs.
+one answer to each call (edge.offline.sync_answer). Both travel in a frame (edge.offline.sync_frame).
 
  - A piece is an entry's raw line, or a part of one of its sealed records; its id names the entry's hash, so nothing
    can be acknowledged by number alone.
  - A device is called by its key: its id is the SHA-256 of its public key, so nobody can write in another's name.
- - A call has a nonce and the journal's head; an answer that is not for this nonce is a replay. It brings a key that
-   was made for this session: what headquarters has to say is sealed for it, so brokers see no names.
- - A refusal is an answer too, signed as any other, so nobody else can turn a device away.
+ - A call has a nonce and the journal's head, and brings the key for which the answer's notes are sealed.
 """
 
 from __future__ import annotations
@@ -17,56 +15,29 @@ import hashlib
 import json
 import re
 import secrets
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self
 
-import zstandard
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from devices.errors import (
-    AcknowledgementError,
-    EdgeKitError,
-    MessageError,
-    SyncError,
-    SyncQuotaError,
-    SyncRefusedError,
-    SyncUnregisteredError,
-)
+from devices.errors import MessageError
 from edge.journal.entry import signed_bytes
+from edge.offline.sync_frame import MALFORMED, pack_frame, unpack_frame
 from edge.offline.sync_voucher import Voucher
 
 PART_BYTES = 128 * 1024  # of a record: half a minute at 35 kbit/s, so a line that is cut every 30 s still brings it
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024  # unpacked
-ANSWER_MAX_BYTES = 4 * 1024 * 1024
 
-_MAGIC = b"EKS1"
-_SIGNATURE_BYTES = 64
 _SCHEMA = 1
 _NONCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MOST = 10**15  # what a number of an entry or a note is below; SQLite holds 64 bits
 _ID = re.compile(r"\d{1,15}:[0-9a-f]{64}(:[a-z0-9_/-]{1,40}:\d{1,9})?", re.ASCII)
-SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)  # HPKE (RFC 9180)
-
-_REFUSALS: Mapping[str, type[SyncError]] = {
-    "COLLECTOR-003": SyncUnregisteredError,
-    "COLLECTOR-004": SyncQuotaError,
-    "COLLECTOR-005": SyncQuotaError,
-}
-_RETRY_AFTER_MAX_S = 3600.0  # headquarters may not silence a device for longer
-_LEVEL = 6  # of zstd; lines of JSON shrink to a third, what is sealed not at all
-
-# what JSON of another form leads to: also Infinity for a whole number, the year 0, thousands of brackets
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-
 _SENT = b"edgekit sync 1\n"  # before what a device signs, so that no message passes for an entry
-_ANSWERED = b"edgekit answer 1\n"
 
 
 class Signer(Protocol):
@@ -132,7 +103,7 @@ class Call:
     def make(
         cls, now: datetime, head: tuple[int, str], answers_after: int, pieces: Sequence[Piece], key: X25519PublicKey
     ) -> Self:
-        """A call with a new nonce; ``key`` is that of the session, which opens notes."""
+        """A call with a new nonce; ``key`` is the public half of the one that opens the notes of its answer."""
         ids = tuple(piece.id for piece in pieces)
         return cls(secrets.token_hex(16), now.isoformat(), *head, answers_after, ids, key.public_bytes_raw().hex())
 
@@ -158,29 +129,6 @@ class Message:
     pieces: tuple[Piece, ...]
     voucher: Voucher | None = None
     taken: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What headquarters says to one call, its signature checked.
-
-    Attributes:
-        time: Headquarters' clock.
-        held: Ids of pieces that are safe there.
-        refused: Ids that it will not take, and why.
-        wanted: Numbers of entries that it lacks though later ones are there.
-        notes: What it tells the device, each with its number ``n``, in order.
-        more: Whether there are more notes than fitted in.
-        erased: For each erasure that it holds, by its entry's number, how many copies of records it destroyed.
-    """
-
-    time: datetime
-    held: frozenset[str]
-    refused: Mapping[str, str]
-    wanted: tuple[int, ...]
-    notes: tuple[Mapping[str, Any], ...]
-    more: bool
-    erased: Mapping[int, int]
 
 
 def device_id(public_key: bytes) -> str:
@@ -210,7 +158,7 @@ def pack_message(
         ],
     }
     body = json.dumps(header, ensure_ascii=False).encode() + b"\n" + b"".join(piece.data for piece in pieces)
-    return _pack(keys.sign(_digest(body)), body)
+    return pack_frame(keys.sign(_digest(body)), body)
 
 
 def unpack_message(data: bytes) -> Message:
@@ -220,7 +168,7 @@ def unpack_message(data: bytes) -> Message:
         MessageError: It is not one, is too large, or was changed on the way.
     """
     try:
-        signature, body = _unpack(data, MESSAGE_MAX_BYTES)
+        signature, body = unpack_frame(data, MESSAGE_MAX_BYTES)
         line, _, blobs = body.partition(b"\n")
         header = json.loads(line)
         public_key = bytes.fromhex(header["key"])
@@ -237,105 +185,8 @@ def unpack_message(data: bytes) -> Message:
         )
     except InvalidSignature as error:
         raise MessageError("The message's signature does not fit its key.") from error
-    except (*_MALFORMED, zstandard.ZstdError) as error:
+    except MALFORMED as error:
         raise MessageError(f"This is no message of a device: {error}.") from error
-
-
-def pack_answer(
-    key: Ed25519PrivateKey,
-    device: str,
-    call: Call,
-    *,
-    time: datetime,
-    held: Sequence[str] = (),
-    refused: Mapping[str, str] | None = None,
-    wanted: Sequence[int] = (),
-    notes: Sequence[Mapping[str, Any]] = (),
-    more: bool = False,
-    erased: Mapping[int, int] | None = None,
-    refusal: EdgeKitError | None = None,
-    retry_after_s: float = 0.0,
-) -> bytes:
-    """Sign and compress headquarters' answer to ``call``: what it holds and says, or why it takes nothing."""
-    told = json.dumps(list(notes), ensure_ascii=False).encode()
-    key_of_notes = X25519PublicKey.from_public_bytes(bytes.fromhex(call.notes_for))
-    document = {
-        "schema": _SCHEMA,
-        "device": device,
-        "nonce": call.nonce,
-        "head": [call.head_seq, call.head_hash],
-        "time": time.isoformat(),
-        "held": list(held),
-        "refused": dict(refused or {}),
-        "wanted": list(wanted),
-        "notes": b64encode(SUITE.encrypt(told, key_of_notes, info=_about(device, call))).decode(),
-        "more": more,
-        "erased": dict(erased or {}),
-        "refusal": {**refusal.as_dict(), "retry_after_s": retry_after_s} if refusal else None,
-    }
-    body = json.dumps(document, ensure_ascii=False).encode()
-    return _pack(key.sign(_ANSWERED + body), body)
-
-
-def unpack_answer(
-    data: bytes, headquarters: Ed25519PublicKey, device: str, call: Call, key: X25519PrivateKey
-) -> Answer:
-    """Read an answer and check that it is headquarters', for this call, and says nothing about what was not sent.
-
-    Args:
-        data: As it came.
-        headquarters: The key that signs answers.
-        device: Id of this device.
-        call: That was answered.
-        key: Opens the notes; its public half stands in ``call``.
-
-    Raises:
-        AcknowledgementError: It is not; the message says which.
-        SyncError: Headquarters takes nothing of this device now, and says why.
-    """
-    try:
-        signature, body = _unpack(data, ANSWER_MAX_BYTES)
-        headquarters.verify(signature, _ANSWERED + body)
-        document = json.loads(body)
-        if (document["device"], document["nonce"], document["head"]) != (
-            device,
-            call.nonce,
-            [call.head_seq, call.head_hash],
-        ):
-            raise AcknowledgementError("The answer is for another call: an old one again, or one of another device.")
-        if refusal := document["refusal"]:
-            raise _refused(refusal)
-        notes = json.loads(SUITE.decrypt(b64decode(document["notes"]), key, info=_about(device, call)))
-        held, refused = frozenset(map(str, document["held"])), {str(k): str(v) for k, v in document["refused"].items()}
-        answer = Answer(
-            datetime.fromisoformat(document["time"]),
-            held,
-            refused,
-            tuple(map(int, document["wanted"])),
-            tuple(dict(note) for note in notes),
-            bool(document["more"]),
-            {int(seq): int(count) for seq, count in document["erased"].items()},
-        )
-    except InvalidSignature as error:
-        raise AcknowledgementError("The answer is not signed by headquarters' key.") from error
-    except (*_MALFORMED, InvalidTag, zstandard.ZstdError) as error:
-        raise AcknowledgementError("The answer is none that headquarters' collector gives.") from error
-    if unknown := (held | refused.keys()) - set(call.pieces):
-        raise AcknowledgementError(f"The answer acknowledges {min(unknown)[:80]}, which this call did not ask about.")
-    return answer
-
-
-def _refused(document: Mapping[str, Any]) -> SyncError:
-    """Why headquarters takes nothing, as this device's own error."""
-    retry_after_s = min(max(0.0, float(document["retry_after_s"])), _RETRY_AFTER_MAX_S)
-    said = "".join(filter(str.isprintable, str(document["problem"])))[:500]
-    kind = _REFUSALS.get(str(document["code"]), SyncRefusedError)
-    return kind(f"Headquarters says {document['code']}: {said}", retry_after_s=retry_after_s)
-
-
-def _about(device: str, call: Call) -> bytes:
-    """What sealed notes are bound to."""
-    return f"edgekit notes\n{device}\n{call.nonce}".encode()
 
 
 def _call(document: Mapping[str, Any]) -> Call:
@@ -379,19 +230,3 @@ def _pieces(described: Sequence[Mapping[str, Any]], blobs: bytes) -> tuple[Piece
 
 def _digest(body: bytes) -> str:
     return hashlib.sha256(_SENT + body).hexdigest()
-
-
-def _pack(signature: bytes, body: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(_MAGIC + signature + body)
-
-
-def _unpack(data: bytes, limit: int) -> tuple[bytes, bytes]:
-    """Signature and signed bytes of a frame; never more than ``limit`` bytes in memory, whatever ``data`` says."""
-    with zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).stream_reader(data) as reader:
-        frame = reader.read(limit + 1)
-    if len(frame) > limit:
-        raise ValueError(f"it has more than {limit} bytes")
-    if not frame.startswith(_MAGIC) or len(frame) < len(_MAGIC) + _SIGNATURE_BYTES:
-        raise ValueError("it does not begin as one")
-    start = len(_MAGIC)
-    return frame[start : start + _SIGNATURE_BYTES], frame[start + _SIGNATURE_BYTES :]

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from devices.errors import MessageError
-from edge.offline.sync_message import PART_BYTES, SUITE, Piece
+from edge.offline.sync_message import PART_BYTES, Piece
 
+SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)  # also of headquarters' notes
 SEALED_MORE = 48  # bytes of a sealed part beyond the plain one: HPKE's encapsulated key and GCM's tag
 
 

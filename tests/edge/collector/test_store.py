@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from edge.collector.report import make_report
 from edge.journal.entry import canonical
 from edge.journal.keys import DeviceKeys
-from edge.offline.sync_message import Call, Piece, pack_message, unpack_answer, unpack_message
+from edge.offline.sync_answer import unpack_answer
+from edge.offline.sync_message import Call, Piece, pack_message, unpack_message
 from edge.offline.sync_seal import seal_record
 from tests.edge.branches import Branch, Headquarters
 

@@ -20,7 +20,8 @@ from edge.journal.keys import open_keys
 from edge.journal.salvage import salvage
 from edge.journal.store import Journal
 from edge.offline.sync import Session
-from edge.offline.sync_message import Call, pack_answer, pack_message, unpack_message
+from edge.offline.sync_answer import pack_answer
+from edge.offline.sync_message import Call, pack_message, unpack_message
 from edge.offline.sync_seal import open_record
 from tests.edge.branches import START, Branch, Headquarters
 

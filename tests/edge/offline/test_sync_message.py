@@ -19,15 +19,14 @@ from hypothesis import strategies as st
 
 from devices.errors import AcknowledgementError, MessageError
 from edge.journal.keys import DeviceKeys
+from edge.offline.sync_answer import pack_answer, unpack_answer
 from edge.offline.sync_message import (
     MESSAGE_MAX_BYTES,
     PART_BYTES,
     Call,
     Piece,
     device_id,
-    pack_answer,
     pack_message,
-    unpack_answer,
     unpack_message,
 )
 from edge.offline.sync_seal import open_record, seal_record
