@@ -120,7 +120,8 @@ check() {
         && unshare --mount --net --pid --fork true 2> /dev/null; then
         complete=(--complete)
     fi
-    test_ "${complete[@]}"
+    # a machine on which nothing works has said so after forty
+    test_ --maxfail 40 "${complete[@]}"
 }
 
 serve() {
