@@ -22,21 +22,17 @@ from compress.ernie.distill import (
     initial_weights,
     student_config,
 )
-from compress.ernie.model import build_model, model_weights
+from compress.ernie.model import build_model
 from compress.ernie.training import train
 from compress.paddle_env import paddle
 from devices.errors import CompressionError
+from tests.compress.ernie.small_ernie import random_checkpoint, small_config
 
-TEACHER = ErnieConfig(
+TEACHER = small_config(
     vocab_size=60,
-    hidden_size=24,
     num_hidden_layers=4,
-    num_attention_heads=4,
     intermediate_size=40,
-    max_position_embeddings=32,
-    type_vocab_size=2,
     initializer_range=0.3,
-    id2label={0: "a", 1: "b", 2: "c"},
     problem_type="multi_label_classification",
 )
 BIG = TEACHER.model_copy(update={"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12})
@@ -87,7 +83,7 @@ def test_layers_are_spread_and_the_last_is_always_taken() -> None:
 
 
 def test_a_student_of_the_teachers_width_starts_from_its_layers() -> None:
-    teacher = teacher_weights()
+    teacher = checkpoint().weights
     start = initial_weights(teacher, TEACHER, student_config(TEACHER, "2x24x4"), [1, 3], seed=0)
     for name, origin in (("encoder.layers.0.linear1", "encoder.layers.1.linear1"), ("pooler.dense",) * 2):
         np.testing.assert_array_equal(start[f"ernie.{name}.weight"], teacher[f"ernie.{origin}.weight"])
@@ -95,7 +91,7 @@ def test_a_student_of_the_teachers_width_starts_from_its_layers() -> None:
 
 
 def test_a_narrower_student_keeps_which_words_are_alike() -> None:
-    teacher = teacher_weights()
+    teacher = checkpoint().weights
     name = "ernie.embeddings.word_embeddings.weight"
     teacher[name][7] = teacher[name][8]
     start = initial_weights(teacher, TEACHER, student_config(TEACHER, "2x12x4"), [1, 3], seed=0)
@@ -106,7 +102,7 @@ def test_a_narrower_student_keeps_which_words_are_alike() -> None:
 
 @pytest.mark.parametrize(("idle", "kept"), [((2, 3), "encoder.layers.1"), ((0, 2), "encoder.layers.3")])
 def test_a_student_starts_from_the_layers_that_do_the_work(idle: tuple[int, int], kept: str) -> None:
-    teacher = teacher_weights()
+    teacher = checkpoint().weights
     for layer in idle:  # a layer that adds nothing to what it is given
         for part in ("self_attn.out_proj", "linear2"):
             teacher[f"ernie.encoder.layers.{layer}.{part}.weight"] *= 0
@@ -212,13 +208,8 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert rates[55] == pytest.approx(0.5)
 
 
-def teacher_weights(config: ErnieConfig = TEACHER) -> Weights:
-    paddle.seed(3)
-    return model_weights(build_model(config))
-
-
-def checkpoint(config: ErnieConfig) -> Checkpoint:
-    return Checkpoint(config, teacher_weights(config), b"", True)
+def checkpoint(config: ErnieConfig = TEACHER) -> Checkpoint:
+    return random_checkpoint(config, seed=3)
 
 
 def texts(count: int) -> list[list[int]]:

@@ -15,18 +15,9 @@ from compress.ernie.model import build_model, model_weights
 from compress.paddle_env import paddle
 from runtime.predictor import Backend, load_predictor, model_files
 from runtime.text import load_text_classifier
+from tests.compress.ernie.small_ernie import small_config
 
-BASE = ErnieConfig(
-    vocab_size=40,
-    hidden_size=24,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    max_position_embeddings=32,
-    type_vocab_size=2,
-    initializer_range=0.5,
-    id2label={0: "a", 1: "b", 2: "c"},
-)
+BASE = small_config(initializer_range=0.5)
 SHAPES = {
     "gelu and no task": BASE,
     "relu and task": BASE.model_copy(update={"hidden_act": "relu", "use_task_id": True, "task_id": 2}),

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compress.ernie.batches import pad
-from compress.ernie.checkpoint import Checkpoint, ErnieConfig
+from compress.ernie.checkpoint import Checkpoint
 from compress.ernie.distill import DistillSettings
 from compress.ernie.export import export_paddle
-from compress.ernie.model import build_model, model_weights
+from compress.ernie.model import build_model
 from compress.ernie.qat import limits_of, thresholds, train_quantized, with_roundings
 from compress.paddle_env import paddle
+from tests.compress.ernie.small_ernie import random_checkpoint, small_config
 
-CONFIG = ErnieConfig(
+CONFIG = small_config(
     vocab_size=60,
-    hidden_size=24,
-    num_hidden_layers=2,
-    num_attention_heads=4,
     intermediate_size=40,
-    max_position_embeddings=32,
-    type_vocab_size=2,
     initializer_range=0.3,
     hidden_dropout_prob=0.0,
     attention_probs_dropout_prob=0.0,
-    id2label={0: "a", 1: "b", 2: "c"},
 )
 BITS = 3  # so few that rounding hurts even a network this small
 
 
 def checkpoint() -> Checkpoint:
-    paddle.seed(3)
-    return Checkpoint(CONFIG, model_weights(build_model(CONFIG)), b"vocab", True)
+    return replace(random_checkpoint(CONFIG, seed=3), vocab=b"vocab")
 
 
 def texts(count: int) -> list[list[int]]:

@@ -27,18 +27,13 @@ from edge.convert import text_artifact
 from runtime.choice import check_parity, read_golden
 from runtime.text import TokenClassifier, load_text_classifier, load_text_model
 from runtime.tokenizer import SPECIAL_TOKENS
+from tests.compress.ernie.small_ernie import small_config
 
 CHARACTERS = "贷款还旧借新卡网天地人你我他上下左右"
-CONFIG = ErnieConfig(
+CONFIG = small_config(
     vocab_size=len(SPECIAL_TOKENS) + len(CHARACTERS),
-    hidden_size=24,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
     max_position_embeddings=64,
-    type_vocab_size=2,
     initializer_range=0.4,
-    id2label={0: "a", 1: "b", 2: "c"},
     problem_type="multi_label_classification",
 )
 

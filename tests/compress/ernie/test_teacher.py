@@ -12,30 +12,20 @@ import numpy as np
 import pytest
 
 import compress.ernie.teacher
-from compress.ernie.checkpoint import Checkpoint, ErnieConfig
-from compress.ernie.model import build_model, model_weights
+from compress.ernie.checkpoint import Checkpoint
+from compress.ernie.model import build_model
 from compress.ernie.teacher import Answers, answer
 from compress.ernie.views import ViewedErnie
 from compress.paddle_env import paddle
 from devices.errors import CompressionError
+from tests.compress.ernie.small_ernie import narrow_config, random_checkpoint
 
-CONFIG = ErnieConfig(
-    vocab_size=40,
-    hidden_size=16,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=24,
-    max_position_embeddings=16,
-    type_vocab_size=2,
-    initializer_range=0.4,
-    architectures=("ErnieForTokenClassification",),
-)
+CONFIG = narrow_config(architectures=("ErnieForTokenClassification",))
 ROWS = [[1, *range(5, 5 + 1 + text % 9), 2] for text in range(100)]
 
 
-def checkpoint(config: ErnieConfig = CONFIG) -> Checkpoint:
-    paddle.seed(5)
-    return Checkpoint(config, model_weights(build_model(config)), b"", True)
+def checkpoint() -> Checkpoint:
+    return random_checkpoint(CONFIG, seed=5)
 
 
 def ask(scratch: Path, progress: Callable[[float], None] = lambda share: None, **changed: Any) -> Answers:

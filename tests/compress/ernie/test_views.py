@@ -14,20 +14,9 @@ from compress.ernie.model import build_model, model_weights
 from compress.ernie.teacher import answer
 from compress.ernie.views import Said, ViewedErnie, distiller
 from compress.paddle_env import paddle
+from tests.compress.ernie.small_ernie import narrow_config, random_checkpoint
 
-CONFIG = ErnieConfig(
-    vocab_size=40,
-    hidden_size=16,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=24,
-    max_position_embeddings=16,
-    type_vocab_size=2,
-    initializer_range=0.4,
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
-    id2label={0: "a", 1: "b", 2: "c"},
-)
+CONFIG = narrow_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 MULTI = CONFIG.model_copy(update={"problem_type": "multi_label_classification"})
 TOKENS = CONFIG.model_copy(update={"architectures": ("ErnieForTokenClassification",)})
 ROWS = [[1, 7, 2], [1, 9, 8, 30, 2], [1, 5, 5, 6, 7, 8, 2], [1, 11, 2]]
@@ -35,8 +24,7 @@ NOTHING = DistillSettings(hidden_weight=0.0, label_weight=0.0)
 
 
 def checkpoint(config: ErnieConfig) -> Checkpoint:
-    paddle.seed(5)
-    return Checkpoint(config, model_weights(build_model(config)), b"", True)
+    return random_checkpoint(config, seed=5)
 
 
 def pupil(config: ErnieConfig, scratch: Path, settings: DistillSettings, targets: list[np.ndarray]) -> Pupil:
