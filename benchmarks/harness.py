@@ -8,6 +8,7 @@ the median of the rounds' own ratios, with its quartiles as spread. What earlier
 from __future__ import annotations
 
 import json
+import socket
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -291,6 +292,13 @@ def machine_class() -> str:
 def versions() -> dict[str, str]:
     """What was measured with."""
     return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def free_port() -> int:
+    """A port of this machine where nobody listens now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _number(value: float) -> str:

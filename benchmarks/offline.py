@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.harness import Measure, Progress, Report
 from benchmarks.offline_journal import append_rows, kill_row, power_row, tamper_rows, verify_row
-from benchmarks.offline_nats import branches_row, regions_row
+from benchmarks.offline_nats import nats_rows
 from benchmarks.offline_replay import replay_rows
 from benchmarks.offline_sync import week_rows
 
@@ -26,5 +26,5 @@ MEASURES: dict[str, Measure] = {
     "journal": _part(append_rows, verify_row, tamper_rows, power_row),
     "kills": kill_row,
     "replay": replay_rows,
-    "line": _part(week_rows, branches_row, regions_row),
+    "line": _part(week_rows, nats_rows),
 }

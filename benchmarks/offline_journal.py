@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import offline_sync
-from benchmarks.harness import Figure, Goal, Report, Row
+from benchmarks.harness import Figure, Goal, Progress, Report, Row
 from benchmarks.offline_kill import judge, kill_writers
 from benchmarks.offline_power import acknowledged, build_recorder, disk_after, record
 from benchmarks.offline_served import CALLERS, Callers, device_bundle, kill_servers, settle
@@ -31,7 +31,6 @@ from tests.edge.journal.tampering import TAMPERINGS, content, write_small
 APPENDS, TAMPERED, DAMAGED, KILLS, CUTS, ENTRIES = 300, 10_000, 10_000, 500, 2_000, 20_000
 SERVED_S = 480.0  # for as many of the kills as fit, of a whole serving device
 _RECEIPT, _APPLICATION, _PAPERS = 8_000, 6_000, 3 * 300_000
-Progress = Callable[[str, float], None]
 
 
 def append_rows(report: Report, scratch: Path, progress: Progress) -> None:

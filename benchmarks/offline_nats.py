@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Self
 
-from benchmarks.harness import Figure, Goal, Report, Row
+from benchmarks.harness import Figure, Goal, Progress, Report, Row, free_port
 from benchmarks.offline_sync import (
-    Progress,
     collector,
     compare,
     decide,
@@ -42,40 +40,66 @@ _NONE = Goal(0, at_least=False)
 _WAIT_S = 300.0
 
 
-def branches_row(report: Report, scratch: Path, progress: Progress) -> None:
-    """A thousand branches whose line comes back at once, into a broker that is killed twice."""
-    what = f"{BRANCHES:,} branches into JetStream, broker killed twice: lost or doubled"
+def nats_rows(report: Report, scratch: Path, progress: Progress) -> None:
+    """A thousand branches, then regions."""
     server = shutil.which("nats-server")
-    if server is None:
-        report.add(Row(what, None, "", _NONE, "Needs nats-server (requirements/system.txt)."))
-        return
-    headquarters, port = make_headquarters(scratch / "headquarters"), _free_port()
+    rows: dict[str, Callable[[str, Path, Progress], tuple[int, str]]] = {
+        f"{BRANCHES:,} branches into JetStream, broker killed twice: lost or doubled": _branches,
+        f"{REGIONAL} branches in {len(REGIONS)} regions, headquarters cut off: lost or doubled": _regions,
+    }
+    for what, measure in rows.items():
+        if server is None:
+            report.add(Row(what, None, "", _NONE, "Needs nats-server (requirements/system.txt)."))
+        else:
+            faults, note = measure(server, scratch, progress)
+            report.add(Row(what, Figure.exact(faults), "", _NONE, note))
+
+
+class _Broker:
+    """A nats-server in a process of its own, which ends with the block."""
+
+    def __init__(self, *command: str) -> None:
+        self._command = command
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def _branches(server: str, scratch: Path, progress: Progress) -> tuple[int, str]:
+    """A thousand branches whose line comes back at once, into a broker that is killed twice: faults, and a note."""
+    headquarters, port = make_headquarters(scratch / "headquarters"), free_port()
     broker_url = f"nats://127.0.0.1:{port}"
     branches = [scratch / "branches" / str(number) for number in range(BRANCHES)]
     for number, folder in enumerate(branches):
         decide(folder, EACH, lambda share, n=number: progress("branches decide", (n + share) / BRANCHES))  # type: ignore[misc]
     command = [server, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(scratch / "broker")]
-    start_broker = partial(subprocess.Popen, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    broker, kills, failures = start_broker(), 0, [0] * BRANCHES
-    with collector(headquarters, "--nats", broker_url):
+    kills, failures = 0, [0] * BRANCHES
+    with _Broker(*command) as broker, collector(headquarters, "--nats", broker_url):
         start = time.monotonic()
-        threads = [
-            threading.Thread(target=_branch, args=(folder, headquarters, broker_url, failures, number))
+        threads = _started(
+            partial(_branch, folder, headquarters, broker_url, failures, number)
             for number, folder in enumerate(branches)
-        ]
-        for thread in threads:
-            thread.start()
+        )
         while any(thread.is_alive() for thread in threads):
             share = held(headquarters) / (BRANCHES * (EACH + 2))
             progress("branches send", share)
             if kills < 2 and share > (kills + 1) / 3:
-                broker.send_signal(signal.SIGKILL)
-                broker.wait()
-                kills, broker = kills + 1, start_broker()
+                broker.kill()
+                broker.start()
+                kills += 1
             time.sleep(0.2)
         seconds = time.monotonic() - start
-    broker.kill()
-    broker.wait()
     faults = sum(compare(folder, headquarters, set())[0] for folder in branches)
     with closing(Store(headquarters)) as store:
         faults += len(store.rows("SELECT 1 FROM alarms"))
@@ -83,48 +107,41 @@ def branches_row(report: Report, scratch: Path, progress: Progress) -> None:
         f"{BRANCHES * (EACH + 2):,} entries with their papers in {seconds:.0f} s; the broker was killed {kills} times "
         f"(-9), {sum(failures):,} sessions failed and were repeated."
     )
-    report.add(Row(what, Figure.exact(faults + 2 - kills), "", _NONE, note))
+    return faults + 2 - kills, note
 
 
-def regions_row(report: Report, scratch: Path, progress: Progress) -> None:
-    """Regions whose branches send while headquarters is cut off, and are silent when the line comes back."""
-    what = f"{REGIONAL} branches in {len(REGIONS)} regions, headquarters cut off: lost or doubled"
-    server = shutil.which("nats-server")
-    if server is None:
-        report.add(Row(what, None, "", _NONE, "Needs nats-server (requirements/system.txt)."))
-        return
+def _regions(server: str, scratch: Path, progress: Progress) -> tuple[int, str]:
+    """Regions that send while headquarters is cut off, and are silent when the line comes back: faults, and a note."""
     headquarters = make_headquarters(scratch / "regions-headquarters")
-    ports = {name: _free_port() for name in ("hub", "leaf nodes", *REGIONS)}
+    ports = {name: free_port() for name in ("hub", "leaf nodes", *REGIONS)}
     urls = {name: f"nats://127.0.0.1:{port}" for name, port in ports.items()}
     branches = [scratch / "regional" / str(number) for number in range(REGIONAL)]
     for number, folder in enumerate(branches):
         decide(folder, EACH, lambda share, n=number: progress("regional branches decide", (n + share) / REGIONAL))  # type: ignore[misc]
-    brokers = {name: _start(server, scratch, name, ports) for name in ("hub", *REGIONS)}
     where = [urls[REGIONS[number % len(REGIONS)]] for number in range(REGIONAL)]
-    with collector(headquarters, "--nats", urls["hub"], *(word for name in REGIONS for word in ("--region", name))):
+    listens = ("--nats", urls["hub"], *(word for name in REGIONS for word in ("--region", name)))
+    with ExitStack() as running:
+        hub, *_ = [running.enter_context(_broker(server, scratch, name, ports)) for name in ("hub", *REGIONS)]
+        running.enter_context(collector(headquarters, *listens))
         for folder, url in zip(branches, where[:2], strict=False):  # then each region has its stream
             _until(partial(_once, folder, headquarters, url))
         before = held(headquarters)
-        brokers["hub"].send_signal(signal.SIGKILL)
-        brokers["hub"].wait()
+        hub.kill()
         _run(
-            threading.Thread(target=_hand_in, args=(folder, headquarters, url))
+            partial(_until, partial(_handed_in, folder, headquarters, url))
             for folder, url in zip(branches, where, strict=True)
         )
         while_cut_off, expected = held(headquarters) - before, sum(map(_length, branches))
         start = time.monotonic()
-        brokers["hub"] = _start(server, scratch, "hub", ports)
+        hub.start()
         while (arrived := held(headquarters)) < expected and time.monotonic() < start + _WAIT_S:
             progress("regions hand over", arrived / expected)
             time.sleep(0.2)
         seconds = time.monotonic() - start
         _run(
-            threading.Thread(target=_branch, args=(folder, headquarters, url, [0] * REGIONAL, number))
+            partial(_branch, folder, headquarters, url, [0] * REGIONAL, number)
             for number, (folder, url) in enumerate(zip(branches, where, strict=True))
         )
-    for broker in brokers.values():
-        broker.kill()
-        broker.wait()
     faults = sum(compare(folder, headquarters, set())[0] for folder in branches) + while_cut_off + (expected - arrived)
     with closing(Store(headquarters)) as store:
         faults += len(store.rows("SELECT 1 FROM alarms"))
@@ -132,10 +149,10 @@ def regions_row(report: Report, scratch: Path, progress: Progress) -> None:
         f"The branches sent once while headquarters' broker was dead, and no more. {seconds:.0f} s after it was "
         f"started all {expected:,} entries with their papers had come."
     )
-    report.add(Row(what, Figure.exact(faults), "", _NONE, note))
+    return faults, note
 
 
-def _start(server: str, scratch: Path, name: str, ports: dict[str, int]) -> subprocess.Popen[bytes]:
+def _broker(server: str, scratch: Path, name: str, ports: dict[str, int]) -> _Broker:
     """Headquarters' broker or a leaf node, as examples/nats without TLS."""
     leaf = f'listen: "127.0.0.1:{ports["leaf nodes"]}"'
     if name != "hub":
@@ -146,13 +163,13 @@ def _start(server: str, scratch: Path, name: str, ports: dict[str, int]) -> subp
         f'server_name: {name}\nlisten: "127.0.0.1:{ports[name]}"\n'
         f'jetstream {{store_dir: "{scratch / f"store-{name}"}", domain: {name}}}\nleafnodes {{{leaf}}}\n'
     )
-    return subprocess.Popen([server, "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return _Broker(server, "-c", str(path))
 
 
 def _until(true: Callable[[], object]) -> None:
     end = time.monotonic() + _WAIT_S
     while not true():
-        assert time.monotonic() < end, "a region never handed over what it held"
+        assert time.monotonic() < end, "a broker never took what a branch has"
         time.sleep(0.2)
 
 
@@ -164,23 +181,27 @@ def _once(folder: Path, headquarters: Path, url: str) -> bool:
         return journal.backlog() == 0
 
 
-def _hand_in(folder: Path, headquarters: Path, url: str) -> None:
-    """Sessions of a branch until the leaf node has taken everything and only headquarters' answer is missing."""
+def _handed_in(folder: Path, headquarters: Path, url: str) -> bool:
+    """One session of a branch; whether the leaf node has taken everything and only headquarters' answer is missing."""
     with closing(_journal(folder)) as journal:
-        while True:
-            try:
-                _nats_session(journal, folder, headquarters, url, answered_s=2).run()
-            except SyncError as error:
-                if "did not answer" in error.problem:
-                    return
+        try:
+            _nats_session(journal, folder, headquarters, url, answered_s=2).run()
+        except SyncError as error:
+            return "did not answer" in error.problem
+        return False
 
 
-def _run(threads: Iterable[threading.Thread]) -> None:
-    started = list(threads)
-    for thread in started:
-        thread.start()
-    for thread in started:
+def _run(works: Iterable[Callable[[], object]]) -> None:
+    for thread in _started(works):
         thread.join()
+
+
+def _started(works: Iterable[Callable[[], object]]) -> list[threading.Thread]:
+    """Each in a thread of its own, which does not keep this process from ending when it is interrupted."""
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _length(folder: Path) -> int:
@@ -204,9 +225,3 @@ def _branch(folder: Path, headquarters: Path, url: str, failures: list[int], num
     with closing(_journal(folder)) as journal:
         session = _nats_session(journal, folder, headquarters, url, answered_s=30)
         failures[number] = until_sent(session, journal, Backoff(20))
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -18,7 +18,7 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from benchmarks.harness import Figure, Goal, Report, Row
+from benchmarks.harness import Figure, Goal, Progress, Report, Row
 from benchmarks.offline_served import own_state
 from benchmarks.runtime_models import demo_bundle
 from devices.state import state_dir
@@ -39,7 +39,6 @@ _EVERY_PAPER = 4  # one of so many brings all three papers, the others the card 
 _SAMPLE = Path(__file__).parent.parent / "examples" / "application"
 _PURPOSES = Path(__file__).parent.parent / "examples" / "statements" / "written_test.tsv"
 _SHORTEST = 8  # bytes of a value that is searched for; shorter ones stand in ciphertext by chance
-Progress = Callable[[str, float], None]
 
 
 def replay_rows(report: Report, scratch: Path, progress: Progress) -> None:

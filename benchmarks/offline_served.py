@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import threading
@@ -246,8 +247,9 @@ def _server(bundle: Path, state: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _ready(process: subprocess.Popen[str]) -> str | None:
+    """Its URL; None if it ended, or said nothing for too long."""
     assert process.stdout is not None
-    line = process.stdout.readline()
+    line = process.stdout.readline() if select.select([process.stdout], [], [], _PATIENCE_S)[0] else ""
     return json.loads(line).get("url") if line else None
 
 

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.engine import memory
-from benchmarks.harness import Figure, Goal, Report, Row
+from benchmarks.harness import Figure, Goal, Progress, Report, Row
 from devices.clock import Clock
 from devices.errors import SyncError
 from edge.collector.keys import SEALING_NAME, make_keys, sealing_key, signing_key
@@ -40,7 +40,6 @@ LOSS, CUT_BYTES = 0.1, 3_750_000  # every tenth connection, and what a line of 1
 MEMORY_GOAL_MB = 10.0
 _RECEIPT, _APPLICATION = 4_000, 6_000
 _CHUNK_BYTES = 16 * 1024
-Progress = Callable[[str, float], None]
 
 
 def week_rows(report: Report, scratch: Path, progress: Progress) -> None:
@@ -60,13 +59,19 @@ def week_rows(report: Report, scratch: Path, progress: Progress) -> None:
                 bad_url,
             ]
             start = time.monotonic()
-            device = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            while device.poll() is None:
-                progress("the line is back", held(headquarters) / decisions)
-                time.sleep(0.5)
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as device:
+                try:
+                    while device.poll() is None:
+                        progress("the line is back", held(headquarters) / decisions)
+                        time.sleep(0.5)
+                finally:
+                    device.kill()
+                assert device.stdout is not None
+                said = device.stdout.read()
             seconds = time.monotonic() - start
-        assert device.stdout is not None
-        sessions, peak_kb = map(int, device.stdout.read().split())
+        if device.returncode:
+            raise RuntimeError(f"the process that sends ended with {device.returncode}")
+        sessions, peak_kb = map(int, said.split())
         peaks[decisions] = peak_kb / 1024
         if decisions == DECISIONS:
             faults, early = compare(folder / "branch", headquarters, flagged)
@@ -171,9 +176,11 @@ def _bad_line(url: str) -> Iterator[tuple[str, list[int]]]:
 
         thread = threading.Thread(target=accept)
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", cuts
-        stop.set()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", cuts
+        finally:
+            stop.set()
+            thread.join()
 
 
 def session_with(journal: Journal, headquarters: Path, folder: Path, uplink: Uplink, url: str) -> Session:

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +39,8 @@ Environment = Literal[
     "bench", "bench-inc", "bench-rapidocr", "bench-rapidocr1", "bench-litserve", "bench-paddle", "bench-scikit"
 ]
 _HERE = Path(__file__).parent
+_INSTALLED = ".installed"
+_UNUSED_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,16 @@ QUANTIZERS = (
 def peers_python(environment: Environment) -> Path:
     """The interpreter of one of the peers' environments, installed on first use (about a minute).
 
+    Those of older requirements are removed then.
+
     Raises:
         DownloadError: pip could not install them.
     """
-    lock = ROOT / "requirements" / f"{environment}.lock"
-    key = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    target = ensure_state_dir("cache", "bench") / f"peers-{key}"
+    lock, folder = ROOT / "requirements" / f"{environment}.lock", ensure_state_dir("cache", "bench")
+    target = folder / _folder_of(lock)
     python = target / "bin" / "python"
-    if not (target / ".installed").is_file():
+    if not (target / _INSTALLED).is_file():
+        _clear(folder, {_folder_of(each) for each in lock.parent.glob("bench*.lock")})
         commands: Sequence[list[str]] = (
             [sys.executable, "-m", "venv", "--clear", str(target)],
             [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", str(lock)],
@@ -94,8 +100,22 @@ def peers_python(environment: Environment) -> Path:
                     state="What does not need them is measured all the same.",
                     remedy="Check that this machine reaches its package index, then run the command again.",
                 )
-        (target / ".installed").touch()
+    (target / _INSTALLED).touch()  # used now
     return python
+
+
+def _folder_of(lock: Path) -> str:
+    return f"peers-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+
+
+def _clear(folder: Path, named: Collection[str]) -> None:
+    """Remove environments that no lock of this checkout names; another checkout may use those of the last day."""
+    for old in folder.glob("peers-*"):
+        marker = old / _INSTALLED
+        last = (marker if marker.exists() else old).stat().st_mtime
+        if old.name not in named and time.time() - last > _UNUSED_S:
+            marker.unlink(missing_ok=True)  # first: half of an environment is none
+            shutil.rmtree(old)
 
 
 def run_peer(environment: Environment, script: str, *arguments: str | Path) -> None:

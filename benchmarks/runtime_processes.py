@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import psutil
 import requests
 
 from benchmarks.compress_speed import THREADS
-from benchmarks.harness import ROOT
+from benchmarks.harness import ROOT, free_port
 from benchmarks.recipes import EDGEKIT
 from benchmarks.runtime_matching import PlacedText
 from devices.errors import EdgeKitError
@@ -216,7 +215,7 @@ def mean_stages_ms(exposition: str) -> dict[str, float]:
 @contextmanager
 def kit_server(bundle: Path) -> Iterator[Server]:
     """``edgekit serve`` on a free port; stopped as a service manager would."""
-    command = [str(EDGEKIT), "serve", "--bundle", str(bundle), "--port", str(_free_port()), "--json"]
+    command = [str(EDGEKIT), "serve", "--bundle", str(bundle), "--port", str(free_port()), "--json"]
     with _serving(command, f"http://127.0.0.1:{command[-2]}", "/v2/health/ready") as server:
         yield server
 
@@ -224,7 +223,7 @@ def kit_server(bundle: Path) -> Iterator[Server]:
 @contextmanager
 def peer_server(python: Path, script: str, arguments: Sequence[str | Path], health: str) -> Iterator[Server]:
     """One of the peers' servers; ``{port}`` in ``arguments`` is where it shall listen."""
-    port = str(_free_port())
+    port = str(free_port())
     command = [*_run(python, script), *(str(each).replace("{port}", port) for each in arguments)]
     with _serving(command, f"http://127.0.0.1:{port}", health) as server:
         yield server
@@ -276,13 +275,6 @@ def _stop(process: subprocess.Popen[str]) -> None:
 def _run(python: Path, script: str) -> list[str]:
     # -P: else this folder would be searched first, where runtime.py hides the package of that name
     return [str(python), "-P", str(_HERE / script)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _environment() -> dict[str, str]:

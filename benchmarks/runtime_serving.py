@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.compress_speed import THREADS
-from benchmarks.harness import ROOT, Figure, Goal, Report, Row
+from benchmarks.harness import ROOT, Figure, Goal, Progress, Report, Row
 from benchmarks.peers import peers_python
 from benchmarks.runtime_models import bundle, demo_bundle, ocr_artifact, signed_demo, slow_text
 from benchmarks.runtime_pictures import pictures
@@ -43,7 +43,6 @@ _PICTURE_REQUESTS = 16
 _PAUSE_S = 0.25
 _SAME = 1e-3  # probabilities of one model behind two servers
 _OWN = "in process"
-Progress = Callable[[str, float], None]
 Turns = Mapping[str, Callable[[], Loaded]]
 Taken = dict[str, list[Loaded]]
 
