@@ -39,7 +39,10 @@ def fork(run: Callable[[], int]) -> int:
 def how_it_ended(status: int) -> str:
     """A wait status in words, to follow the name of the process."""
     code = os.waitstatus_to_exitcode(status)
-    return f"ended with status {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
+    if code >= 0:
+        return f"ended with status {code}"
+    names = {each.value: each.name for each in signal.Signals}  # real-time signals have none
+    return f"was killed by {names.get(-code, f'signal {-code}')}"
 
 
 def _become_child(run: Callable[[], int], parent: int) -> None:
