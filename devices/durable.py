@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,6 +84,36 @@ def _hand_over(descriptor: int, directory: Path) -> None:
     if os.geteuid() == 0:
         owner = directory.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def hand_over_tree(path: Path) -> None:
+    """Give ``path`` and all below it to whom the directory around it belongs, where root runs: what a library made.
+
+    Raises:
+        OSError: It may not be given.
+    """
+    if os.geteuid() == 0:
+        give_tree(path, path.parent.stat())
+
+
+def give_tree(path: Path, owner: os.stat_result) -> None:
+    """Give ``path`` and all below it to ``owner``; no link that the service may have put there leads out of it.
+
+    Raises:
+        OSError: It may not be given.
+    """
+
+    def give(name: str | Path, folder: int | None) -> None:
+        with suppress(FileNotFoundError):  # what its owner removed meanwhile, as a draft
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            own = stat.S_ISDIR(status.st_mode) or status.st_nlink == 1
+            if own and (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
+                os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)
+
+    give(path, None)
+    for _, names, files, folder in os.fwalk(path):
+        for name in (*names, *files):
+            give(name, folder)
 
 
 def sync_directory(path: Path) -> None:

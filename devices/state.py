@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from devices.durable import make_directory
+from devices.durable import hand_over_tree, make_directory
 from devices.errors import EdgeKitError
 
 log = logging.getLogger(__name__)
@@ -56,3 +56,16 @@ def cache_dir(*parts: str) -> Path | None:
     if free < _CACHE_ROOM_BYTES:
         log.warning("The disk under %s is full: what is not kept there yet is made again at every start.", path)
     return path
+
+
+def hand_over_cache(*parts: str) -> None:
+    """Let the state directory's owner have what libraries made under ``cache_dir(*parts)``; only root needs to.
+
+    A failure is logged: the service makes it again.
+    """
+    path = state_dir().joinpath("cache", *parts)
+    try:
+        if path.is_dir():
+            hand_over_tree(path)
+    except OSError as error:
+        log.warning("What is kept under %s is root's, so the service makes it anew: %s.", path, error.strerror)

@@ -20,7 +20,7 @@ from typing import Any
 from devices.errors import BundleError, PolicyError, RequestError
 from devices.probe import full_int8, probe
 from devices.profile import Backend, Profile, Serve, on_cpu, parse_profile
-from devices.state import cache_dir
+from devices.state import cache_dir, hand_over_cache
 from edge.application import Submission, from_parts
 from edge.bundle.manifest import POLICY_NAME, PROFILE_NAME
 from edge.bundle.parts import Part, bundle_file, parts_of
@@ -47,6 +47,8 @@ from runtime.text import TextClassifier
 from runtime.tokenizer import ErnieTokenizer
 
 log = logging.getLogger(__name__)
+
+_COMPILED = "compiled"  # the models as engines keep them, in the cache
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def open_device(bundle: VerifiedBundle, *, backend: Backend | None = None) -> De
     text.warm_up()
     # papers of the sample stand for those of the branch; whoever serves rehearses with them
     ocr.warm_up(pages=() if sample_of(bundle) else USUAL_PAGES)
+    hand_over_cache(_COMPILED)
     policy = _policy(bundle, text)
     identity = Identity(
         device_id=platform.node() or "unknown",
@@ -182,7 +185,7 @@ class _Loader:
         self._options = RunOptions(
             threads=serve.threads,
             parallel=serve.parallel,
-            cache_dir=cache_dir("compiled"),
+            cache_dir=cache_dir(_COMPILED),
             fp16=serve.fp16,
             gpu_memory_limit_mb=serve.gpu_memory_limit_mb,
             gpu_models=models,

@@ -18,16 +18,15 @@ import json
 import logging
 import os
 import pwd
-import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from devices.clock import CLOCK_NAME, Clock
-from devices.durable import write_durably
+from devices.durable import give_tree, write_durably
 from devices.errors import EdgeKitError, MediumMismatchError, ProvisionError, UpdateTrustError
 from devices.match import match
 from devices.probe import probe
@@ -197,23 +196,7 @@ def hand_over(root: Path) -> Iterator[None]:
         os.umask(before)
         if os.geteuid() == 0 and root.exists():
             for path in root.iterdir():
-                _own(path, (path if path.is_dir() and not path.is_symlink() else root).stat())
-
-
-def _own(path: Path, owner: os.stat_result) -> None:
-    """Give ``path`` and all below it to ``owner``; no link that the service may have put there leads out of it."""
-
-    def give(name: str | Path, folder: int | None) -> None:
-        with suppress(FileNotFoundError):  # a draft of the launcher's
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            own = stat.S_ISDIR(status.st_mode) or status.st_nlink == 1
-            if own and (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
-                os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)
-
-    give(path, None)
-    for _, names, files, folder in os.fwalk(path):
-        for name in (*names, *files):
-            give(name, folder)
+                give_tree(path, (path if path.is_dir() and not path.is_symlink() else root).stat())
 
 
 def starts_at_boot(root: Path) -> bool:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from devices.durable import sync_directory
+from devices.durable import hand_over_tree, sync_directory
 from devices.errors import EdgeKitError, ReplayError
 from devices.provision.slots import SWITCH_NAME, Layout
 from devices.provision.switch import SLOT_NAMES
@@ -45,6 +45,7 @@ def keep_bundle(sha256: str, directory: Path) -> None:
         _check_room(folder, directory)
         try:
             shutil.copytree(directory, draft, copy_function=_copied)
+            hand_over_tree(draft)
         except OSError:
             shutil.rmtree(draft, ignore_errors=True)  # half of a bundle serves nobody, and the journal needs the room
             raise

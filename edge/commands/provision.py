@@ -14,13 +14,8 @@ from devices.provision.lock import installer_lock, launcher_facts
 from devices.provision.slots import read_switch
 from devices.provision.switch import SLOT_NAMES, SlotName, Switch, as_document
 from edge.activation import WAIT_S, Activation, activate_release, declare_good, go_back
-from edge.commands.provision_medium import MEDIUM_COMMANDS
-from edge.commands.result import NEW_PATH, Command, Result, json_option
-
-
-def root_option(command: Command) -> Command:
-    """Add ``--root``."""
-    return click.option("--root", required=True, type=NEW_PATH, help="The provisioned device's directory.")(command)
+from edge.commands.provision_medium import MEDIUM_COMMANDS, root_option
+from edge.commands.result import Command, Result, json_option
 
 
 def wait_option(command: Command) -> Command:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from devices.profile import Profile
     from devices.update.release import Release
 
-_root_option = click.option("--root", required=True, type=NEW_PATH, help="The device's directory.")
+root_option = click.option("--root", required=True, type=NEW_PATH, help="The device's directory.")
 _by_option = click.option("--by", help="For the record: who asks for it.  [default: the account]")
 
 
@@ -114,7 +114,7 @@ def _pack(profile: str, known: Profile, repo: Path, region: str, device_class: s
 
 @click.command()
 @click.argument("medium", type=DIRECTORY)
-@_root_option
+@root_option
 @click.option("--root-sha256", help="What the SHA-256 of the trust root must be, as headquarters gave it.")
 @_by_option
 @json_option
@@ -136,7 +136,7 @@ def install(medium: Path, root: Path, root_sha256: str | None, by: str | None) -
 
 
 @click.command()
-@_root_option
+@root_option
 @click.argument("source", required=False)
 @click.option("--ca", "ca_file", type=FILE, help="Certificates to trust for https instead of the system's (PEM).")
 @_by_option
@@ -170,7 +170,7 @@ def update(root: Path, source: str | None, ca_file: Path | None, by: str | None)
 
 
 @click.command()
-@_root_option
+@root_option
 @click.option("--out", type=NEW_PATH, help="Write the report there.")
 @json_option
 def inventory(root: Path, out: Path | None) -> Result:

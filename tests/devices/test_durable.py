@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.durable import locked, make_directory, open_made, write_durably
+from devices.durable import hand_over_tree, locked, make_directory, open_made, write_durably
 
 NOBODY = 65534
 
@@ -77,3 +77,20 @@ def test_what_is_there_keeps_its_owner_and_a_link_leads_nowhere(folder: Path) ->
         with pytest.raises(OSError, match="symbolic links"):
             open_made(folder / name)
     assert not (folder / "none").exists()
+
+
+@only_root
+def test_what_a_library_made_for_root_is_the_services_and_no_link_leads_out(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    roots = tmp_path_factory.mktemp("roots") / "file"
+    roots.touch()
+    made = folder / "cache" / "compiled"
+    made.mkdir(parents=True)
+    os.chown(folder / "cache", NOBODY, NOBODY)
+    (made / "blob").touch()
+    (made / "link").symlink_to(roots)
+    (made / "hard").hardlink_to(roots)
+    hand_over_tree(made)
+    assert [path.stat().st_uid for path in (made, made / "blob")] == [NOBODY, NOBODY]
+    assert roots.stat().st_uid == 0

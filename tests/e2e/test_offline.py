@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 import requests
 
 APPLICATION = Path(__file__).parents[2] / "examples" / "application"
+NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +84,15 @@ def test_loading_a_model_on_any_backend_stays_on_loopback(
     assert attempts(watched) == []
 
 
-def test_scoring_without_a_server_stays_on_loopback(
+def test_scoring_without_a_server_stays_on_loopback_and_root_leaves_all_that_it_keeps_to_the_service(
     edgekit: Path, bundle: Path, watched: dict[str, str], own_state: Path
 ) -> None:
+    if os.geteuid() == 0:
+        os.chown(own_state, NOBODY, NOBODY)
     environment = {**watched, "EDGEKIT_STATE_DIR": str(own_state), "PATH": "/usr/bin:/bin", "HOME": str(own_state)}
     command = [edgekit, "score", "--bundle", bundle, APPLICATION, "--json"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert attempts(watched) == []
+    kept = [path for name in ("cache", "bundles", "journal") for path in (own_state / name).rglob("*")]
+    assert {path.stat().st_uid for path in kept} == {own_state.stat().st_uid}

@@ -68,6 +68,16 @@ def test_a_disk_that_is_nearly_full_is_left_to_the_journal(
     assert (state_dir() / "bundles" / verified.sha256).exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes what belongs to others")
+def test_a_bundle_that_root_keeps_is_the_services_who_removes_it_one_day(
+    bundle: Path, verified: VerifiedBundle
+) -> None:
+    state_dir().mkdir(parents=True, exist_ok=True)
+    os.chown(state_dir(), 65534, 65534)
+    keep_bundle(verified.sha256, bundle)
+    assert {path.stat().st_uid for path in (state_dir() / "bundles").rglob("*")} == {65534}
+
+
 def test_a_copy_that_fails_half_way_leaves_nothing(
     bundle: Path, verified: VerifiedBundle, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
