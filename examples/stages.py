@@ -8,12 +8,17 @@ What only a server or an installation uses is left out: it changes no model.
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from devices.durable import locked
 from devices.state import ensure_state_dir
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +32,8 @@ def cached(name: str, inputs: Sequence[Path | str], build: Callable[[Path], None
     Args:
         name: Of the stage.
         inputs: Files and directories by content, texts as they are.
-        build: Fills the empty directory that it is given; after an error nothing is kept.
+        build: Fills the empty directory that it is given; after an error nothing is kept, and what a run leaves that
+            is killed goes when the next one builds.
 
     Returns:
         The directory, and whether it was kept from before.
@@ -40,7 +46,11 @@ def cached(name: str, inputs: Sequence[Path | str], build: Callable[[Path], None
     target = cache / f"{name}-{digest.hexdigest()[:24]}"
     if target.is_dir():
         return target, True
-    with TemporaryDirectory(dir=cache, prefix=f".{name}-") as scratch:
+    with ExitStack() as stack:
+        with locked(cache):
+            _clear(cache)
+            scratch = stack.enter_context(TemporaryDirectory(dir=cache, prefix=f".{name}-"))
+            stack.enter_context(locked(Path(scratch)))
         draft = Path(scratch) / name
         draft.mkdir()
         build(draft)
@@ -50,6 +60,18 @@ def cached(name: str, inputs: Sequence[Path | str], build: Callable[[Path], None
             if not target.is_dir():  # else another run made the same meanwhile
                 raise
     return target, False
+
+
+def _clear(cache: Path) -> None:
+    """Remove what runs that were killed have begun; whoever still builds holds the lock on its directory."""
+    for begun in cache.glob(".*-*"):
+        with suppress(FileNotFoundError, BlockingIOError):  # its run has ended by now, or goes on
+            descriptor = os.open(begun, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(begun, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 @cache

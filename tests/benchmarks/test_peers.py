@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +16,7 @@ from benchmarks import peers
 from benchmarks.feeds_file import read_feeds, write_feeds
 from benchmarks.harness import ROOT
 from benchmarks.networks import random_weights
-from benchmarks.peers import QUANTIZERS, Environment, peer_answers, quantize_by, run_peer
+from benchmarks.peers import QUANTIZERS, Environment, peer_answers, peers_python, quantize_by, run_peer
 from compress.ernie.checkpoint import ErnieConfig
 from compress.ernie.export import export_paddle
 from compress.ernie.model import build_model
@@ -41,6 +44,30 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(peers, "_HERE", tmp_path)
     (tmp_path / "double.py").write_text(SCRIPT, encoding="utf-8")
     return "double.py"
+
+
+def test_environments_of_older_requirements_go_when_one_is_installed(
+    own_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, now = own_state / "cache" / "bench", time.time()
+    used = {"peers-old": now - 86_500, "peers-other-checkout": now - 86_300, "peers-half": now - 86_500}
+    for name, at in used.items():
+        (folder / name / "lib").mkdir(parents=True)
+        if name != "peers-half":
+            (folder / name / ".installed").touch()
+            os.utime(folder / name / ".installed", (at, at))
+        os.utime(folder / name, (at, at))
+
+    def install(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if "venv" in command:
+            Path(command[-1]).mkdir()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", install)
+    installed = [peers_python(environment).parents[1] for environment in ("bench", "bench-inc")]
+    os.utime(installed[0] / ".installed", (0, 0))  # named by a lock, so it stays however long ago it was used
+    installed.append(peers_python("bench-scikit").parents[1])
+    assert set(folder.iterdir()) == {folder / "peers-other-checkout", *installed}
 
 
 def test_a_peer_answers_by_name(script: str, tmp_path: Path) -> None:

@@ -84,3 +84,17 @@ def test_what_fails_is_not_kept(tmp_path: Path) -> None:
     made, kept = stages.cached("stage", ["x"], lambda out: (out / "whole").touch())
     assert not kept
     assert [path.name for path in made.iterdir()] == ["whole"]
+
+
+def test_what_a_killed_run_began_is_removed_and_what_another_still_builds_is_not(own_state: Path) -> None:
+    cache = own_state / "cache" / "demo"
+    (cache / ".ernie-killed" / "ernie").mkdir(parents=True)
+
+    def build_another(out: Path) -> None:
+        building = out.parent
+        stages.cached("inner", ["b"], lambda _: None)
+        assert building.is_dir()
+
+    stages.cached("outer", ["a"], build_another)
+    assert list(cache.glob(".*")) == []
+    assert len(list(cache.iterdir())) == 2
