@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from devices.durable import locked, write_durably
+from devices.durable import locked, make_directory, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ class Clock:
             return
         self._kept = self._mark  # also when it cannot be written: the next try is in an hour, not at the next request
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_directory(self._path.parent)
             with locked(self._path.parent):
                 self._take_over(self._load())
                 document = {**vars(self._mark), "time": self._mark.time.isoformat()}

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from devices.clock import CLOCK_NAME, Clock
-from devices.durable import write_durably
+from devices.durable import make_directory, write_durably
 from devices.errors import InventoryError, SlotError, SwitchError
 from devices.probe import probe
 from devices.provision.slots import Layout, read_switch, verify_slot
@@ -192,7 +192,7 @@ def device_key(root: Path) -> Ed25519PrivateKey:
     """
     path = Layout(root).state / KEY_NAME
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent)
         made = Ed25519PrivateKey.generate()
         write_durably(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)
     try:

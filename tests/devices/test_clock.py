@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from devices.clock import BUILT, Clock, Mark, build_date, floor_from_mark, since_boot
 
+NOBODY = 65534
 DAY = timedelta(days=1)
 BUILD = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -198,6 +199,14 @@ def test_a_clock_that_was_set_while_nothing_ran_is_noted_if_the_machine_ran_thro
     box.restart("fourth")
     box.wall += 9000 * DAY
     assert moved(box.clock()) == [8998 * DAY]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes what belongs to others")
+def test_a_state_directory_that_root_makes_for_the_clock_is_the_services(box: Box) -> None:
+    assert box.path is not None
+    os.chown(box.path.parents[1], NOBODY, NOBODY)
+    box.clock().read()
+    assert {path.stat().st_uid for path in (box.path.parent, box.path)} == {NOBODY}
 
 
 def test_where_nothing_can_be_kept_time_still_does_not_go_back(
