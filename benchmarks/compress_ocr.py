@@ -6,8 +6,9 @@ Accuracy comes from labelled pictures that calibration never saw: public ones be
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,8 @@ def _det_row(
     progress: Progress,
 ) -> dict[str, Times]:
     tensor = det_tensor(_picture(), (SIDE, SIDE))
-    times = take_turns({key: _call(each, tensor) for key, each in predictors.items()}, progress=progress)
+    calls = {key: partial(each.run, {each.inputs[0].name: tensor}) for key, each in predictors.items()}
+    times = take_turns(calls, progress=progress)
     report.details[f"{shown} det ms"] = {key: list(np.round(each, 2)) for key, each in times.items()}
     medians = ", ".join(f"{key} {np.median(each):.1f} ms" for key, each in times.items())
     said = "; ".join(f"{row['variant']}: {row['verdict']}" for row in rows if row["model"] == "ocr-det")
@@ -191,7 +193,7 @@ def _rec_row(report: Report, shown: str, rows: Sequence[dict[str, Any]]) -> None
 
 
 def _plain(models: Path, out: Path) -> Path:
-    """The set in FP32 as ONNX, which is what the kit serves on OpenVINO."""
+    """The set in FP32 as ONNX, as it is converted; ``compress`` rewrites the graph before it measures and ships it."""
     for stage in ("det", "rec", "cls"):
         to_onnx(models / stage, out / stage / "model.onnx")
     if (models / "rec" / "dict.txt").is_file():
@@ -203,10 +205,6 @@ def _detected(pipeline: OcrPipeline, pages: Sequence[TruePage]) -> Tally:
     return detection_tally(
         [DetectionPage(list(pipeline.detect(page.image)), page.polygons, page.ignored) for page in pages]
     )
-
-
-def _call(predictor: Predictor, tensor: NDArray[np.float32]) -> Callable[[], object]:
-    return lambda: predictor.run({predictor.inputs[0].name: tensor})
 
 
 def _picture() -> NDArray[np.uint8]:

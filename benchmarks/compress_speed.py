@@ -5,8 +5,9 @@ Weights are random. Every model answers the same texts first; only then is time 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def measure_shape(shape: str, report: Report, scratch: Path, progress: Progress)
             remedy="Look for an operator that the exporter or the quantizer handles wrongly.",
         )
     feed = feeds(1, TOKENS, seed=3)[0]
-    times = take_turns({name: _call(each, feed) for name, each in predictors.items()}, progress=progress)
+    times = take_turns({name: partial(each.run, feed) for name, each in predictors.items()}, progress=progress)
     report.details[f"{shape} ms"] = {name: list(np.round(each, 2)) for name, each in times.items()}
     medians = ", ".join(f"{name} {np.median(each):.1f} ms" for name, each in times.items())
     if shape == "12L768H":
@@ -143,10 +144,6 @@ def measure_speed(report: Report, scratch: Path, progress: Progress) -> None:
     """All rows about time with random weights."""
     for shape in SHAPES:
         measure_shape(shape, report, scratch, progress)
-
-
-def _call(predictor: Predictor, feed: Mapping[str, NDArray[np.generic]]) -> Callable[[], object]:
-    return lambda: predictor.run(feed)
 
 
 def _logits(predictor: Predictor, texts: Sequence[Mapping[str, NDArray[np.generic]]]) -> NDArray[np.float64]:

@@ -8,8 +8,9 @@ bandwidth. What is missing to 100 % are small products, normalisations and activ
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def measure(report: Report, progress: Progress) -> None:
     with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as folder:
         cases = [*_shipped(), *_ernie(Path(folder), progress)]
         peaks = products(THREADS)
-        calls = peaks | {COPY: copying(THREADS)} | {case.shown: _call(case) for case in cases}
+        calls = peaks | {COPY: copying(THREADS)}
+        calls |= {case.shown: partial(case.predictor.run, case.feed) for case in cases}
         times = take_turns(calls, rounds=9, progress=progress)
     rates = {name: OPERATIONS / times[name] * 1000 for name in peaks}  # a second, one a round
     bandwidth = THREADS * COPIED_BYTES / times[COPY] * 1000
@@ -158,7 +160,3 @@ def draw(report: Report, path: Path = RESULTS / "limit.png") -> None:
 
 def _picture(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return random.uniform(-1, 1, shape).astype(np.float32)
-
-
-def _call(case: Case) -> Callable[[], object]:
-    return lambda: case.predictor.run(case.feed)
