@@ -220,11 +220,13 @@ def test_the_processor_time_of_a_servers_requests_is_told(tmp_path: Path) -> Non
         return loaded(10.0, 10.0)
 
     with subprocess.Popen([sys.executable, "-c", "while True: pass"], text=True) as busy:
-        server = Server(busy, "", 0.0)
-        seen = server.charged(a_while)
-        busy.send_signal(signal.SIGSTOP)
-        idle = server.charged(a_while)
-        busy.kill()
+        try:
+            server = Server(busy, "", 0.0)
+            seen = server.charged(a_while)
+            busy.send_signal(signal.SIGSTOP)
+            idle = server.charged(a_while)
+        finally:
+            busy.kill()
     assert idle.cpu_ms < seen.cpu_ms  # how much of a core the machine had for it is open
     written = report(tmp_path)
     taken = {"in process": [loaded(10.0)]} | {f"kit {clients}": [seen] for clients in runtime_serving.CLIENTS}
