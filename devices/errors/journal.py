@@ -28,9 +28,8 @@ class JournalFullError(JournalError):
     """The disk, or the journal's share of it, is full."""
 
     code = "JOURNAL-003"
-    default_remedy = (
-        "Connect the line so that headquarters takes what is here, free room, or raise max_mb in the policy."
-    )
+    default_state = "Nothing was written, so nothing was decided either; what is in the journal is safe."
+    default_remedy = "Free room on the disk that the message names; 'df' shows how full it is."
 
 
 class DeviceKeyError(JournalError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from edge.commands.result import NEW_PATH, Result, json_option
 from edge.journal import state
 from edge.journal.export import EXPORT_NAME, VERIFIER_NAME, export
 from edge.journal.reader import JournalReader
+from edge.journal.retention import RESERVE_BYTES
 from edge.journal.salvage import salvage
 from edge.journal.verify import Verification, verify_journal
 
@@ -32,12 +34,14 @@ def stats() -> Result:
     """Say what is in the journal, how much headquarters lacks, and what room it takes."""
     with state.reading() as reader:
         found, head, keys = reader.stats(), reader.head(), reader.keys
+        free = shutil.disk_usage(reader.folder).free
     document = {
         "journal": str(state.journal_folder()),
         "head": {"seq": head.seq, "hash": head.hash, "code": head.code},
         "public_key": keys.public_bytes.hex(),
         "key_protection": keys.protection,
         **vars(found),
+        "disk_free_bytes": free,
         "first": found.first.isoformat(),
         "last": found.last.isoformat(),
     }
@@ -50,6 +54,8 @@ def stats() -> Result:
     table.add_row("Records", f"readable of {found.readable} entries, erased or retired of {found.erased}")
     table.add_row("Papers", str(found.pictures))
     table.add_row("Size", f"{found.size_bytes / _MB:.1f} MB")
+    reserve_mb = RESERVE_BYTES // _MB
+    table.add_row("Disk", f"{free // _MB} MB free; a decision must leave {reserve_mb} MB")
     table.add_row("Device key", f"{document['public_key']} ({keys.protection})")
     return Result(document, table)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ IN_USE_NAME = "in-use"  # locked by who has the journal open, and alone by who s
 # what reading a damaged file can raise; the second comes from messages that hold bytes of the file
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 BUSY_MS = 10_000  # so long a connection waits for another one
+_INDEX_BYTES = 1024 * 1024  # what SQLite's index of the log may grow to; it begins with 32 KiB
 
 SCHEMA = """
 CREATE TABLE entries (seq INTEGER PRIMARY KEY, line BLOB NOT NULL, signature BLOB NOT NULL, kind TEXT NOT NULL,
@@ -75,7 +77,7 @@ def create_tables(connection: sqlite3.Connection, schema: str) -> None:
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing, also on a disk that cannot be written.
+    """A connection that changes nothing, also on a disk that cannot be written or is full.
 
     Raises:
         sqlite3.Error: It cannot be opened.
@@ -85,7 +87,8 @@ def read_only(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT 1 FROM sqlite_schema")
     except sqlite3.OperationalError as error:
         log = path.with_name(f"{path.name}-wal")
-        if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN or (log.exists() and log.stat().st_size):
+        known = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+        if not known or (log.exists() and log.stat().st_size):
             connection.close()
             raise
         connection.close()  # SQLite wants to make its index of the log, which is empty: it can be left out
@@ -102,7 +105,7 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary code
-        if code == sqlite3.SQLITE_FULL:
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
             raise JournalFullError(f"The disk under the journal {path} is full.") from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise JournalDamagedError(f"The journal {path} is damaged: {error}.") from error
@@ -113,3 +116,11 @@ def translated(path: Path) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise JournalFullError(f"The disk under the journal {path} is full.") from error
         raise JournalError(f"The journal {path} cannot be used: {error.strerror}.") from error
+
+
+def _is_full(path: Path) -> bool:
+    """Whether SQLite may lack room for its index of the log, which it does not tell from a disk that fails."""
+    try:
+        return shutil.disk_usage(path.parent).free < _INDEX_BYTES
+    except OSError:
+        return False

@@ -10,6 +10,7 @@ it was wrong for, and a device that slept for a year catches up.
 
 from __future__ import annotations
 
+import math
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 from devices.errors import JournalFullError
 
 _MB = 1024 * 1024
-_RESERVE_BYTES = 64 * _MB  # of the disk; for the log, reviews, and what else a device has to write
+RESERVE_BYTES = 64 * _MB  # of the disk; for the log, reviews, and what else a device has to write
 _OVERHEAD_BYTES = 64 * 1024  # pages that an entry takes beside its records
 _NEAR = 0.95  # of the bound: pictures go from here on ...
 _ENOUGH = 0.9  # ... until so much is used; a few with each decision, since what is deleted is overwritten too
@@ -62,7 +63,7 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 def room_bytes(connection: sqlite3.Connection, folder: Path, bounds: Bounds) -> int:
     """How much the journal may hold in all: the policy's bound, or less where the disk is full."""
     pages, size = (_number(connection, f"PRAGMA {name}") for name in ("page_count", "page_size"))
-    return min(bounds.max_bytes, pages * size + shutil.disk_usage(folder).free - _RESERVE_BYTES)
+    return min(bounds.max_bytes, pages * size + shutil.disk_usage(folder).free - RESERVE_BYTES)
 
 
 def is_near(connection: sqlite3.Connection, room: int, incoming: int) -> bool:
@@ -91,14 +92,21 @@ def pictures_to_go(connection: sqlite3.Connection, room: int, incoming: int) -> 
     return going if used <= room else []  # what helps nobody need not go
 
 
-def no_room(connection: sqlite3.Connection, room: int, incoming: int) -> JournalFullError | None:
-    """The error that ``incoming`` bytes do not fit; None if they do."""
+def no_room(connection: sqlite3.Connection, room: int, incoming: int, bounds: Bounds) -> JournalFullError | None:
+    """The error that ``incoming`` bytes do not fit, and which of the two bounds it is; None if they do."""
     used = used_bytes(connection) + incoming + _OVERHEAD_BYTES
     if used <= room:
         return None
+    if room < bounds.max_bytes:
+        return JournalFullError(
+            "The disk under the journal is nearly full: a decision must leave "
+            f"{RESERVE_BYTES // _MB} MB of it for reviews and for what else a device has to write.",
+            remedy=f"Free at least {math.ceil((used - room) / _MB)} MB on the disk of the state directory.",
+        )
     return JournalFullError(
-        f"The journal would take {used / _MB:.0f} MB, and it may take {max(room, 0) / _MB:.0f} MB of this disk, "
-        "even without the pictures in it."
+        f"The journal would take {used / _MB:.1f} MB even without the pictures in it, and the policy's max_mb lets it "
+        f"take {room / _MB:.1f} MB.",
+        remedy="Raise max_mb under [journal] of the policy, and build and install the bundle again.",
     )
 
 

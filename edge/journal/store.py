@@ -297,7 +297,7 @@ class Journal(JournalReader):
         self._nothing_due = None if pictures or entries else today
         room = room_bytes(connection, self.folder, self.bounds)
         self._let_go("space", pictures_to_go(connection, room, incoming), [])
-        return no_room(connection, room, incoming)
+        return no_room(connection, room, incoming, self.bounds)
 
     def _let_go(self, why: str, pictures: list[int], entries: list[int]) -> None:
         if pictures or entries:

@@ -59,9 +59,25 @@ def test_a_full_disk_stops_decisions_and_damages_nothing(tmp_path: Path) -> None
     done = mounted(f"mount -t tmpfs -o size=4m none {tmp_path}", "-c", _FILL, str(tmp_path), state=tmp_path)
     assert done.returncode == 0, done.stderr
     decision, entry, appended = done.stdout.splitlines()
-    assert decision.startswith("decision: The journal would take 0 MB, and it may take 0 MB of this disk")
+    assert decision.startswith("decision: The disk under the journal is nearly full")
     assert entry.startswith("entry: The disk under the journal")
     assert int(appended.split()[1]) > 20
+
+
+def test_on_a_full_disk_every_command_says_so_and_what_only_reads_still_reads(
+    device: Device, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    device.filled(3)
+    device.opened.pop().close()
+    disk = tmp_path_factory.mktemp("disk")
+    full = f"mount -t tmpfs -o size=4m none {disk}; cp -a {device.state}/. {disk}; cat /dev/zero >{disk}/full || true"
+    for command in ("verify", "stats"):
+        looked = mounted(full, "-m", "edge.cli", "journal", command, "--json", state=disk)
+        assert looked.returncode == 0, looked.stdout
+    assert json.loads(looked.stdout)["disk_free_bytes"] == 0
+    decision = "00000000-0000-4000-8000-000000000001"
+    erased = mounted(full, "-m", "edge.cli", "journal", "erase", decision, "--why", "x", "--json", state=disk)
+    assert (erased.returncode, json.loads(erased.stdout)["error"]["code"]) == (15, "JOURNAL-003")
 
 
 def test_on_a_read_only_disk_a_journal_is_looked_at_and_not_written(device: Device) -> None:

@@ -63,7 +63,7 @@ def test_pictures_that_headquarters_has_go_before_those_it_lacks(device: Device)
 def test_a_full_journal_says_so_before_anything_is_decided(device: Device) -> None:
     journal = device.open(Bounds(max_bytes=400_000))
     before = journal.head()
-    with pytest.raises(JournalFullError, match="may take 0 MB"):
+    with pytest.raises(JournalFullError, match=r"max_mb lets it take 0\.4 MB"):
         journal.make_room(500_000)
     with pytest.raises(JournalFullError):
         decide(journal, 0, picture=b"p" * 500_000)
@@ -105,8 +105,9 @@ def test_a_disk_that_others_filled_is_a_full_journal(device: Device, monkeypatch
     journal = device.filled(1)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 1_000_000))
-    with pytest.raises(JournalFullError, match="of this disk"):
+    with pytest.raises(JournalFullError, match="disk under the journal is nearly full") as caught:
         decide(journal, 1)
+    assert caught.value.remedy.startswith("Free at least 64 MB")
 
 
 def days_on(device: Device, days: int, journal: Journal) -> None:
