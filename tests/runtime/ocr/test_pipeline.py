@@ -76,7 +76,10 @@ def test_tensors_are_made_one_batch_ahead_and_no_further(monkeypatch: pytest.Mon
         return line_tensor(*arguments, **named)
 
     def rec(tensor: np.ndarray) -> np.ndarray:
-        time.sleep(0.02)  # more than enough for the other thread
+        end = time.monotonic() + 10
+        while len(made) < min(len(seen) + 2, 6) and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(0.02)  # more than enough for one too many
         seen.append(len(made))
         return reads(1)(tensor)
 
