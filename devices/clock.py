@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -135,7 +136,7 @@ def since_boot() -> tuple[str, float]:
 
 
 class Clock:
-    """The device's clock, its floor kept in ``path`` (``STATE/clock.json``).
+    """The device's clock, its floor kept in ``path`` (``STATE/clock.json``). Threads share one.
 
     Args:
         path: Where the floor is kept; None keeps it in memory only.
@@ -156,6 +157,7 @@ class Clock:
         self._built = built
         self._wall = wall
         self._boot = boot
+        self._lock = threading.RLock()  # or a reading that began before ``saw`` would put the floor back
         self._kept = self._load()
         self._mark = self._kept or Mark(built, *boot())
         self._comparable = self._kept is not None  # whether a wall clock was seen before
@@ -168,11 +170,12 @@ class Clock:
 
     def read(self) -> Reading:
         """The time, and how far the wall clock agrees. Keeps the floor once it rose by an hour."""
-        boot_id, boot_s = self._boot()
-        floor = floor_from_mark(self._mark, boot_id, boot_s)
-        reading = judge(self._wall(), floor)
-        self._watch(reading, ran_through=self._comparable and self._mark.boot_id == boot_id)
-        self._raise_to(floor if reading.state == "ahead" else reading.time)
+        with self._lock:
+            boot_id, boot_s = self._boot()
+            floor = floor_from_mark(self._mark, boot_id, boot_s)
+            reading = judge(self._wall(), floor)
+            self._watch(reading, ran_through=self._comparable and self._mark.boot_id == boot_id)
+            self._raise_to(floor if reading.state == "ahead" else reading.time)
         return reading
 
     def peek(self) -> Reading:
@@ -181,7 +184,8 @@ class Clock:
 
     def moves(self) -> list[Move]:
         """Each time since the last call that ``read`` found the wall clock moved by more than five minutes."""
-        found, self._moves = self._moves, deque(maxlen=_MOVES)
+        with self._lock:
+            found, self._moves = self._moves, deque(maxlen=_MOVES)
         return list(found)
 
     def saw(self, moment: datetime) -> None:
@@ -190,11 +194,12 @@ class Clock:
         One that is implausibly far ahead is not believed: the clock of the machine that signed it was wrong. A failure
         to keep it is logged; this process remembers it anyway.
         """
-        reading = self.read()
-        if moment - reading.time > _PLAUSIBLE:
-            log.warning("The signed time %s is not believed: it is far after %s.", moment, reading.time)
-        elif moment > reading.floor:
-            self._raise_to(moment, at_once=True)
+        with self._lock:
+            reading = self.read()
+            if moment - reading.time > _PLAUSIBLE:
+                log.warning("The signed time %s is not believed: it is far after %s.", moment, reading.time)
+            elif moment > reading.floor:
+                self._raise_to(max(moment, self._mark.time), at_once=True)
 
     def _watch(self, reading: Reading, *, ran_through: bool) -> None:
         """Note that the wall clock was moved; how long a machine was switched off nobody knows."""

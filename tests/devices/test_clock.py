@@ -82,6 +82,17 @@ def test_signed_metadata_moves_the_floor_and_older_metadata_does_not(box: Box) -
     assert box.clock().now() == BUILD + 90 * DAY
 
 
+def test_signed_metadata_from_before_what_this_machine_saw_take_no_time_back(box: Box) -> None:
+    clock = box.clock()
+    clock.now()
+    box.wall += DAY / 48  # less than makes it write
+    seen = box.wall
+    clock.saw(seen - DAY / 96)
+    box.wall -= DAY
+    assert clock.now() == seen
+    assert box.clock().now() == seen
+
+
 def test_a_signer_whose_clock_is_decades_ahead_does_not_spoil_the_devices(box: Box) -> None:
     box.clock().saw(datetime(2099, 1, 1, tzinfo=UTC))
     assert box.clock().now() == box.wall
@@ -199,6 +210,27 @@ def test_a_clock_that_was_set_while_nothing_ran_is_noted_if_the_machine_ran_thro
     box.restart("fourth")
     box.wall += 9000 * DAY
     assert moved(box.clock()) == [8998 * DAY]
+
+
+def test_what_one_thread_learns_while_another_reads_is_not_lost(box: Box) -> None:
+    signed, learned = box.wall + 2 * DAY, threading.Event()
+    asked: list[threading.Thread] = []
+
+    def learn() -> None:
+        clock.saw(signed)
+        learned.set()
+
+    def wall() -> datetime:  # in the midst of a reading
+        if not asked:
+            asked.append(threading.Thread(target=learn))
+            asked[0].start()
+            learned.wait(0.2)
+        return box.wall
+
+    clock = Clock(box.path, built=BUILD, wall=wall, boot=lambda: (box.boot_id, box.boot_s))
+    clock.read()
+    asked[0].join()
+    assert clock.now() == signed
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes what belongs to others")
