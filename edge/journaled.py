@@ -74,10 +74,14 @@ _SECOND = timedelta(seconds=1)
 
 def _status(desk: Desk) -> dict[str, Any]:
     try:
-        held, head = desk.lease(), desk.journal.head()
+        held, head, full = desk.lease(), desk.journal.head(), desk.journal.full()
         return {
-            "journal": {"backlog": desk.journal.backlog(), "head": head.code},
-            "offline": {"since": held.since and held.since.isoformat(), "authority": held.authority},
+            "journal": {"backlog": desk.journal.backlog(), "head": head.code}
+            | ({"error": full.as_dict()} if full else {}),
+            "offline": {
+                "since": held.since and held.since.isoformat(),
+                "authority": "stopped" if full else held.authority,
+            },
         }
     except JournalError as error:  # nothing is decided then
         return {

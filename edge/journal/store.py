@@ -170,6 +170,17 @@ class Journal(JournalReader):
         if full is not None:  # only now: what was retired stays so
             raise full
 
+    def full(self) -> JournalFullError | None:
+        """Why not even the smallest decision can be appended; None while one can. Writes nothing.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        with self._mutex, translated(self._path):
+            room = room_bytes(self._connection, self.folder, self.bounds)
+            full = no_room(self._connection, room, 0, self.bounds)
+            return full if full and not pictures_to_go(self._connection, room, 0) else None
+
     def erase(self, decision_id: str, *, why: str) -> Entry:
         """Destroy the keys of everything recorded about a decision; the erasure is itself an entry.
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -133,6 +134,22 @@ def test_a_journal_that_cannot_be_read_is_said_everywhere_and_decides_nothing(cl
     assert status["offline"]["authority"] == "stopped"
     assert status["journal"]["error"]["code"] == "JOURNAL-001"
     assert "edgekit_journal_backlog NaN" in client.get("/metrics").text
+
+
+def test_a_full_disk_is_said_before_anybody_waits_for_a_decision(
+    client: FlaskClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client)
+    free = 65 * 1024 * 1024
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert client.get("/v1/status").json["offline"]["authority"] == "full"
+    free = 1024 * 1024
+    status = client.get("/v1/status").json
+    assert status["offline"]["authority"] == "stopped"
+    assert status["journal"]["error"]["code"] == "JOURNAL-003"
+    assert status["journal"]["error"]["remedy"].startswith("Free at least")
+    assert (status["journal"]["backlog"], status["journal"]["head"]) == (3, desk.journal.head().code)
+    assert json.loads(send(client, "T-2").data)["code"] == "JOURNAL-003"
 
 
 def test_a_rehearsal_leaves_no_trace(device: Device, desk: Desk, scores: Scores) -> None:

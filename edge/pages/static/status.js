@@ -45,13 +45,14 @@ function render() {
       "div",
       { class: `verdict authority-${offline.authority}` },
       el("h1", { tabindex: "-1" }, named("authority", offline.authority)),
-      el("p", { class: "lead" }, t(`authority.${offline.authority}.say`)),
+      !journal.error && el("p", { class: "lead" }, t(`authority.${offline.authority}.say`)),
     ),
+    journal.error && problemBox(journal.error), // then nothing is decided, whatever the line
     el(
       "div",
       { class: "tiles" },
       tile("status.line", offline.since ? t("status.since", { time: moment(offline.since) }) : t("status.online")),
-      tile("status.backlog", String(journal.backlog), waiting(journal, sync)),
+      tile("status.backlog", String(journal.backlog ?? "?"), waiting(journal, sync)),
       tile("status.bundle", `${bundle.name} ${bundle.version}`, `sha256 ${bundle.sha256.slice(0, 12)}…`),
       tile("status.device", status.device_id, status.profile),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devices.errors import JournalFullError
 from runtime.access import Access
 from runtime.tokens import TokenFile
 from tests.edge.pages.axe import findings
@@ -33,6 +34,21 @@ def test_the_device_is_shown_at_a_glance_and_kept_up_to_date(page: Page, device:
     assert tile is not None
     assert chart["width"] > 0.95 * tile["width"]
     page.screenshot(path=shots / "status.png", full_page=True)
+
+
+def test_a_journal_that_takes_nothing_is_what_stops_the_device_not_the_line(page: Page, device: Device) -> None:
+    full = JournalFullError("The disk is nearly full.", remedy="Free at least 64 MB.")
+    device.changes = {
+        "journal": {"backlog": None, "error": full.as_dict()},
+        "offline": {"since": None, "authority": "stopped"},
+    }
+    page.goto(f"{device.url}/status")
+    page.get_by_role("heading", name="停止受理").wait_for()
+    assert findings(page) == []
+    text = page.locator("main").inner_text()
+    assert all(each in text for each in ("存储空间已满", "Free at least 64 MB.", "JOURNAL-003"))
+    assert "null" not in text
+    assert "授权已到期" not in text
 
 
 def test_a_device_that_others_reach_asks_for_a_token(browser: Browser) -> None:
