@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def without_network(*command: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def medium(demo: DemoRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration's bundle as a release on a medium."""
+def medium(demo: DemoRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The demonstration's bundle as a release on a medium; every step holds all wheels once more, so none stays."""
     place = tmp_path_factory.mktemp("headquarters")
     profile = json.loads((demo.bundle / "manifest.json").read_bytes())["profile"]
     wheels, repo, keys = place / "wheels", place / "repo", place / "keys"
@@ -79,17 +80,22 @@ def medium(demo: DemoRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(EDGEKIT, "repo", "delegate", repo, "north", "--keys", keys)
     release = ["--bundle", demo.bundle, "--wheels", wheels, "--lock", wheels / "requirements.lock"]
     run(EDGEKIT, "repo", "publish", repo, "--keys", keys, *release, "--region", "north", "--class", "kiosk", **own)
+    for wheel in wheels.glob("*.whl"):
+        wheel.unlink()
     channel = ["--repo", repo, "--channel", "north/kiosk", "--out", place / "medium"]
     run(EDGEKIT, "provision", "pack", "--profile", profile, *channel)
-    return place / "medium"
+    shutil.rmtree(repo)
+    yield place / "medium"
+    shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")
-def box(medium: Path, tmp_path_factory: pytest.TempPathFactory) -> Box:
+def box(medium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A bare directory, and ``install.sh``."""
     root = tmp_path_factory.mktemp("box") / "root"
     said = without_network("sh", medium / "install.sh", "--root", root, "--by", "the branch", "--json")
-    return Box(root, json.loads(said))
+    yield Box(root, json.loads(said))
+    shutil.rmtree(root)
 
 
 def test_a_bare_box_is_provisioned_without_a_network_and_says_what_it_checked(box: Box) -> None:
