@@ -74,7 +74,7 @@ def test_no_text_takes_a_shape_that_was_not_warm() -> None:
     classifier = TextClassifier(predictor, TOKENIZER, settings)
     classifier.warm_up()
     warm = set(predictor.shapes)
-    rows = {32: (1, 2, 4, 8), 64: (1, 2, 4), 128: (1, 2), 200: (1,)}
+    rows = {32: (1, 2, 4, 8), 64: (1, 2, 4), 96: (1, 2), 128: (1, 2), 192: (1,), 200: (1,)}
     assert warm == {(row, width) for width in rows for row in rows[width]}
     for length in range(1, 210, 3):
         results = classifier.classify(["贷" * length] * (1 + length % 11))
