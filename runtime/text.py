@@ -4,8 +4,8 @@ The model masks padding itself (``input_ids != pad`` inside the graph), so a tex
 
 Texts are padded to one of a few widths, 32, 64, 96, 128, 192, 256 ..., and run in batches of 1, 2, 4 ... rows. OpenVINO
 compiles kernels for every number of tokens (rows times width) that it meets: 7 MB and 20 to 60 ms each for the demo's
-model, another shape of as many tokens 0.3 MB and 5 ms. Few shapes are warmed before the first request and never grow. What different threads ask at the same time runs
-together (``runtime.batching``).
+model, another shape of as many tokens 0.3 MB and 5 ms. Few shapes are warmed before the first request and never grow.
+What different threads ask at the same time runs together (``runtime.batching``).
 
 A long text is labelled as far as the model reads it at once, and in windows that overlap and are as long as the texts
 that it learned from, so that nothing of it goes unread. A label that stands by itself has the highest probability of
