@@ -27,7 +27,7 @@ DATE = (
 # its year, or the first two digits of it, stand elsewhere
 DAY_OF_YEAR = r"(?:(?:\d{2}[./-]\d{2}[./-]\d{2}|\d{1,2}\s*[./-]\s*\d{1,2})(?!\d)|\d{1,2}\s*月\s*\d{1,2}\s*日)"
 AMOUNT = r"[+-]?\s*¥?\s*[+-]?\d(?:[\d,.]{0,20}\d)?\s*万?"  # bounded: text layers of hostile PDFs hold anything
-ID_NUMBER = r"(?<!\d)(?:\d[ ]?){17}[\dXx](?!\d)"
+ID_NUMBER = r"(?<!\d)(?:\d[ ]?){17}[\dXx](?![\dXx])"
 CAPITALS = r"[零〇壹贰叁肆伍陆柒捌玖拾][零〇壹贰叁肆伍陆柒捌玖拾佰仟百千万亿]*[元圆][零〇壹贰叁肆伍陆柒捌玖角分整正]*"
 
 _PLAIN_AMOUNT = re.compile(r"\d+(?:\.\d{1,2})?")

@@ -132,6 +132,13 @@ def test_a_name_whose_characters_stand_apart_is_one_name(page: Build) -> None:
     assert values(page(*cells))["name"] == "示甲"
 
 
+@pytest.mark.parametrize("number", ["9999999199003070012", "999999919900307001X"])  # one 9 too many
+def test_a_number_with_a_character_too_many_is_not_read_and_accuses_nobody(page: Build, number: str) -> None:
+    result = extract("id_card", [page(*FRONT[:-1], (240, 340, number), *BACK)])
+    assert "id_number" not in result.fields
+    assert [(each.code, each.field) for each in result.problems] == [("missing_field", "id_number")]
+
+
 def test_cards_of_two_people_whose_numbers_cannot_be_read_are_several(page: Build) -> None:
     cells = [
         (60, 60, "姓名示例甲"),
