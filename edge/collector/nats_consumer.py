@@ -32,6 +32,7 @@ from edge.offline.sync_nats import DOWN, NONCE_HEADER, STREAM, UP, quiet_loop
 log = logging.getLogger(__name__)
 
 _DURABLE = "collector"  # in a region with its name behind: an acknowledgement reaches all consumers of one name
+_COLLECTOR = "The collector"
 _AT_ONCE = 256  # messages of one transaction
 _FETCH_S = 1.0
 _PAUSE_S = 1.0
@@ -94,8 +95,11 @@ class _Consumer:
                 await client.close()
                 if not consuming.cancelled():  # nats-py cancels whoever waits for a message when it closes
                     consuming.result()
-            except (nats.errors.Error, OSError, TimeoutError, CollectorError) as error:
-                self._say(f"The broker at {self._url}", f"{type(error).__name__}: {error}")
+            except CollectorError as error:
+                self._say(_COLLECTOR, f"takes nothing from brokers, and what they hold stays there: {error}")
+                await asyncio.sleep(_PAUSE_S)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                self._say(f"The broker at {self._url}", f"is away: {type(error).__name__}: {error}")
                 await asyncio.sleep(_PAUSE_S)
 
     async def _consume(self, client: Client) -> None:
@@ -120,7 +124,7 @@ class _Consumer:
                 stream = client.jetstream(domain=region)
                 await self._pull(client, stream, f"{_DURABLE}-{region}", f"The region {region}")
             except (nats.errors.Error, TimeoutError) as error:
-                self._say(f"The region {region}", f"{type(error).__name__}: {error}")
+                self._say(f"The region {region}", f"is away: {type(error).__name__}: {error}")
                 await asyncio.sleep(_PAUSE_S)
 
     async def _pull(self, client: Client, stream: JetStreamContext, durable: str, who: str) -> None:
@@ -149,10 +153,11 @@ class _Consumer:
         for each in arrived:
             await each.ack()
         await client.flush()
+        self._say(_COLLECTOR, "")
 
     def _say(self, who: str, problem: str) -> None:
         if problem and problem != self._said.get(who):  # once, not every second
-            log.warning("%s is away: %s", who, problem)
+            log.warning("%s %s", who, problem)
         self._said[who] = problem
 
 

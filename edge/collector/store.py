@@ -28,7 +28,7 @@ from devices.errors import CollectorError, CollectorFullError
 from edge.collector.bounds import full
 from edge.collector.intake import Intake
 from edge.collector.schema import SCHEMA
-from edge.journal.database import BUSY_MS, connect, create_tables, transaction
+from edge.journal.database import BUSY_MS, connect, create_tables, is_full, transaction
 from edge.journal.entry import Entry, canonical, parse
 from edge.journal.retention import used_bytes
 from edge.offline.sync_answer import pack_answer
@@ -257,4 +257,10 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
+        if is_full(error, path):
+            raise CollectorFullError(
+                f"The disk under {path} is full.",
+                state="Nothing was taken, and devices keep everything that is not acknowledged.",
+                remedy="Free room on that disk, or move the collector's directory to a larger one.",
+            ) from error
         raise CollectorError(f"{path} cannot be used: {error}.") from error

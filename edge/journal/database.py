@@ -87,7 +87,7 @@ def read_only(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT 1 FROM sqlite_schema")
     except sqlite3.OperationalError as error:
         log = path.with_name(f"{path.name}-wal")
-        known = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+        known = _primary(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
         if not known or (log.exists() and log.stat().st_size):
             connection.close()
             raise
@@ -104,23 +104,32 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary code
-        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
+        if is_full(error, path):
             raise JournalFullError(f"The disk under the journal {path} is full.") from error
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if _primary(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise JournalDamagedError(f"The journal {path} is damaged: {error}.") from error
         raise JournalError(f"The journal {path} cannot be used: {error}.") from error
     except UnicodeDecodeError as error:
         raise JournalDamagedError(f"The journal {path} is damaged: it holds text that is none.") from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if is_full(error, path):
             raise JournalFullError(f"The disk under the journal {path} is full.") from error
         raise JournalError(f"The journal {path} cannot be used: {error.strerror}.") from error
 
 
-def _is_full(path: Path) -> bool:
-    """Whether SQLite may lack room for its index of the log, which it does not tell from a disk that fails."""
-    try:
+def is_full(error: sqlite3.Error | OSError, path: Path) -> bool:
+    """Whether ``error`` says that the disk of the database ``path``, or the account's share of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    code = _primary(error)
+    if code != sqlite3.SQLITE_IOERR:
+        return code == sqlite3.SQLITE_FULL
+    try:  # SQLite does not tell a disk that fails from one that lacks room for its index of the log
         return shutil.disk_usage(path.parent).free < _INDEX_BYTES
     except OSError:
         return False
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """SQLite's primary code; an error of Python's own module has none."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

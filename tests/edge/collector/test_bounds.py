@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import shutil
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +117,31 @@ def test_a_disk_with_little_left_counts_as_full(headquarters: Headquarters, monk
     problem = headquarters.store.full()
     assert problem is not None
     assert "disk has" in problem.problem
+
+
+def test_a_disk_that_is_full_to_the_last_byte_is_said_at_headquarters_once_and_nothing_is_acknowledged(
+    branch: Branch, headquarters: Headquarters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = create_collector(headquarters.store, headquarters.signing).test_client()
+    call = Call.make(branch.time(), (1, "ab" * 32), 0, [], headquarters.sealing.public_key())
+    data = pack_message(branch.keys, "b", [], call)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", full_disk)
+        answers = [client.post(PATH, data=data) for _ in range(3)]
+    assert [(each.status_code, each.headers["Retry-After"]) for each in answers] == [(503, "30")] * 3
+    problem = json.loads(answers[0].data)
+    assert problem["code"] == "COLLECTOR-005"
+    assert "Nothing was taken" in problem["state"]
+    assert caplog.text.count("COLLECTOR-005") == 1
+    assert client.post(PATH, data=data).status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", full_disk)
+        client.post(PATH, data=data)
+    assert caplog.text.count("COLLECTOR-005") == 2  # it was better in between
+
+
+def full_disk(_: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_over_http_a_refusal_has_its_own_status_and_is_signed(branch: Branch, headquarters: Headquarters) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import nats
 import pytest
 
-from devices.errors import SyncError
+from devices.errors import CollectorFullError, SyncError
 from edge.collector.nats_consumer import _Consumer, consume
 from edge.collector.report import make_devices
 from edge.offline.sync import Session
@@ -228,6 +228,24 @@ def test_the_brokers_clock_says_when_a_call_was_taken(branch: Branch, headquarte
     asyncio.run(consumer._take(client, [message]))
     assert make_devices(headquarters.store)[0]["clock_ahead_s"] == 7200
     assert len(acknowledged) == 3
+
+
+def test_a_collector_that_takes_nothing_does_not_blame_the_broker(
+    headquarters: Headquarters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = threading.Event()
+
+    async def connect(*_: object, **__: object) -> None:
+        if caplog.messages:
+            stop.set()
+        raise CollectorFullError("The disk is full.")
+
+    monkeypatch.setattr(nats, "connect", connect)
+    monkeypatch.setattr("edge.collector.nats_consumer._PAUSE_S", 0.0)
+    asyncio.run(_Consumer("nats://b", headquarters.store, headquarters.signing, stop, None, ()).run())
+    assert len(caplog.messages) == 1  # said once
+    assert "The collector takes nothing from brokers" in caplog.text
+    assert "nats://b" not in caplog.text
 
 
 def session_through(url: str, branch: Branch, device: Credentials, answered_s: float) -> Session:
