@@ -5,6 +5,8 @@ shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 VENV=.venv
+PYTEST=("$VENV/bin/python" -m pytest --durations 10 --durations-min 1)
+MODELS=(tests/compress tests/e2e/test_resume.py)  # tests that make models: no server, nothing that is timed
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 python_311() {
@@ -68,7 +70,18 @@ demo() {
 # test [PYTEST ARGUMENTS]
 test_() {
     setup
-    "$VENV/bin/python" -m pytest --durations 10 --durations-min 1 "$@"
+    if [ $# = 0 ]; then all_tests; else "${PYTEST[@]}" "$@"; fi
+}
+
+# all_tests [PYTEST OPTIONS]: to make models is to compute, the other tests mostly wait: it goes beside them, and gives way
+all_tests() {
+    local models status=0
+    nice "${PYTEST[@]}" "$@" "${MODELS[@]}" > >(sed -u 's/^/making models: /') 2>&1 &
+    models=$!
+    trap "kill $models 2> /dev/null || true" EXIT  # an interrupt reaches only what is in front
+    "${PYTEST[@]}" "$@" "${MODELS[@]/#/--ignore=}" || status=$?
+    wait "$models" || status=$?
+    return "$status"
 }
 
 lint() {
@@ -121,7 +134,7 @@ check() {
         complete=(--complete)
     fi
     # a machine on which nothing works has said so after forty
-    test_ --maxfail 40 "${complete[@]}"
+    all_tests --maxfail 40 "${complete[@]}"
 }
 
 serve() {
@@ -193,7 +206,7 @@ To see it work
   bench       benchmarks, all or those named (runtime, offline/kills): tables, benchmarks/results/, docs/benchmarks.md
 
 To change it
-  test        all tests, and which took longest; arguments go to pytest (tests/edge -k lease)
+  test        all tests, and which took longest; arguments go to pytest (tests/edge -k lease), those alone run then
   lint        format, lint, types
   docs        reference pages from the code, and the documents as a site in build/site
   check       system, lint, test and, where there are advisories, audit: what CI runs
