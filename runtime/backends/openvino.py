@@ -127,11 +127,13 @@ class OpenVinoPredictor:
             for index, spec in enumerate(self.outputs):
                 if None in spec.shape:
                     request.set_output_tensor(index, openvino.Tensor(self._types[index], [0] * len(spec.shape)))
-            request.infer(feeds)
+            # not infer(): that runs in the caller's thread, and every thread of the server would get threads of its own
+            request.start_async(feeds)
+            request.wait()
             arrays = [request.get_output_tensor(index).data for index in range(len(self.outputs))]
         except RuntimeError as error:
             raise BackendError(f"OpenVINO failed on {self.name}: {_first_line(error)}") from error
-        # A stream of one thread swallows such an error: ``infer`` returns, and what lies in the outputs is what the
+        # A stream of one thread swallows such an error: ``wait`` returns, and what lies in the outputs is what the
         # caller before got. So each run gets new ones, and one that stays empty is the error.
         if empty := [
             spec.name for spec, array in zip(self.outputs, arrays, strict=True) if array.ndim and not any(array.shape)
