@@ -53,6 +53,9 @@ class Demo:
     out: Path
     times: list[tuple[str, float, str]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
         """Time a stage and print its one line: number, name, what was said into the list, seconds."""
@@ -252,7 +255,6 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "demo-out")
     arguments = parser.parse_args()
     demo = Demo(arguments.out)
-    demo.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter() - arguments.setup_seconds
     demo.note("set-up", arguments.setup_seconds, "locked dependencies in .venv")
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from examples import stages
+from examples.demo import Demo
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,3 +99,7 @@ def test_what_a_killed_run_began_is_removed_and_what_another_still_builds_is_not
     stages.cached("outer", ["a"], build_another)
     assert list(cache.glob(".*")) == []
     assert len(list(cache.iterdir())) == 2
+
+
+def test_a_demonstration_makes_its_directory_whoever_starts_it(tmp_path: Path) -> None:
+    assert Demo(tmp_path / "demo-out").out.is_dir()
