@@ -1,10 +1,8 @@
-"""Sockets that listen, made by the supervisor and shared with its workers, and what it says there while none serves."""
+"""Sockets that listen, made by the supervisor or the launcher and shared with who serves."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
 import socket
 from pathlib import Path
@@ -75,24 +73,3 @@ def _listen_error(host: str, port: int, error: OSError) -> ServeError:
             remedy="Stop that program, or choose another port with --port.",
         )
     return ServeError(f"The server cannot listen on {host}:{port}: {error.strerror}.")
-
-
-def answer_busy(listener: socket.socket) -> None:
-    """Tell one caller, with a problem document, that nobody serves for now."""
-    error = ServeError(
-        "The serving process ended again and again.",
-        state="A new one is started after a pause.",
-        remedy="Send it again in half a minute; the server's log says why it ended.",
-    )
-    body = json.dumps(error.as_problem(503)).encode()
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 30\r\n"
-        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    with contextlib.suppress(OSError):
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(0.1)
-            connection.sendall(head.encode() + body)
-            connection.shutdown(socket.SHUT_WR)
-            connection.recv(65536)  # closing with the request unread would make its sender's system drop the answer

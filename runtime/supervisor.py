@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 from devices.child import fork, how_it_ended
 from devices.errors import EdgeKitError, ServeError
-from devices.listeners import answer_busy
+from devices.pause import answer_in_pause, ended_again
 from runtime.front import Front
 from runtime.link import Link
 from runtime.signals import signals_as_bytes
@@ -121,6 +121,7 @@ class Supervisor:
         self._leave_at: float | None = None
         self._start_at: float | None = None  # when a worker is to be started after a pause
         self._start_reason = "the command was started"
+        self._trouble: EdgeKitError = ended_again("")  # what callers hear in a pause
         self._losses = 0  # workers lost in a row
         self._next_replacement = 0.0
         self._swap_wanted = False
@@ -157,7 +158,7 @@ class Supervisor:
             elif isinstance(key.fileobj, Front):
                 self._front_ended(key.fileobj)
             elif key.data is None:
-                answer_busy(key.fileobj)  # type: ignore[arg-type]  # a listener, in a pause
+                answer_in_pause(key.fileobj, self._trouble)  # type: ignore[arg-type]  # a listener, in a pause
             elif key.data in self._workers:
                 self._listen_to(key.data)
         self._check(time.monotonic())
@@ -285,12 +286,13 @@ class Supervisor:
                 self._facts["last_swap"] = {"time": _now(), "done": False, "error": error.as_dict()}
                 self._tell()
         else:
-            self._lost(f"A new worker could not start: {error}", 0.0)
+            self._lost(f"A new worker could not start: {error}", 0.0, error)
         if self._swap_wanted:
             self._swap()
 
-    def _lost(self, what: str, served_s: float) -> None:
+    def _lost(self, what: str, served_s: float, error: EdgeKitError | None = None) -> None:
         """Nobody serves: start a worker, at once the first time."""
+        self._trouble = error or ended_again(what)
         self._losses = 1 if served_s >= self._limits.settled_s else self._losses + 1
         pause = 0.0 if self._losses == 1 else min(self._limits.pause_s, 2.0 ** (self._losses - 2))
         log.error("%s A new one starts %s.", what, f"in {pause:.0f} s" if pause else "at once")
@@ -383,9 +385,8 @@ def _as_error(worker: _Worker, how: str) -> EdgeKitError:
             f"The worker process {how} while it loaded the models.",
             remedy="The lines above say more; if it was killed, look whether the machine ran out of memory.",
         )
-    said = worker.failure["error"]
-    error = EdgeKitError(said["problem"], state=said["state"], remedy=said["remedy"])
-    error.code, error.exit_code = said["code"], worker.failure["exit_code"]
+    error = EdgeKitError.from_dict(worker.failure["error"])
+    error.exit_code = worker.failure["exit_code"]
     return error
 
 

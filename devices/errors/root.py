@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class EdgeKitError(Exception):
     """Something that the kit refuses or cannot do.
@@ -27,6 +29,13 @@ class EdgeKitError(Exception):
 
     def __str__(self) -> str:
         return f"{self.problem} {self.state} {self.remedy} [{self.code}]"
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, str]) -> EdgeKitError:
+        """The error of another process, from its ``as_dict``: its code and sentences, not its class."""
+        error = cls(said["problem"], state=said["state"], remedy=said["remedy"])
+        error.code = said["code"]
+        return error
 
     def as_dict(self) -> dict[str, str]:
         """The four fields that JSON output and HTTP problems carry."""

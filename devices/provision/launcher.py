@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from devices.errors import ProvisionError, SlotError, SwitchError
-from devices.listeners import answer_busy
+from devices.errors import EdgeKitError, ProvisionError, SlotError, SwitchError
+from devices.pause import answer_in_pause, ended_again
 from devices.provision import notify
 from devices.provision import switch as moves
 from devices.provision.lock import launcher_lock
@@ -41,6 +41,7 @@ from devices.provision.switch import SlotName, Switch
 log = logging.getLogger(__name__)
 
 _TURN_S = 1.0
+_MEMORY = "/dev/shm"  # noqa: S108  # what lies there is in a directory of this user's own, of a name nobody knows
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -63,6 +64,11 @@ class LauncherLimits:
     leave_s: float = 75.0
     pause_s: float = 30.0
     settled_s: float = 60.0
+
+
+def _notifications() -> tempfile.TemporaryDirectory[str]:
+    """Where servers' words arrive: in memory where there is such a place, since the disk may be full."""
+    return tempfile.TemporaryDirectory(prefix="edgekit-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None)
 
 
 class Launcher:
@@ -99,15 +105,16 @@ class Launcher:
         self._start_at = 0.0
         self._losses = 0  # failures in a row of the active slot
         self._serial = 0
+        self._trouble: EdgeKitError = ended_again("")  # what callers hear in a pause
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C.
 
         Raises:
             LockedError: Another launcher serves this root.
-            ProvisionError: There is nothing whole to serve.
+            ProvisionError: The record is lost, and no slot is whole.
         """
-        with launcher_lock(self._root) as self._tell, tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        with launcher_lock(self._root) as self._tell, _notifications() as folder:
             self._folder = Path(folder)
             waiting, written = socket.socketpair()
             for end in (waiting, written):
@@ -252,6 +259,7 @@ class Launcher:
                 self._ready(server)
             server.failure = words.get(notify.FAILED, server.failure)
             server.drift = words.get(notify.DRIFTED, server.drift)
+            server.error = notify.error_in(words) or server.error
             if server.slot != self._switch.active or server.state == "leaving":
                 continue
             if notify.CRASHED in words:
@@ -286,6 +294,7 @@ class Launcher:
         if server.state == "ready" and time.monotonic() - server.since >= self._limits.settled_s:
             self._losses = 0
         why = server.failure or f"Its server, process {server.pid}, {how}."
+        self._trouble = server.error or ended_again(why)
         if server.failure and self._switch.serving.state == "trial":
             self._give_up(why)  # it will not be another one next time
         else:
@@ -344,9 +353,9 @@ class Launcher:
 
     def _stay(self, why: str, damaged: bool) -> None:
         log.error("There is no other slot to go back to. %s", why)
+        if damaged:
+            self._trouble = SlotError(why)
         self._record(lambda switch: moves.note_failure(switch, why))
-        if damaged and not self._was_ready:
-            raise SlotError(why, state="Nothing is served.")
         self._losses += 1
         self._wait(min(self._limits.pause_s, 2.0**self._losses))
 
@@ -359,9 +368,12 @@ class Launcher:
         known = self._selector.get_map()
         for listener in self._listeners:
             if answer and listener not in known:
-                self._selector.register(listener, selectors.EVENT_READ, answer_busy)
+                self._selector.register(listener, selectors.EVENT_READ, self._answer_caller)
             elif not answer and listener in known:
                 self._selector.unregister(listener)
+
+    def _answer_caller(self, listener: socket.socket) -> None:
+        answer_in_pause(listener, self._trouble)
 
     # what time brings
 

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,9 @@ def launcher_lock(root: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
             ) from error
 
         def tell(facts: Mapping[str, Any]) -> None:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(facts).encode(), 0)
+            with suppress(OSError):  # a full disk keeps nobody from serving; others see that it is served, not by whom
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(facts).encode(), 0)
 
         tell({"pid": os.getpid()})
         yield tell

@@ -6,13 +6,17 @@ below; systemd passes over what it does not know. Without ``NOTIFY_SOCKET`` nobo
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from contextlib import suppress
 from pathlib import Path
 
+from devices.errors import EdgeKitError
+
 VARIABLE = "NOTIFY_SOCKET"
 FAILED = "X_EDGEKIT_FAILED"  # the release cannot be served on this device; the server ends
+ERROR = "X_EDGEKIT_ERROR"  # why the server ends, as JSON of the error, for those who call meanwhile
 CRASHED = "X_EDGEKIT_CRASHED"  # a worker was lost; the server starts a new one by itself
 DRIFTED = "X_EDGEKIT_DRIFTED"  # the scores are not those of the release before
 SETTLED = "X_EDGEKIT_SETTLED"  # enough applications were scored as before
@@ -45,6 +49,13 @@ class Notifier:
     def alive(self) -> None:
         """Feed the watchdog."""
         self.send(WATCHDOG="1")
+
+
+def error_in(words: dict[str, str]) -> EdgeKitError | None:
+    """What ``ERROR`` says; None where it is not there, or was cut off."""
+    with suppress(ValueError, KeyError, TypeError):
+        return EdgeKitError.from_dict(json.loads(words[ERROR]))
+    return None
 
 
 class Listener:

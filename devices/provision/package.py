@@ -22,6 +22,7 @@ _MODULES = (
     "durable.py",
     "errors/*.py",
     "listeners.py",
+    "pause.py",
     "provision/__init__.py",
     "provision/bootstrap.py",
     "provision/launcher.py",

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from devices.child import fork, how_it_ended
-from devices.errors import SlotError
+from devices.errors import EdgeKitError, SlotError
 from devices.provision import notify
 from devices.provision.slots import Layout, verify_slot
 from devices.provision.switch import SlotName
@@ -79,6 +79,7 @@ class ServerProcess(Child):
         state: ``starting`` until it said that it is ready, ``leaving`` once it was told to.
         heard: When it last said anything, on the monotonic clock; None before its first word, however long that takes.
         failure: Why it cannot serve the release, if it said so.
+        error: The same with all its sentences, for those who call meanwhile.
         drift: How the scores differ from those of the release before, if it said that they do.
     """
 
@@ -91,6 +92,7 @@ class ServerProcess(Child):
         notifications: Path,
     ) -> None:
         self.slot, self.state, self.failure, self.drift = name, "starting", "", ""
+        self.error: EdgeKitError | None = None
         self.heard: float | None = None
         self.listener = notify.Listener(notifications)
         python = str(Layout(root).python(name))

@@ -24,7 +24,8 @@ def launch(root: Path, host: str, port: int, more: Sequence[str], *, as_json: bo
 
     Raises:
         ServeError: The port is taken or not allowed.
-        ProvisionError: ``root`` is no provisioned device, is served already, or holds nothing whole.
+        ProvisionError: ``root`` is no provisioned device, is served already, or its record is lost and
+            no slot is whole.
     """
     root = root.absolute()
     try:

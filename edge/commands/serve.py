@@ -20,7 +20,7 @@ import click
 
 from devices.errors import EdgeKitError, ServeError
 from devices.listeners import inherited_listeners, open_listeners, open_private_listener
-from devices.provision.notify import CRASHED, FAILED, Notifier
+from devices.provision.notify import CRASHED, ERROR, FAILED, Notifier
 from devices.provision.slots import Layout
 from devices.state import VARIABLE
 from edge.commands.result import DIRECTORY, FILE, backend_option
@@ -79,6 +79,7 @@ def serve(
     try:
         _run(source, host, port, certificate, key, backend, as_json, notifier)
     except EdgeKitError as error:
+        notifier.send(**{ERROR: json.dumps(error.as_dict())})
         if error.code != ServeError.code:  # what ended without a word may do better next time
             notifier.send(**{FAILED: f"{error.problem} ({error.code})"})
         raise

@@ -9,6 +9,7 @@ The three keys are derived with HKDF-SHA256 (RFC 5869), so that one secret has t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import json
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from devices.durable import locked, write_durably
-from devices.errors import DeviceKeyError
+from devices.errors import DeviceKeyError, JournalFullError
 from devices.state import ensure_state_dir
 from edge.journal import tpm
 from edge.journal.entry import Head, head_bytes, signed_bytes
@@ -109,6 +110,7 @@ def open_keys(folder: Path | None = None) -> DeviceKeys:
 
     Raises:
         DeviceKeyError: They are lost though a journal was begun, or cannot be read or made.
+        JournalFullError: The disk has no room to make them.
     """
     folder = folder or ensure_state_dir("keys")
     path = folder / KEY_NAME
@@ -123,6 +125,8 @@ def open_keys(folder: Path | None = None) -> DeviceKeys:
             expected = b64decode(document["public"], validate=True)
             keys = DeviceKeys(folder, _secret(document), protection=protection)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # there was no key yet
+            raise JournalFullError(f"The device key {path} cannot be made: {error.strerror}.") from error
         raise DeviceKeyError(f"The device key {path} cannot be read or made: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DeviceKeyError(f"The device key {path} is damaged.") from error

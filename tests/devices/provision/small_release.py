@@ -9,6 +9,7 @@ A release's behaviour stands in ``bundle/behaviour``:
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -51,7 +52,8 @@ release = json.load(open(os.path.join(folder, "release.json")))
 notifier = Notifier.from_environment()
 server = os.getpid()
 if behaviour == "broken":
-    notifier.send(X_EDGEKIT_FAILED="The golden outputs are missed.")
+    error = {"code": "BACKEND-004", "problem": "The golden outputs are missed.", "state": "-", "remedy": "Ask <b>."}
+    notifier.send(X_EDGEKIT_FAILED="The golden outputs are missed.", X_EDGEKIT_ERROR=json.dumps(error))
     sys.exit(14)
 if behaviour == "dying":
     sys.exit(3)
@@ -128,6 +130,7 @@ from devices.provision.launcher import Launcher, LauncherLimits
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 listeners = open_listeners("127.0.0.1", int(sys.argv[2]))
 url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}"
+logging.info("Listening at %s", url)
 limits = LauncherLimits(**json.loads(sys.argv[3]))
 try:
     Launcher(Path(sys.argv[1]), listeners, on_ready=lambda: print(url, flush=True), limits=limits).run()
@@ -161,6 +164,13 @@ class Launched:
 
     def release(self) -> int:
         return int(self.get("/version")["release"])
+
+    def refusing(self) -> str:
+        """The address, once callers there are told that nobody serves."""
+        found = self.until(lambda: re.search(r"Listening at (\S+)", self.log.read_text()))
+        url = str(found[1])
+        self.until(lambda: requests.get(url, timeout=30).status_code == 503)
+        return url
 
     def until(self, holds: Callable[[], Any], seconds: float = 60) -> Any:
         """Wait for it; the launcher's log is shown when it never comes."""

@@ -6,12 +6,14 @@ import ast
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -232,13 +234,63 @@ def test_a_disk_that_takes_no_record_does_not_keep_the_device_from_serving(
     assert "cannot be opened for writing" in launched.log.read_text()
 
 
-def test_with_nothing_whole_the_launcher_ends_and_says_which_file_it_is(
+def test_a_disk_without_a_byte_left_does_not_keep_the_launcher_from_starting(
+    root: Path, tmp_path: Path, launch: Callable[..., Launched]
+) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(full)]
+    if os.geteuid() != 0 or subprocess.run(mounting, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    try:
+        shutil.copytree(root, full / "root", symlinks=True)
+        with suppress(OSError), (full / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+        launched = launch(full / "root")
+        assert launched.release() == 1
+        assert launcher_facts(full / "root") == {}  # it is served, and by whom could not be written
+        launched.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", str(full)], check=True)
+
+
+def test_with_nothing_whole_callers_are_told_which_file_it_is_and_once_it_is_mended_it_serves(
     root: Path, launch: Callable[..., Launched]
 ) -> None:
-    (Layout(root).bundle("a") / "behaviour").write_text("gooD")
-    launched = launch(root)
-    assert launched.process.wait(timeout=60) == 14
-    assert "bundle/behaviour was changed" in launched.log.read_text()
+    changed = Layout(root).bundle("a") / "behaviour"
+    changed.write_text("gooD")
+    launched = launch(root, pause_s=4.0)
+    url = launched.refusing()
+    answer = requests.get(url, timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (503, "PROVISION-003")
+    assert "bundle/behaviour was changed" in answer.json()["problem"]
+    changed.write_text("good")
+    launched.until(lambda: requests.get(url, timeout=30).status_code == 200)
+
+
+def test_while_nobody_serves_callers_are_told_what_the_server_said_and_a_person_gets_a_page(
+    tmp_path: Path, launch: Callable[..., Launched]
+) -> None:
+    root = device(tmp_path / "root", "broken")
+    launched = launch(root, pause_s=4.0)
+    url = launched.refusing()
+    program = requests.post(url + "/v1/score", data=b"{}", timeout=30)
+    assert program.status_code == 503
+    said = program.json()
+    assert (said["code"], said["problem"], said["remedy"]) == (
+        "BACKEND-004",
+        "The golden outputs are missed.",
+        "Ask <b>.",
+    )
+    assert "tries to serve again by itself" in said["state"]
+    person = requests.get(url, headers={"Accept": "text/html,application/xhtml+xml"}, timeout=30)
+    assert (person.status_code, person.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+    assert "设备暂时不能受理" in person.text
+    assert "The golden outputs are missed." in person.text
+    assert "Ask &lt;b&gt;." in person.text
+    activate_slot(root, install(root, 2))
+    launched.until(lambda: requests.get(url, timeout=30).status_code == 200)
 
 
 def test_a_second_launcher_is_refused_and_names_the_first(root: Path, launch: Callable[..., Launched]) -> None:

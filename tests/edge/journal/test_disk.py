@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from devices.errors import JournalFullError
+from edge.journal import keys
 from edge.journal.verify import verify_journal
 from tests.edge.journal.conftest import Device
 
@@ -78,6 +81,15 @@ def test_on_a_full_disk_every_command_says_so_and_what_only_reads_still_reads(
     decision = "00000000-0000-4000-8000-000000000001"
     erased = mounted(full, "-m", "edge.cli", "journal", "erase", decision, "--why", "x", "--json", state=disk)
     assert (erased.returncode, json.loads(erased.stdout)["error"]["code"]) == (15, "JOURNAL-003")
+
+
+def test_a_device_key_that_finds_no_room_is_no_lost_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(keys, "write_durably", full)
+    with pytest.raises(JournalFullError, match="No space left"):
+        keys.open_keys(tmp_path)
 
 
 def test_on_a_read_only_disk_a_journal_is_looked_at_and_not_written(device: Device) -> None:
